@@ -1,0 +1,43 @@
+# Needs only make and a Python >= 3.11 with pip and venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+MEMBERS := shared services/agent services/attestor services/gateway services/manager cli
+
+.PHONY: setup demo test lint lock bench clean
+
+setup: $(STAMP) examples/iris/build/train.wasm examples/iris/build/infer.wasm
+
+$(STAMP): requirements/dev.txt pyproject.toml $(wildcard */pyproject.toml services/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is older than 3.11; hint: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-index \
+	  --no-build-isolation $(addprefix -e ,$(MEMBERS))
+	@touch $@
+
+examples/iris/build/%.wasm: examples/iris/%.c examples/iris/*.h examples/build.py $(STAMP)
+	$(BIN)/python examples/build.py iris
+
+demo: setup
+	@$(BIN)/atoll demo
+
+test: setup
+	@$(BIN)/python tests/run.py
+
+lint: setup
+	@$(BIN)/python tests/run.py --lint-only
+
+bench: setup
+	@$(BIN)/python bench/run.py
+
+# The lock names versions and hashes, never where they came from.
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \
+	  --python-version 3.11 --no-annotate -o requirements/dev.txt requirements/dev.in
+
+clean:
+	rm -rf $(VENV) examples/*/build

@@ -1,0 +1,1 @@
+"""Appraises evidence and signs what it is worth."""

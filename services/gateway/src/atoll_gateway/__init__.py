@@ -1,0 +1,1 @@
+"""Accepts jobs over HTTP and NATS and keeps the ledger of their states."""

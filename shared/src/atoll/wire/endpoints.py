@@ -1,0 +1,102 @@
+"""Every request that a service answers: the table from which documents are made."""
+
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
+
+from atoll.wire import messages as m
+from atoll.wire import subjects
+from atoll.wire.subjects import Subject
+
+Role = Literal["gateway", "manager", "attestor", "enclave", "client"]
+ROLES: Final[tuple[Role, ...]] = ("gateway", "manager", "attestor", "enclave", "client")
+
+RequestT = TypeVar("RequestT")
+ReplyT = TypeVar("ReplyT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint(Generic[RequestT, ReplyT]):
+    """One request and its reply, who answers it, and who may ask."""
+
+    name: str
+    subject: Subject
+    request: type[RequestT]
+    reply: type[ReplyT]
+    owner: Role
+    callers: frozenset[Role]
+    summary: str
+
+
+SUBMIT: Final = Endpoint(
+    name="submit",
+    subject=subjects.JOBS_SUBMIT,
+    request=m.SubmitRequest,
+    reply=m.JobView,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="Accept a signed manifest as a job; durable before it is acknowledged.",
+)
+GET: Final = Endpoint(
+    name="get",
+    subject=subjects.JOBS_GET,
+    request=m.JobRequest,
+    reply=m.JobView,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="One job.",
+)
+LIST: Final = Endpoint(
+    name="list",
+    subject=subjects.JOBS_LIST,
+    request=m.JobListRequest,
+    reply=m.JobList,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="The newest jobs first.",
+)
+CANCEL: Final = Endpoint(
+    name="cancel",
+    subject=subjects.JOBS_CANCEL,
+    request=m.JobRequest,
+    reply=m.JobView,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="End a job that has not ended; an ended one is left as it is.",
+)
+NONCE: Final = Endpoint(
+    name="nonce",
+    subject=subjects.ATTEST_NONCE,
+    request=m.NonceRequest,
+    reply=m.NonceReply,
+    owner="attestor",
+    callers=frozenset({"enclave"}),
+    summary="A challenge that evidence must contain to be fresh.",
+)
+APPRAISE: Final = Endpoint(
+    name="appraise",
+    subject=subjects.ATTEST_APPRAISE,
+    request=m.AppraiseRequest,
+    reply=m.AppraiseReply,
+    owner="attestor",
+    callers=frozenset({"enclave", "client"}),
+    summary="Appraise evidence and answer a signed attestation result (EAR).",
+)
+KEYS: Final = Endpoint(
+    name="keys",
+    subject=subjects.ATTEST_KEYS,
+    request=m.KeysRequest,
+    reply=m.KeysReply,
+    owner="attestor",
+    callers=frozenset({"manager", "client"}),
+    summary="The keys that attestation results are signed with.",
+)
+
+ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
+    SUBMIT,
+    GET,
+    LIST,
+    CANCEL,
+    NONCE,
+    APPRAISE,
+    KEYS,
+)  # type: ignore[assignment]

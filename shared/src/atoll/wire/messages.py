@@ -1,0 +1,307 @@
+"""Every message on the bus. The version is in the subject (`atoll.v1.`)."""
+
+from enum import Enum
+from typing import Annotated, Final
+
+from atoll.wire.schema import (
+    Code,
+    Digest,
+    Name,
+    Pattern,
+    Range,
+    Size,
+    Text,
+    Timestamp,
+    Token,
+    message,
+)
+
+MAX_MANIFEST: Final = 256 << 10
+"""Bytes of the largest manifest."""
+
+MAX_EVIDENCE: Final = 64 << 10
+MAX_TOKEN: Final = 32 << 10
+
+Attempt = Annotated[int, Range(0, 1 << 31)]
+Sha256 = Annotated[bytes, Size(32, 32)]
+
+
+class Tee(Enum):
+    """What an enclave is made of. `simulated` is never hardware and says so."""
+
+    SEV_SNP = "sev-snp"
+    SIMULATED = "simulated"
+
+
+class JobState(Enum):
+    SUBMITTED = "submitted"
+    SCHEDULED = "scheduled"
+    ATTESTING = "attesting"
+    AWAITING_ASSETS = "awaiting_assets"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL_STATES
+
+
+TERMINAL_STATES: Final = frozenset(
+    {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
+)
+
+
+@message
+class PartySignature:
+    """One party's signature over a manifest's digest."""
+
+    party: Name
+    signature: Annotated[bytes, Size(64, 64)]
+
+
+@message
+class SignedManifest:
+    """Canonical manifest bytes and the signatures of its parties."""
+
+    manifest: Annotated[bytes, Size(2, MAX_MANIFEST)]
+    signatures: Annotated[tuple[PartySignature, ...], Size(1, 32)]
+
+
+@message
+class SubmitRequest:
+    signed: SignedManifest
+    idempotency_key: Token
+    """The same key gives the same job, however often it is submitted."""
+
+
+@message
+class JobRequest:
+    job_id: Token
+
+
+@message
+class JobListRequest:
+    state: JobState | None = None
+    limit: Annotated[int, Range(1, 1000)] = 100
+
+
+@message
+class Reason:
+    """Why a job ended as it did: a stable code and a sentence, never plaintext."""
+
+    code: Code
+    message: Text
+
+
+@message
+class JobView:
+    """A job as its owner may see it."""
+
+    job_id: Token
+    state: JobState
+    tee: Tee
+    manifest_digest: Digest
+    attempt: Attempt
+    seq: Annotated[int, Range(0, 1 << 31)]
+    created_ms: Timestamp
+    updated_ms: Timestamp
+    expires_ms: Timestamp
+    enclave_id: Token | None = None
+    host_id: Token | None = None
+    evidence_digest: Digest | None = None
+    reason: Reason | None = None
+    trace_id: Annotated[str, Pattern(r"[0-9a-f]{32}")] | None = None
+
+
+@message
+class JobList:
+    jobs: Annotated[tuple[JobView, ...], Size(0, 1000)]
+
+
+class EventType(Enum):
+    """One for each transition, and notices that change no state."""
+
+    SUBMITTED = "submitted"
+    SCHEDULED = "scheduled"
+    ATTESTING = "attesting"
+    AWAITING_ASSETS = "awaiting_assets"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    RETRYING = "retrying"
+    RELEASE_REFUSED = "release_refused"
+
+
+@message
+class JobEvent:
+    """One entry of a job's history; `seq` counts from 1 without gaps."""
+
+    job_id: Token
+    seq: Annotated[int, Range(1, 1 << 31)]
+    type: EventType
+    state: JobState
+    attempt: Attempt
+    time_ms: Timestamp
+    enclave_id: Token | None = None
+    host_id: Token | None = None
+    evidence_digest: Digest | None = None
+    reason: Reason | None = None
+    asset: Name | None = None
+
+
+class OutboxKind(Enum):
+    EVENT = "event"
+    SPAWN = "spawn"
+
+
+@message
+class OutboxItem:
+    """Something decided together with a state and still to be done on the bus."""
+
+    kind: OutboxKind
+    event: JobEvent | None = None
+
+
+@message
+class JobRecord:
+    """The ledger's entry for one job (bucket `jobs`), written by the gateway only."""
+
+    version: Annotated[int, Range(1, 1)] = 1
+    view: JobView
+    traceparent: Annotated[str, Size(0, 64)] = ""
+    outbox: Annotated[tuple[OutboxItem, ...], Size(0, 64)] = ()
+
+
+@message
+class SpawnRequest:
+    """An enclave is wanted for this job."""
+
+    job_id: Token
+    tee: Tee
+    manifest_digest: Digest
+    expires_ms: Timestamp
+
+
+class ReportKind(Enum):
+    LEASED = "leased"
+    ATTESTING = "attesting"
+    ADMITTED = "admitted"
+    STARTED = "started"
+    RELEASE_REFUSED = "release_refused"
+    FINISHED = "finished"
+    LOST = "lost"
+    GAVE_UP = "gave_up"
+
+
+@message
+class Report:
+    """What a manager or an agent tells the ledger about one attempt at a job."""
+
+    job_id: Token
+    attempt: Attempt
+    kind: ReportKind
+    enclave_id: Token
+    host_id: Token | None = None
+    evidence_digest: Digest | None = None
+    asset: Name | None = None
+    reason: Reason | None = None
+
+
+@message
+class Assignment:
+    """What an admitted enclave is to run."""
+
+    job_id: Token
+    attempt: Attempt
+    enclave_id: Token
+    signed: SignedManifest
+
+
+@message
+class EvidenceRecord:
+    """An enclave's current evidence (bucket `evidence`, key: enclave id)."""
+
+    enclave_id: Token
+    job_id: Token
+    attempt: Attempt
+    evidence: Annotated[bytes, Size(1, MAX_EVIDENCE)]
+    ear: Annotated[str, Size(1, MAX_TOKEN)]
+
+
+@message
+class OutcomeRecord:
+    """What an attempt gave (bucket `outcomes`, key: `<job_id>.<attempt>`)."""
+
+    job_id: Token
+    attempt: Attempt
+    result: Annotated[bytes, Size(0, 256 << 10)]
+    """Encoded `atoll.sealing.result.ResultRecord`."""
+    receipt: Annotated[bytes, Size(0, 256 << 10)]
+    """A receipt file (`atoll.receipt`)."""
+
+
+@message
+class HostRecord:
+    """A manager's word about its host (bucket `hosts`, expires unless renewed)."""
+
+    host_id: Token
+    tees: Annotated[tuple[Tee, ...], Size(1, 8)]
+    slots: Annotated[int, Range(0, 4096)]
+    busy: Annotated[int, Range(0, 4096)]
+    started_ms: Timestamp
+    version: Annotated[str, Size(1, 32)]
+    measurement: Annotated[bytes, Size(0, 64)] = b""
+    """Launch measurement of the agent image this host starts."""
+
+
+@message
+class NonceRequest:
+    pass
+
+
+@message
+class NonceReply:
+    nonce: Sha256
+    expires_ms: Timestamp
+
+
+@message
+class AppraiseRequest:
+    evidence: Annotated[bytes, Size(1, MAX_EVIDENCE)]
+
+
+@message
+class AppraiseReply:
+    ear: Annotated[str, Size(1, MAX_TOKEN)]
+    verdict: Annotated[str, Pattern("pass|fail")]
+    reason: Annotated[str, Size(0, 64)] = ""
+
+
+@message
+class KeysRequest:
+    pass
+
+
+@message
+class VerificationKey:
+    kid: Token
+    public_key: Sha256
+
+
+@message
+class KeysReply:
+    keys: Annotated[tuple[VerificationKey, ...], Size(1, 16)]
+
+
+@message
+class ErrorReply:
+    """What a failed request gets, behind the ADR-32 error headers."""
+
+    code: Code
+    message: Text
+    error_id: Token

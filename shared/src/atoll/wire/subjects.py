@@ -1,0 +1,83 @@
+"""Every subject on the bus, written once as a template.
+
+What a caller publishes to, what a service subscribes to and how a received subject
+is read back all come from the template.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from atoll.errors import InputError
+from atoll.wire import names
+
+_PLACEHOLDER: Final = re.compile(r"\{\w+\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A subject with placeholders, each standing for exactly one token."""
+
+    template: str
+
+    def of(self, *tokens: str) -> str:
+        """Fill the placeholders in order; a token can never smuggle in `.`, `*` or `>`.
+
+        Raises:
+            InputError: `name.invalid`, or the wrong number of tokens.
+        """
+        if len(tokens) != len(_PLACEHOLDER.findall(self.template)):
+            raise InputError(f"{self.template}: got {len(tokens)} tokens", code="name.invalid")
+        values = iter([names.require_token(token, "subject token") for token in tokens])
+        return _PLACEHOLDER.sub(lambda _: next(values), self.template)
+
+    def under(self, *tokens: str) -> str:
+        """A filter: the first placeholders filled, the others any token.
+
+        Raises:
+            InputError: `name.invalid`, or more tokens than placeholders.
+        """
+        if len(tokens) > len(_PLACEHOLDER.findall(self.template)):
+            raise InputError(f"{self.template}: got {len(tokens)} tokens", code="name.invalid")
+        values = iter([names.require_token(token, "subject token") for token in tokens])
+        return _PLACEHOLDER.sub(lambda _: next(values, "*"), self.template)
+
+    @property
+    def wildcard(self) -> str:
+        """The filter that matches every subject of this template."""
+        return _PLACEHOLDER.sub("*", self.template)
+
+    def read(self, subject: str) -> tuple[str, ...]:
+        """The inverse of `of`.
+
+        Raises:
+            InputError: `name.invalid`.
+        """
+        pattern = _PLACEHOLDER.sub(f"({names.TOKEN})", self.template.replace(".", r"\."))
+        match = re.fullmatch(pattern, subject)
+        if match is None:
+            raise InputError(f"{subject[:80]!r} is not {self.template}", code="name.invalid")
+        return match.groups()
+
+
+JOBS_SUBMIT: Final = Subject("atoll.v1.jobs.submit")
+JOBS_GET: Final = Subject("atoll.v1.jobs.get")
+JOBS_LIST: Final = Subject("atoll.v1.jobs.list")
+JOBS_CANCEL: Final = Subject("atoll.v1.jobs.cancel")
+
+ATTEST_NONCE: Final = Subject("atoll.v1.attest.nonce")
+ATTEST_APPRAISE: Final = Subject("atoll.v1.attest.appraise")
+ATTEST_KEYS: Final = Subject("atoll.v1.attest.keys")
+
+SPAWN: Final = Subject("atoll.v1.spawn.{tee}")
+"""Enclaves wanted; managers pull when they have capacity."""
+
+ASSIGN: Final = Subject("atoll.v1.enclave.{enclave_id}.assign")
+RELEASE: Final = Subject("atoll.v1.enclave.{enclave_id}.release")
+
+REPORT: Final = Subject("atoll.v1.report.{job_id}")
+"""What managers and agents tell the ledger; the gateways work it off."""
+
+EVENT: Final = Subject("atoll.v1.event.{entity}.{entity_id}.{type}")
+TELEMETRY_TRACES: Final = Subject("atoll.v1.telemetry.traces.{trace_id}")
+DEAD: Final = Subject("atoll.v1.dead.{stream}")

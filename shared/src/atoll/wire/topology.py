@@ -1,0 +1,149 @@
+"""Every stream, consumer and bucket, and which role may write where.
+
+`WRITERS` is the table from which each role's bus permissions are made: what a role is
+not named for, it may not publish to.
+"""
+
+from typing import Final
+
+from atoll.wire import subjects
+from atoll.wire.endpoints import ENDPOINTS, ROLES, Role
+from atoll.wire.messages import Tee
+from atoll.wire.topology_types import Bucket, Consumer, ObjectBucket, Stream
+
+_MIB: Final = 1 << 20
+_DAY_S: Final = 86_400.0
+
+SPAWN: Final = Stream(
+    name="SPAWN",
+    subjects=(subjects.SPAWN.wildcard,),
+    retention="workqueue",
+    max_bytes=64 * _MIB,
+    description="Enclaves wanted, one message a job.",
+)
+ENCLAVE: Final = Stream(
+    name="ENCLAVE",
+    subjects=(subjects.ASSIGN.wildcard, subjects.RELEASE.wildcard),
+    max_bytes=1024 * _MIB,
+    max_age_s=7 * _DAY_S,
+    discard="old",
+    description="What one enclave must receive: its assignment, then key releases.",
+)
+REPORTS: Final = Stream(
+    name="REPORTS",
+    subjects=(subjects.REPORT.wildcard,),
+    retention="workqueue",
+    max_bytes=256 * _MIB,
+    description="What managers and enclaves tell the ledger.",
+)
+EVENTS: Final = Stream(
+    name="EVENTS",
+    subjects=(subjects.EVENT.wildcard,),
+    max_bytes=1024 * _MIB,
+    max_age_s=90 * _DAY_S,
+    duplicate_window_s=600.0,
+    description="The history of every job, in order.",
+)
+TELEMETRY: Final = Stream(
+    name="TELEMETRY",
+    subjects=(subjects.TELEMETRY_TRACES.wildcard,),
+    max_bytes=256 * _MIB,
+    max_age_s=7 * _DAY_S,
+    discard="old",
+    description="Spans, OTLP protobuf, by trace.",
+)
+DEAD: Final = Stream(
+    name="DEAD",
+    subjects=(subjects.DEAD.wildcard,),
+    max_bytes=64 * _MIB,
+    max_age_s=90 * _DAY_S,
+    description="Messages nobody could process, with the reason.",
+)
+STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD)
+
+MAX_ATTEMPTS: Final = 5
+"""How often a job is handed to a manager before it fails for good."""
+
+
+def spawn_consumer(tee: Tee) -> Consumer:
+    """The shared work queue of all managers that can start this kind."""
+    return Consumer(
+        stream=SPAWN.name,
+        name=f"managers-{tee.value}",
+        filter=subjects.SPAWN.of(tee.value),
+        # Redelivery is how a dead manager's jobs move on: short, with in-progress
+        # acks while the manager lives.
+        ack_wait_s=15.0,
+        max_deliver=MAX_ATTEMPTS,
+    )
+
+
+LEDGER_CONSUMER: Final = Consumer(
+    stream=REPORTS.name, name="ledger", ack_wait_s=15.0, max_deliver=20
+)
+FORWARDER_CONSUMER: Final = Consumer(
+    stream=TELEMETRY.name, name="forwarder", ack_wait_s=30.0, max_deliver=10
+)
+CONSUMERS: Final = (
+    *(spawn_consumer(tee) for tee in Tee),
+    LEDGER_CONSUMER,
+    FORWARDER_CONSUMER,
+)
+
+JOBS: Final = Bucket(name="jobs", history=1, description="The ledger.")
+MANIFESTS: Final = Bucket(name="manifests", description="Signed manifests by digest.")
+EVIDENCE: Final = Bucket(name="evidence", ttl_s=30 * _DAY_S, description="By enclave.")
+OUTCOMES: Final = Bucket(name="outcomes", description="Result records and receipts by attempt.")
+HOSTS: Final = Bucket(name="hosts", ttl_s=30.0, description="Managers that are alive.")
+BUCKETS: Final = (JOBS, MANIFESTS, EVIDENCE, OUTCOMES, HOSTS)
+
+ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
+RESULTS: Final = ObjectBucket(name="results", description="Sealed results.")
+OBJECT_BUCKETS: Final = (ASSETS, RESULTS)
+
+WRITERS: Final[dict[str, frozenset[Role]]] = {
+    **{endpoint.subject.template: endpoint.callers for endpoint in ENDPOINTS},
+    subjects.SPAWN.wildcard: frozenset({"gateway"}),
+    subjects.ASSIGN.wildcard: frozenset({"manager"}),
+    subjects.RELEASE.wildcard: frozenset({"client", "gateway"}),
+    subjects.REPORT.wildcard: frozenset({"manager", "enclave"}),
+    subjects.EVENT.wildcard: frozenset({"gateway"}),
+    subjects.DEAD.wildcard: frozenset({"gateway", "manager"}),
+    subjects.TELEMETRY_TRACES.wildcard: frozenset(ROLES),
+    "$KV.jobs.>": frozenset({"gateway"}),
+    "$KV.manifests.>": frozenset({"gateway"}),
+    "$KV.evidence.>": frozenset({"enclave"}),
+    "$KV.outcomes.>": frozenset({"enclave"}),
+    "$KV.hosts.>": frozenset({"manager"}),
+    "$O.assets.>": frozenset({"client", "gateway"}),
+    # A failed upload takes its chunks away again.
+    "$JS.API.STREAM.PURGE.OBJ_assets": frozenset({"client", "gateway"}),
+    "$O.results.>": frozenset({"enclave"}),
+    "$JS.API.STREAM.PURGE.OBJ_results": frozenset({"enclave"}),
+    # Reading streams and buckets, which hold ciphertext and states, and acknowledging.
+    "$JS.API.INFO": frozenset(ROLES),
+    "$JS.API.STREAM.INFO.>": frozenset(ROLES),
+    "$JS.API.STREAM.MSG.GET.>": frozenset(ROLES),
+    "$JS.API.DIRECT.GET.>": frozenset(ROLES),
+    "$JS.API.CONSUMER.>": frozenset(ROLES),
+    "$JS.ACK.>": frozenset(ROLES),
+    "$JS.FC.>": frozenset(ROLES),
+    "$SRV.>": frozenset({"client"}),
+}
+"""Who may publish where. What stands in no row is closed to all."""
+
+
+def may_publish(role: Role) -> tuple[str, ...]:
+    """The subjects that `role` may publish to."""
+    return tuple(subject for subject, writers in WRITERS.items() if role in writers)
+
+
+def may_subscribe(role: Role) -> tuple[str, ...]:
+    """The subjects that `role` may subscribe to: its inbox, and what it answers."""
+    owned = [endpoint.subject.template for endpoint in ENDPOINTS if endpoint.owner == role]
+    return (f"{inbox(role)}.>", *owned, *(("$SRV.>",) if owned else ()))
+
+
+def inbox(role: Role) -> str:
+    """The prefix of the subjects on which `role` is answered."""
+    return f"_INBOX_{role}"

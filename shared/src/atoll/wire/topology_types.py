@@ -1,0 +1,90 @@
+"""The shapes of streams, consumers and buckets, as `atoll.wire.topology` declares them.
+
+Pure values. Durations are seconds, sizes bytes; 0 means "no limit" where the field
+says so. `atoll.bus.provision` makes the server look like them.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Retention = Literal["limits", "workqueue"]
+Discard = Literal["new", "old"]
+Storage = Literal["file", "memory"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A JetStream stream.
+
+    `workqueue` keeps a message until it is acknowledged once; `limits` until it is
+    too old or too many. `discard="new"` makes a full stream an error for the publisher
+    (`bus.full`), `"old"` forgets the oldest.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Retention = "limits"
+    max_bytes: int
+    """0: no limit."""
+    max_age_s: float = 0.0
+    """0: for ever."""
+    max_msg_size: int = 0
+    """0: what the server allows."""
+    max_msgs_per_subject: int = 0
+    """0: no limit."""
+    duplicate_window_s: float = 120.0
+    """How long a message id is remembered; must cover the publisher's retries."""
+    discard: Discard = "new"
+    storage: Storage = "file"
+    replicas: int = 1
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumer:
+    """A durable pull consumer with explicit acknowledgement.
+
+    `backoff_s` replaces `ack_wait_s` delivery by delivery when it is not empty, and
+    must then not be longer than `max_deliver`.
+    """
+
+    stream: str
+    name: str
+    filter: str = ""
+    """Subject filter; empty: the whole stream."""
+    ack_wait_s: float = 30.0
+    max_deliver: int = 5
+    backoff_s: tuple[float, ...] = ()
+    max_ack_pending: int = 1000
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A key-value bucket (NATS ADR-8)."""
+
+    name: str
+    history: int = 1
+    ttl_s: float = 0.0
+    """0: for ever."""
+    max_value_size: int = 0
+    """0: what the server allows."""
+    max_bytes: int = 0
+    """0: no limit."""
+    storage: Storage = "file"
+    replicas: int = 1
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectBucket:
+    """An object store bucket (NATS ADR-20)."""
+
+    name: str
+    ttl_s: float = 0.0
+    """0: for ever."""
+    max_bytes: int = 0
+    """0: no limit."""
+    storage: Storage = "file"
+    replicas: int = 1
+    description: str = ""
