@@ -1,0 +1,248 @@
+"""A gateway in memory: the ports as dictionaries, and manifests to submit."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from atoll import manifest as manifests
+from atoll.errors import ConflictError, NotFoundError
+from atoll.identity import PartyKeys
+from atoll.manifest import Algorithm, AssetRef, Manifest, ManifestLimits, ManifestParty
+from atoll.sealing.release import KeyRelease
+from atoll.wire import schema
+from atoll.wire.messages import (
+    EvidenceRecord,
+    JobEvent,
+    JobRecord,
+    OutcomeRecord,
+    PartySignature,
+    SignedManifest,
+    SubmitRequest,
+    Tee,
+)
+from atoll_gateway.http.ports import Stored
+
+NOW_MS = 1_800_000_000_000
+
+
+class Crash(BaseException):
+    """The process died here."""
+
+
+@dataclass
+class Fate:
+    """Decides at each await point whether the process lives on."""
+
+    die_at: int | None = None
+    steps: int = 0
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == self.die_at:
+            raise Crash
+
+
+@dataclass
+class MemoryJobs:
+    """Bucket `jobs` with compare-and-set; entries live as bytes, as they do on the bus."""
+
+    entries: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    fate: Fate = field(default_factory=Fate)
+    before_update: Callable[[JobRecord], None] | None = None
+    _revisions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    async def get(self, job_id: str) -> tuple[JobRecord, int] | None:
+        self.fate.step()
+        await asyncio.sleep(0)
+        return self.peek(job_id)
+
+    def peek(self, job_id: str) -> tuple[JobRecord, int] | None:
+        if job_id not in self.entries:
+            return None
+        raw, revision = self.entries[job_id]
+        return schema.decode(JobRecord, raw), revision
+
+    async def create(self, record: JobRecord) -> int:
+        self.fate.step()
+        if record.view.job_id in self.entries:
+            raise ConflictError("it exists", code="bus.conflict")
+        revision = self.write(record)
+        self.fate.step()
+        return revision
+
+    async def update(self, record: JobRecord, revision: int) -> int:
+        self.fate.step()
+        await asyncio.sleep(0)
+        if self.before_update is not None:
+            self.before_update(record)
+        if self.entries[record.view.job_id][1] != revision:
+            raise ConflictError("it changed", code="bus.conflict")
+        written = self.write(record)
+        self.fate.step()
+        return written
+
+    def write(self, record: JobRecord) -> int:
+        revision = next(self._revisions)
+        self.entries[record.view.job_id] = (schema.encode(record), revision)
+        return revision
+
+    async def watch(self) -> AsyncGenerator[JobRecord, None]:
+        for raw, _ in list(self.entries.values()):
+            yield schema.decode(JobRecord, raw)
+
+
+@dataclass
+class MemoryOutlet:
+    """Stream `EVENTS` and the spawn queue, with message ids, as `adapters.BusOutlet` uses them."""
+
+    events: list[JobEvent] = field(default_factory=list)
+    spawned: list[str] = field(default_factory=list)
+    fate: Fate = field(default_factory=Fate)
+    calls: int = 0
+    _ids: set[str] = field(default_factory=set)
+
+    async def event(self, event: JobEvent, traceparent: str) -> None:
+        self.calls += 1
+        self.fate.step()
+        mine = [known.seq for known in self.events if known.job_id == event.job_id]
+        await asyncio.sleep(0)
+        if not mine or mine[-1] < event.seq:
+            self._once(f"{event.job_id}.{event.seq}", lambda: self.events.append(event))
+        self.fate.step()
+
+    async def spawn(self, record: JobRecord) -> None:
+        self.fate.step()
+        await asyncio.sleep(0)
+        job_id = record.view.job_id
+        self._once(f"spawn.{job_id}", lambda: self.spawned.append(job_id))
+        self.fate.step()
+
+    def _once(self, message_id: str, publish: Callable[[], None]) -> None:
+        if message_id not in self._ids:
+            self._ids.add(message_id)
+            publish()
+
+
+@dataclass
+class MemoryManifests:
+    stored: dict[str, SignedManifest] = field(default_factory=dict)
+
+    async def get(self, digest: str) -> SignedManifest | None:
+        return self.stored.get(digest)
+
+    async def put(self, digest: str, signed: SignedManifest) -> None:
+        self.stored[digest] = signed
+
+
+@dataclass
+class MemoryEvidence:
+    stored: dict[str, EvidenceRecord] = field(default_factory=dict)
+
+    async def get(self, enclave_id: str) -> EvidenceRecord | None:
+        return self.stored.get(enclave_id)
+
+
+@dataclass
+class MemoryOutcomes:
+    stored: dict[tuple[str, int], OutcomeRecord] = field(default_factory=dict)
+
+    async def get(self, job_id: str, attempt: int) -> OutcomeRecord | None:
+        return self.stored.get((job_id, attempt))
+
+
+@dataclass
+class MemoryReleases:
+    published: list[tuple[str, KeyRelease]] = field(default_factory=list)
+
+    async def publish(self, enclave_id: str, release: KeyRelease) -> None:
+        self.published.append((enclave_id, release))
+
+
+@dataclass
+class MemoryObjects:
+    stored: dict[str, bytes] = field(default_factory=dict)
+    fail_after: int | None = None
+    """`get` breaks after so many chunks."""
+
+    async def info(self, name: str) -> Stored | None:
+        return _describe(self.stored[name]) if name in self.stored else None
+
+    async def get(self, name: str) -> tuple[Stored, AsyncIterator[bytes]] | None:
+        if name not in self.stored:
+            return None
+        return _describe(self.stored[name]), self._chunks(self.stored[name])
+
+    async def put(self, name: str, chunks: AsyncIterable[bytes]) -> Stored:
+        parts = [chunk async for chunk in chunks]
+        self.stored[name] = b"".join(parts)
+        return _describe(self.stored[name])
+
+    async def _chunks(self, raw: bytes) -> AsyncGenerator[bytes, None]:
+        for index, start in enumerate(range(0, len(raw), 1000)):
+            if index == self.fail_after:
+                raise NotFoundError("gone in the middle")
+            yield raw[start : start + 1000]
+
+
+def _describe(raw: bytes) -> Stored:
+    return Stored(size=len(raw), sha256=manifests.digest(raw).hex())
+
+
+def keys(name: str, seed: int = 1) -> PartyKeys:
+    """The same keys for the same name and seed."""
+    counter = itertools.count()
+
+    def random(size: int) -> bytes:
+        block = f"{name} {seed} {next(counter)}".encode()
+        return (manifests.digest(block) * (size // 32 + 1))[:size]
+
+    return PartyKeys.generate(name, random)
+
+
+def party(of: PartyKeys, *, consumer: bool = True) -> ManifestParty:
+    """The entry of a party in a manifest."""
+    public = of.public
+    return ManifestParty(
+        signing_key=public.signing_key, hpke_key=public.hpke_key if consumer else None
+    )
+
+
+def asset(provider: str, number: int) -> AssetRef:
+    """A reference to a sealed asset that nobody looks for."""
+    return AssetRef(
+        provider=provider, asset_id=f"{number:032x}", commitment=f"{number:064x}", size=100
+    )
+
+
+def make_manifest(*parties: PartyKeys, nonce: int = 0, **changes: object) -> Manifest:
+    """A legal manifest; the first party provides everything, all of them consume."""
+    first = parties[0].name
+    fields: dict[str, object] = {
+        "nonce": nonce.to_bytes(32, "big"),
+        "parties": {of.name: party(of) for of in parties},
+        "algorithm": Algorithm(kind=manifests.WorkloadKind.WASM, asset=asset(first, 1)),
+        "datasets": {"iris.csv": asset(first, 2)},
+        "invocation": asset(first, 3),
+        "consumers": tuple(of.name for of in parties),
+        "limits": ManifestLimits(),
+        "tee": Tee.SIMULATED,
+    }
+    return Manifest(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def sign(raw: bytes, *parties: PartyKeys) -> SignedManifest:
+    """`raw`, signed by `parties`."""
+    digest = manifests.digest(raw)
+    signatures = tuple(
+        PartySignature(party=of.name, signature=of.sign(manifests.SIGNATURE_LABEL, digest))
+        for of in parties
+    )
+    return SignedManifest(manifest=raw, signatures=signatures)
+
+
+def submission(*, key: str = "key-1", nonce: int = 0, **changes: object) -> SubmitRequest:
+    """What alice submits."""
+    alice = keys("alice")
+    raw = make_manifest(alice, nonce=nonce, **changes).to_bytes()
+    return SubmitRequest(signed=sign(raw, alice), idempotency_key=key)

@@ -1,0 +1,101 @@
+"""Real nats-servers for tests: fixtures to import into a conftest.
+
+nats           one server for the whole session, all users below
+nats_server    a fresh server for one test, which it may kill and restart
+bus            a connection to `nats` with every permission
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from atoll.bus import Bus, BusConfig, connect
+from atoll_cli.nats_server import EmbeddedNats, NatsUser
+
+ADMIN = NatsUser(
+    name="admin", password="admin secret", publish=(">",), subscribe=(">",), allow_responses=True
+)
+LIMITED = NatsUser(
+    name="limited",
+    password="limited secret",
+    publish=("allowed.>",),
+    subscribe=("_INBOX_limited.>", "allowed.>"),
+)
+
+
+def bus_config(server: EmbeddedNats, *, user: NatsUser = ADMIN, **changes: object) -> BusConfig:
+    """How `user` connects to `server`."""
+    fields: dict[str, object] = {
+        "url": server.url,
+        "name": f"test-{user.name}",
+        "user": user.name,
+        "password": user.password,
+        "inbox_prefix": f"_INBOX_{user.name}",
+        "drain_timeout_s": 2.0,
+    }
+    return BusConfig(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+async def kill(server: EmbeddedNats) -> None:
+    """End the server without a chance to say goodbye."""
+    pid = server.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    await server.wait()
+
+
+async def restart(server: EmbeddedNats) -> None:
+    """Kill the server and start it again on the same port and data."""
+    await kill(server)
+    await server.start()
+
+
+async def wait_for(
+    condition: Callable[[], Awaitable[bool]] | Callable[[], bool], why: str, *, within_s: float = 15
+) -> None:
+    """Return when `condition` holds; fail with `why` when it does not in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                result = condition()
+                if result if isinstance(result, bool) else await result:
+                    return
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"not within {within_s} s: {why}")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    data_dir: Path, *, users: tuple[NatsUser, ...] = (ADMIN, LIMITED)
+) -> AsyncIterator[EmbeddedNats]:
+    """A server on a free port."""
+    async with EmbeddedNats(data_dir, users) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedNats]:
+    """One server for the session. Do not stop it."""
+    async with running(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def nats_server(tmp_path: Path) -> AsyncIterator[EmbeddedNats]:
+    """A server of one's own, to kill and restart."""
+    async with running(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def bus(nats: EmbeddedNats) -> AsyncIterator[Bus]:
+    """A connection as administrator to the session's server."""
+    async with connect(bus_config(nats)) as connected:
+        yield connected
