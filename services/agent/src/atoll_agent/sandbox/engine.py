@@ -1,0 +1,223 @@
+"""Compile, link and run one guest with wasmtime. Only the worker imports this module.
+
+Recipe, each step with its own way to fail:
+
+1. the first eight bytes: a module, version 1, binary (wasmtime's Python binding would also
+   compile the text format)                      NOT_WASM, COMPONENT
+2. compile, with the features listed in `_config`  NOT_WASM
+3. `_start`: a function from nothing to nothing    NO_START
+4. imports: preview 1 by name, then by type        UNSUPPORTED_IMPORT
+5. instantiate under the store's limits            OUT_OF_MEMORY, or as 6 (start section)
+6. call `_start`                                   EXITED, TRAPPED, TIMEOUT, FUEL
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import wasmtime
+from wasmtime import Trap, TrapCode, WasmtimeError
+
+from atoll_agent.sandbox.exchange import MAX_DETAIL, MAX_EXIT_CODE, Answer, Job
+from atoll_agent.sandbox.limits import (
+    INSTANCES,
+    MAX_MODULE,
+    MEMORIES,
+    TABLE_ELEMENTS,
+    TABLES,
+    WASM_STACK,
+    Limits,
+)
+from atoll_agent.sandbox.outcome import Kind
+
+WASI: Final = "wasi_snapshot_preview1"
+MODULE_HEADER: Final = b"\0asm\x01\0\0\0"
+COMPONENT_LAYER: Final = b"\x01\0"
+"""Bytes 6 and 7 of a component; a module has zeros (component model, Binary.md)."""
+ARGV0: Final = "algorithm"
+
+_TRAPS: Final = {
+    TrapCode.INTERRUPT: Kind.TIMEOUT,
+    TrapCode.OUT_OF_FUEL: Kind.FUEL,
+    TrapCode.ALLOCATION_TOO_LARGE: Kind.OUT_OF_MEMORY,
+}
+
+
+class _Ended(Exception):  # noqa: N818 - one of the ways to end, not an error of ours
+    def __init__(self, kind: Kind, *, exit_code: int | None = None, detail: str = "") -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.exit_code = exit_code
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is known about a run when it ends, however it ends."""
+
+    memory_bytes: int | None = None
+
+
+def execute(job: Job) -> Answer:
+    """Run the job's module once and say how it ended. Raises nothing on purpose."""
+    run = _Run()
+    try:
+        _execute(job, run)
+        end = _Ended(Kind.EXITED, exit_code=0)
+    except _Ended as ended:
+        end = ended
+    return Answer(
+        kind=end.kind,
+        exit_code=end.exit_code,
+        memory_bytes=run.memory_bytes,
+        detail=end.detail.encode("utf-8", "replace").decode("utf-8")[:MAX_DETAIL],
+    )
+
+
+def _execute(job: Job, run: _Run) -> None:
+    raw = _read(job.module)
+    engine = wasmtime.Engine(_config(job.limits))
+    with _deadline(engine, job.limits.wall_s):
+        try:
+            module = wasmtime.Module(engine, raw)
+        except WasmtimeError as error:
+            raise _Ended(Kind.NOT_WASM, detail=str(error)) from error
+        del raw
+        _require_start(module)
+        store = _store(engine, job)
+        instance = _instantiate(engine, store, module)
+        exports = instance.exports(store)
+        start = exports["_start"]
+        try:
+            if isinstance(start, wasmtime.Func):
+                start(store)
+        except (WasmtimeError, Trap) as error:
+            raise _ended_by(error) from error
+        finally:
+            memories = [item for _, item in exports.items() if isinstance(item, wasmtime.Memory)]
+            # One memory at most, perhaps exported twice.
+            run.memory_bytes = max((item.data_len(store) for item in memories), default=0)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is one more import at start
+        raw = file.read(MAX_MODULE + 1)
+    if raw[:4] == MODULE_HEADER[:4] and raw[6:8] == COMPONENT_LAYER:
+        raise _Ended(Kind.COMPONENT)
+    if not raw.startswith(MODULE_HEADER):
+        raise _Ended(Kind.NOT_WASM, detail="does not begin with the header of a Wasm 1 module")
+    if len(raw) > MAX_MODULE:
+        raise _Ended(Kind.NOT_WASM, detail=f"larger than {MAX_MODULE} bytes")
+    return raw
+
+
+def _config(limits: Limits) -> wasmtime.Config:
+    """WebAssembly 2.0 and tail calls; nothing with threads, a collector or 64-bit memories.
+
+    Floating point is made reproducible: one NaN, and relaxed SIMD in its deterministic form.
+    """
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.consume_fuel = limits.fuel > 0
+    config.max_wasm_stack = WASM_STACK
+    config.shared_memory = False
+    config.wasm_threads = False
+    config.wasm_memory64 = False
+    config.wasm_multi_memory = False
+    config.wasm_component_model = False
+    config.wasm_gc = False
+    config.wasm_function_references = False
+    config.wasm_exceptions = False
+    config.wasm_stack_switching = False
+    config.wasm_custom_page_sizes = False
+    config.wasm_relaxed_simd_deterministic = True
+    # The binding has no property for this one.
+    set_nan = wasmtime._ffi.wasmtime_config_cranelift_nan_canonicalization_set  # noqa: SLF001
+    set_nan(config.ptr(), True)  # noqa: FBT003
+    return config
+
+
+def _store(engine: wasmtime.Engine, job: Job) -> wasmtime.Store:
+    limits = job.limits
+    store = wasmtime.Store(engine)
+    store.set_limits(
+        memory_size=limits.memory_bytes,
+        table_elements=TABLE_ELEMENTS,
+        instances=INSTANCES,
+        tables=TABLES,
+        memories=MEMORIES,
+    )
+    store.set_epoch_deadline(1)
+    if limits.fuel:
+        store.set_fuel(limits.fuel)
+    wasi = wasmtime.WasiConfig()
+    wasi.argv = [ARGV0, *job.args]
+    wasi.env = [(variable.name, variable.value) for variable in job.env]
+    wasi.stdout_file = job.stdout
+    wasi.stderr_file = job.stderr
+    wasi.preopen_dir(job.data, "/data", fs_mutable=False)
+    wasi.preopen_dir(job.results, "/results", fs_mutable=True)
+    store.set_wasi(wasi)
+    return store
+
+
+@contextmanager
+def _deadline(engine: wasmtime.Engine, wall_s: int) -> Iterator[None]:
+    """Move the engine's epoch once, after `wall_s`: guest code then traps at its next branch."""
+    timer = threading.Timer(wall_s, engine.increment_epoch)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _require_start(module: wasmtime.Module) -> None:
+    for export in module.exports:
+        if export.name == "_start":
+            kind = export.type
+            if isinstance(kind, wasmtime.FuncType) and not kind.params and not kind.results:
+                return
+    raise _Ended(Kind.NO_START)
+
+
+def _instantiate(
+    engine: wasmtime.Engine, store: wasmtime.Store, module: wasmtime.Module
+) -> wasmtime.Instance:
+    for item in module.imports:
+        if item.module != WASI:
+            detail = f"import {item.module[:80]!r} {(item.name or '')[:80]!r}"
+            raise _Ended(Kind.UNSUPPORTED_IMPORT, detail=detail)
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    try:
+        ready = linker.instantiate_pre(module)
+    except WasmtimeError as error:
+        raise _Ended(Kind.UNSUPPORTED_IMPORT, detail=str(error)) from error
+    try:
+        return ready.instantiate(store)
+    except Trap as error:
+        raise _ended_by(error) from error
+    except WasmtimeError as error:
+        if isinstance(error, wasmtime.ExitTrap):
+            raise _ended_by(error) from error
+        # Types fit and nothing ran, so what is left are the store's limits.
+        raise _Ended(Kind.OUT_OF_MEMORY, detail=str(error)) from error
+
+
+def _ended_by(error: WasmtimeError | Trap) -> _Ended:
+    if isinstance(error, wasmtime.ExitTrap):
+        if 0 <= error.code <= MAX_EXIT_CODE:
+            return _Ended(Kind.EXITED, exit_code=error.code)
+        return _Ended(Kind.TRAPPED, detail=f"exit code {error.code}, want 0 to {MAX_EXIT_CODE}")
+    kind = Kind.TRAPPED
+    if isinstance(error, Trap):
+        try:
+            code = error.trap_code
+        except ValueError:  # a code that this binding does not know yet
+            code = None
+        kind = _TRAPS.get(code, Kind.TRAPPED) if code else Kind.TRAPPED
+    return _Ended(kind, detail=str(error))

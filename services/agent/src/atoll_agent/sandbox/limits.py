@@ -1,0 +1,79 @@
+"""What a guest may use. A `Limits` that exists is within the hard maxima below."""
+
+from typing import Annotated, Final
+
+from atoll.errors import InputError
+from atoll.wire.schema import Range, message
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+MAX_WALL_S: Final = 7 * 24 * 3600
+MAX_MEMORY: Final = 4 * GIB
+"""All that a 32-bit linear memory can address."""
+MAX_FUEL: Final = 1 << 52
+MAX_OUTPUT: Final = 16 * GIB
+MAX_ENTRIES: Final = 4096
+MAX_LOG: Final = 64 * MIB
+MAX_MODULE: Final = 64 * MIB
+"""Bytes of the largest module that is compiled."""
+MAX_ARGUMENTS: Final = 256
+MAX_ARGUMENT: Final = 64 * KIB
+"""Characters of one argument or of one environment value."""
+MAX_ARGUMENTS_TOTAL: Final = 192 * KIB
+"""Characters of all of them; four bytes each still fit one message."""
+MAX_DEPTH: Final = 16
+"""Names in the longest path under /results."""
+MAX_NAME: Final = 255
+"""Bytes of one name under /results; Linux has the same limit."""
+TABLE_ELEMENTS: Final = 1 << 18
+TABLES: Final = 8
+MEMORIES: Final = 1
+INSTANCES: Final = 1
+WASM_STACK: Final = MIB
+"""Bytes; well below the 8 MiB that a Linux main thread usually has."""
+RUNTIME_RESIDENT: Final = 512 * MIB
+"""Resident bytes of a worker beside the guest's memory: interpreter, compiler, code."""
+
+
+@message
+class Limits:
+    """Budget of one run.
+
+    Raises:
+        InputError: `limits.invalid`, when a value is outside its range.
+    """
+
+    wall_s: Annotated[int, Range(1, MAX_WALL_S)] = 60
+    """Seconds from the worker's start to its end, compilation included."""
+    memory_bytes: Annotated[int, Range(64 * KIB, MAX_MEMORY)] = 256 * MIB
+    """Linear memory. Growing beyond fails inside the guest, as the specification has it."""
+    fuel: Annotated[int, Range(0, MAX_FUEL)] = 0
+    """Instructions, roughly; 0 does not count them (only the wall clock ends the run)."""
+    output_bytes: Annotated[int, Range(0, MAX_OUTPUT)] = 64 * MIB
+    """Bytes of all files under /results together, holes included."""
+    output_files: Annotated[int, Range(0, MAX_ENTRIES)] = 256
+    """Names under /results: files and directories."""
+    log_bytes: Annotated[int, Range(0, MAX_LOG)] = MIB
+    """Bytes of standard output, and again of standard error."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise InputError(
+                    f"limit {name} is {value!r}, want an integer from {low} to {high}",
+                    code="limits.invalid",
+                )
+
+    @property
+    def resident_bytes(self) -> int:
+        """Resident memory above which the worker is killed, whatever uses it."""
+        return self.memory_bytes + RUNTIME_RESIDENT
+
+
+_RANGES: Final = tuple(
+    (name, hint.__metadata__[0].low, hint.__metadata__[0].high)
+    for name, hint in Limits.__annotations__.items()
+)
