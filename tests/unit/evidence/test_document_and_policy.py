@@ -1,0 +1,207 @@
+"""The evidence document and the policy: one encoding each, nothing unknown, no defaults."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atoll import canonical
+from atoll.errors import InputError, MalformedEvidenceError
+from atoll.evidence import document as documents
+from atoll.evidence.policy import UNCHECKED, SnpPolicy, policy_from_json, policy_to_json
+from atoll.evidence.products import Product
+from atoll.evidence.snp import PlatformInfo
+from support import evidence
+
+
+def test_a_document_reads_back_and_its_digest_is_of_the_bytes() -> None:
+    document = evidence.document()
+    raw = documents.encode(document)
+    assert documents.parse(raw) == document
+    assert documents.digest(raw) == hashlib.sha256(raw).digest()
+
+
+def test_report_data_is_the_contract_of_the_architecture() -> None:
+    lp = b"".join(
+        len(value).to_bytes(4, "big") + value for value in (b"s" * 32, b"h" * 1216, b"", b"n" * 32)
+    )
+    expected = hashlib.sha512(b"atoll evidence v1" + lp).digest()
+    assert documents.report_data(b"s" * 32, b"h" * 1216, b"", b"n" * 32) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 2},
+        {"signing_key": bytes(31)},
+        {"hpke_key": bytes(1217)},
+        {"manifest_digest": bytes(31)},
+        {"nonce": b""},
+        {"report": b""},
+        {"report": bytes(20_000)},
+        {"certs": (b"x",) * 9},
+        {"enclave_id": "a.b"},
+    ],
+)
+def test_refuses_a_document_with_an_illegal_field(changes: dict[str, Any]) -> None:
+    raw = documents.encode(replace(evidence.document(), **changes))
+    with pytest.raises(MalformedEvidenceError):
+        documents.parse(raw)
+
+
+def test_refuses_every_truncation_of_a_document() -> None:
+    raw = documents.encode(evidence.document())
+    for size in range(0, len(raw), 7):
+        with pytest.raises(MalformedEvidenceError):
+            documents.parse(raw[:size])
+    with pytest.raises(MalformedEvidenceError):
+        documents.parse(raw + b"\x00")
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=100)
+def test_arbitrary_bytes_are_no_document(raw: bytes) -> None:
+    with pytest.raises(MalformedEvidenceError):
+        documents.parse(raw)
+
+
+def test_the_agents_modules_need_no_token_library() -> None:
+    code = (
+        "import sys, atoll.evidence.document, atoll.evidence.appraise, atoll.simulated.device;"
+        "print(sorted({'jwt', 'opentelemetry'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"
+
+
+FULL = {
+    "host_data": bytes(32),
+    "id_key_digests": frozenset({bytes(48), b"\x01" * 48}),
+    "author_key_digests": frozenset({bytes(48)}),
+    "family_id": bytes(16),
+    "image_id": bytes(16),
+    "chip_ids": frozenset({bytes(64)}),
+    "minimum_guest_svn": 3,
+    "platform_info_required": PlatformInfo.ECC_EN | PlatformInfo.TSME_EN,
+    "platform_info_forbidden": PlatformInfo(0),
+    "vmpls": frozenset({2, 0}),
+    "products": frozenset({Product.TURIN, Product.MILAN}),
+    "require_crl": True,
+}
+
+
+@pytest.mark.parametrize("changes", [{}, FULL, {"measurements": frozenset()}])
+def test_a_policy_reads_back(changes: dict[str, Any]) -> None:
+    policy = evidence.policy(**changes)
+    raw = policy_to_json(policy)
+    assert policy_from_json(raw) == policy
+    assert policy.digest == hashlib.sha256(raw).digest()
+
+
+def test_every_field_changes_the_digest_of_a_policy() -> None:
+    base = evidence.policy(**FULL)
+    digests = {base.digest}
+    for field in fields(SnpPolicy):
+        value = getattr(base, field.name)
+        change: dict[str, Any] = {field.name: UNCHECKED}
+        if isinstance(value, bool):
+            change = {field.name: not value}
+        digests.add(replace(base, **change).digest)
+    assert len(digests) == 1 + len(fields(SnpPolicy))
+
+
+def test_a_policy_has_no_defaults() -> None:
+    whole = json.loads(policy_to_json(evidence.policy()))
+    for name in whole:
+        part = {key: value for key, value in whole.items() if key != name}
+        with pytest.raises(InputError, match="lacks") as caught:
+            policy_from_json(canonical.dumps(part))
+        assert caught.value.code == "policy.invalid"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"extra": 1},
+        {"version": 2},
+        {"version": True},
+        {"tee": "tdx"},
+        {"measurements": None},
+        {"measurements": "ab" * 48},
+        {"measurements": ["AB" * 48]},
+        {"measurements": ["ab" * 47]},
+        {"measurements": ["ab" * 48, "ab" * 48]},
+        {"measurements": ["cd" * 48, "ab" * 48]},
+        {"allow_debug": "unchecked"},
+        {"allow_debug": 0},
+        {"allow_debug": None},
+        {"minimum_tcb": {"snp": 1}},
+        {"minimum_tcb": {"bootloader": 1, "fmc": 0, "microcode": 1, "snp": 256, "tee": 1}},
+        {"minimum_tcb": {"bootloader": "1", "fmc": 0, "microcode": 1, "snp": 2, "tee": 1}},
+        {"minimum_tcb": []},
+        {"vmpls": [4]},
+        {"vmpls": [True]},
+        {"vmpls": [[0]]},
+        {"signers": ["vtek"]},
+        {"host_data": "00"},
+        {"host_data": 7},
+        {"minimum_guest_svn": -1},
+        {"minimum_guest_svn": True},
+        {"minimum_guest_svn": 1 << 32},
+        {"platform_info_required": ["no_such_bit"]},
+        {"platform_info_required": [1]},
+        {"platform_info_required": 5},
+    ],
+)
+def test_refuses_an_illegal_policy(changes: dict[str, Any]) -> None:
+    value = json.loads(policy_to_json(evidence.policy())) | changes
+    with pytest.raises(InputError):
+        policy_from_json(canonical.dumps(value))
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"version": 1}', b"\xff", b"1" * 300_000])
+def test_refuses_what_is_no_policy(raw: bytes) -> None:
+    with pytest.raises(InputError):
+        policy_from_json(raw)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"measurements": None},
+        {"measurements": frozenset({b"short"})},
+        {"allow_debug": UNCHECKED},
+        {"host_data": b""},
+        {"vmpls": frozenset({9})},
+        {"minimum_guest_svn": True},
+        {"platform_info_required": PlatformInfo(1 << 6)},
+        {"signers": frozenset({"vcek"})},
+    ],
+)
+def test_an_illegal_policy_cannot_be_made(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(changes))):
+        evidence.policy(**changes)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 300) | st.text(max_size=8) | st.just("00" * 48),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([field.name for field in fields(SnpPolicy)]), JSON)
+@settings(max_examples=200)
+def test_any_json_in_a_field_gives_a_policy_or_the_documented_error(name: str, value: Any) -> None:
+    whole = json.loads(policy_to_json(evidence.policy())) | {name: value}
+    try:
+        policy = policy_from_json(canonical.dumps(whole))
+    except InputError:
+        return
+    assert policy_to_json(policy) == canonical.dumps(whole)
