@@ -1,0 +1,144 @@
+"""The gateway's ports on the bus."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from atoll.bus import Bus, KeyValue, last_message, publish
+from atoll.errors import AtollError, ConflictError, MessageError
+from atoll.wire import schema, subjects, topology
+from atoll.wire.messages import JobEvent, JobRecord, SignedManifest, SpawnRequest
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+def stored(cls: type[T], raw: bytes) -> T:
+    """A message that a peer left on the bus; if it is none, that is not our caller's fault.
+
+    Raises:
+        AtollError: `internal`.
+    """
+    try:
+        return schema.decode(cls, raw)
+    except MessageError as error:
+        raise AtollError(f"stored {cls.__name__}: {error.message}") from error
+
+
+class KvJobs:
+    """Bucket `jobs`, key: job id."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._kv = KeyValue(bus, topology.JOBS)
+
+    async def get(self, job_id: str) -> tuple[JobRecord, int] | None:
+        entry = await self._kv.get(job_id)
+        if entry is None or entry.value is None:
+            return None
+        return stored(JobRecord, entry.value), entry.revision
+
+    async def create(self, record: JobRecord) -> int:
+        return await self._kv.create(record.view.job_id, schema.encode(record))
+
+    async def update(self, record: JobRecord, revision: int) -> int:
+        return await self._kv.update(record.view.job_id, schema.encode(record), revision=revision)
+
+    async def watch(self) -> AsyncGenerator[JobRecord, None]:
+        async with aclosing(self._kv.watch()) as entries:
+            async for entry in entries:
+                if entry.value is None:
+                    continue
+                try:
+                    record = schema.decode(JobRecord, entry.value)
+                except MessageError as error:
+                    # One unreadable entry must not hide all others from the list.
+                    _log.error("job %s in the ledger is unreadable: %s", entry.key, error.message)
+                    continue
+                yield record
+
+
+class KvManifests:
+    """Bucket `manifests`, key: manifest digest in hex."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._kv = KeyValue(bus, topology.MANIFESTS)
+
+    async def get(self, digest: str) -> SignedManifest | None:
+        entry = await self._kv.get(digest)
+        if entry is None or entry.value is None:
+            return None
+        return stored(SignedManifest, entry.value)
+
+    async def put(self, digest: str, signed: SignedManifest) -> None:
+        try:
+            await self._kv.create(digest, schema.encode(signed))
+        except ConflictError:
+            return  # the digest is the content's: what is there is this
+
+
+class BusOutlet:
+    """Events and spawn requests, each under an id that makes a repetition harmless."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def event(self, event: JobEvent, traceparent: str) -> None:
+        subject = subjects.EVENT.of("job", event.job_id, event.type.value)
+        # The duplicate window ends, a crash may last longer: look before publishing.
+        newest = await last_message(
+            self._bus, topology.EVENTS.name, subjects.EVENT.under("job", event.job_id)
+        )
+        if newest is not None and _seq(newest.payload) >= event.seq:
+            return
+        await publish(
+            self._bus,
+            subject,
+            schema.encode(event),
+            msg_id=f"{event.job_id}.{event.seq}",
+            headers=cloud_event_headers(event, traceparent),
+        )
+
+    async def spawn(self, record: JobRecord) -> None:
+        view = record.view
+        if view.attempt > 0:
+            return  # a manager has had it already
+        request = SpawnRequest(
+            job_id=view.job_id,
+            tee=view.tee,
+            manifest_digest=view.manifest_digest,
+            expires_ms=view.expires_ms,
+        )
+        await publish(
+            self._bus,
+            subjects.SPAWN.of(view.tee.value),
+            schema.encode(request),
+            msg_id=f"spawn.{view.job_id}",
+            headers={"traceparent": record.traceparent} if record.traceparent else {},
+        )
+
+
+def cloud_event_headers(event: JobEvent, traceparent: str) -> dict[str, str]:
+    """CloudEvents 1.0, binary mode (NATS protocol binding): attributes in headers."""
+    time = datetime.fromtimestamp(event.time_ms / 1000, UTC)
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": f"{event.job_id}.{event.seq}",
+        "ce-source": "urn:atoll:gateway",
+        "ce-type": f"atoll.job.{event.type.value}.v1",
+        "ce-subject": event.job_id,
+        "ce-time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "content-type": "application/msgpack",
+    }
+    if traceparent:
+        headers["traceparent"] = traceparent
+    return headers
+
+
+def _seq(payload: bytes) -> int:
+    try:
+        return schema.decode(JobEvent, payload).seq
+    except MessageError:
+        return 0

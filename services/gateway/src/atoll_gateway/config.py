@@ -1,0 +1,35 @@
+"""The gateway's settings, read once and never changed."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+PREFIX: Final = "ATOLL_GATEWAY_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    nats_url: str
+    """Where the bus is."""
+
+    nats_user: str = "gateway"
+    nats_password: str = field(repr=False)
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 0
+    """0: any free port, which the ready line names."""
+
+    http_token_file: Path
+    """The bearer token that HTTP callers must show; at least 32 characters."""
+
+    tees: tuple[str, ...] = ("simulated",)
+    """Kinds of enclave that this deployment has hosts for."""
+
+    instance: str = "gateway"
+    """Who this gateway is in traces."""
+
+    max_asset_bytes: int = 64 << 30
+    """Ciphertext of the largest asset taken over HTTP."""
+
+    supervised: bool = False
+    """End when standard input ends."""

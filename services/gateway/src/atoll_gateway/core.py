@@ -1,0 +1,231 @@
+"""The life of a job as a pure state machine.
+
+    submitted -> scheduled -> attesting -> awaiting_assets -> running -> completed | failed
+    any of these -> cancelled | expired | failed, and back to submitted when an enclave is lost
+
+`apply` takes the ledger's entry and an input and returns the next entry, or None when
+the input changes nothing. What must happen on the bus because of a change is written
+into the same entry (`outbox`), so that one compare-and-set makes both durable; the
+shell performs the outbox afterwards, as often as it takes.
+
+Rules:
+
+1. A terminal state is never left.
+2. An input about an attempt older than the current one is ignored (fencing): an
+   enclave that was given up can no longer change anything.
+3. Within an attempt the state only moves forward. Reports may arrive out of order or
+   twice; a late one changes nothing.
+4. Every change of state appends exactly one event, numbered without gaps. A refused
+   key release is a notice: an event without a change of state.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from atoll.wire.messages import (
+    EventType,
+    JobEvent,
+    JobRecord,
+    JobState,
+    JobView,
+    OutboxItem,
+    OutboxKind,
+    Reason,
+    Report,
+    ReportKind,
+    Tee,
+)
+
+EXPIRY_CODES: Final = frozenset({"job.deadline", "release.timeout"})
+"""Reasons for which a job is `expired` rather than `failed`."""
+
+MAX_NOTICES: Final = 64
+"""Notices per job; beyond that a peer who floods them is no longer heard."""
+
+_ORDER: Final = (
+    JobState.SUBMITTED,
+    JobState.SCHEDULED,
+    JobState.ATTESTING,
+    JobState.AWAITING_ASSETS,
+    JobState.RUNNING,
+)
+_RANK: Final = {state: rank for rank, state in enumerate(_ORDER)}
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Its owner no longer wants the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """The manifest's deadline is over."""
+
+
+Input = Report | CancelRequested | DeadlinePassed
+
+
+def submitted(
+    *,
+    job_id: str,
+    tee: Tee,
+    manifest_digest: str,
+    now_ms: int,
+    deadline_ms: int,
+    traceparent: str,
+    trace_id: str | None,
+) -> JobRecord:
+    """The first entry of a job: one event and the wish for an enclave to be published."""
+    view = JobView(
+        job_id=job_id,
+        state=JobState.SUBMITTED,
+        tee=tee,
+        manifest_digest=manifest_digest,
+        attempt=0,
+        seq=1,
+        created_ms=now_ms,
+        updated_ms=now_ms,
+        expires_ms=now_ms + deadline_ms,
+        trace_id=trace_id,
+    )
+    event = _event(view, EventType.SUBMITTED)
+    outbox = (
+        OutboxItem(kind=OutboxKind.EVENT, event=event),
+        OutboxItem(kind=OutboxKind.SPAWN),
+    )
+    return JobRecord(view=view, traceparent=traceparent, outbox=outbox)
+
+
+def apply(record: JobRecord, change: Input, *, now_ms: int) -> JobRecord | None:
+    """The entry after `change`, or None if nothing changes."""
+    if record.view.state.terminal:
+        return None
+    match change:
+        case CancelRequested():
+            reason = Reason(code="job.cancelled", message="cancelled on request")
+            return _end(record, JobState.CANCELLED, reason, now_ms)
+        case DeadlinePassed():
+            reason = Reason(code="job.deadline", message="not finished before its deadline")
+            return _end(record, JobState.EXPIRED, reason, now_ms)
+        case Report():
+            if change.attempt < record.view.attempt:
+                return None
+            return _report(record, change, now_ms)
+        case _:
+            assert_never(change)
+
+
+def _report(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
+    view = record.view
+    if report.kind is ReportKind.LEASED:
+        if report.attempt == view.attempt:
+            return None
+        return _lease(record, report, now_ms)
+    if report.attempt != view.attempt or report.enclave_id != view.enclave_id:
+        return None
+    match report.kind:
+        case ReportKind.ATTESTING:
+            return _advance(record, JobState.ATTESTING, report, now_ms)
+        case ReportKind.ADMITTED:
+            return _advance(record, JobState.AWAITING_ASSETS, report, now_ms)
+        case ReportKind.STARTED:
+            return _advance(record, JobState.RUNNING, report, now_ms)
+        case ReportKind.RELEASE_REFUSED:
+            return _notice(record, report, now_ms)
+        case ReportKind.FINISHED | ReportKind.GAVE_UP:
+            return _end(record, _final_state(report), report.reason, now_ms)
+        case ReportKind.LOST:
+            return _retry(record, report, now_ms)
+        case _:
+            assert_never(report.kind)
+
+
+def _final_state(report: Report) -> JobState:
+    if report.kind is ReportKind.FINISHED and report.reason is None:
+        return JobState.COMPLETED
+    if report.reason is not None and report.reason.code in EXPIRY_CODES:
+        return JobState.EXPIRED
+    return JobState.FAILED
+
+
+def _lease(record: JobRecord, report: Report, now_ms: int) -> JobRecord:
+    """A manager took the job: a new attempt, with nothing left of the one before."""
+    view = replace(
+        record.view,
+        state=JobState.SCHEDULED,
+        attempt=report.attempt,
+        enclave_id=report.enclave_id,
+        host_id=report.host_id,
+        evidence_digest=None,
+        reason=None,
+    )
+    return _append(record, view, EventType.SCHEDULED, now_ms)
+
+
+def _advance(record: JobRecord, state: JobState, report: Report, now_ms: int) -> JobRecord | None:
+    if _RANK[state] <= _RANK[record.view.state]:
+        return None
+    digest = report.evidence_digest or record.view.evidence_digest
+    view = replace(record.view, state=state, evidence_digest=digest)
+    return _append(record, view, EventType(state.value), now_ms)
+
+
+def _retry(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
+    if record.view.state is JobState.SUBMITTED:
+        return None
+    view = replace(
+        record.view, state=JobState.SUBMITTED, enclave_id=None, host_id=None, evidence_digest=None
+    )
+    return _append(record, view, EventType.RETRYING, now_ms, reason=report.reason)
+
+
+def _notice(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
+    if record.view.seq > MAX_NOTICES:
+        return None
+    return _append(
+        record,
+        record.view,
+        EventType.RELEASE_REFUSED,
+        now_ms,
+        reason=report.reason,
+        asset=report.asset,
+    )
+
+
+def _end(record: JobRecord, state: JobState, reason: Reason | None, now_ms: int) -> JobRecord:
+    view = replace(record.view, state=state, reason=reason)
+    return _append(record, view, EventType(state.value), now_ms, reason=reason)
+
+
+def _append(
+    record: JobRecord,
+    view: JobView,
+    kind: EventType,
+    now_ms: int,
+    *,
+    reason: Reason | None = None,
+    asset: str | None = None,
+) -> JobRecord:
+    # Time never runs backwards within a job, whichever gateway's clock wrote last.
+    numbered = replace(view, seq=view.seq + 1, updated_ms=max(now_ms, view.updated_ms))
+    event = _event(numbered, kind, reason=reason, asset=asset)
+    item = OutboxItem(kind=OutboxKind.EVENT, event=event)
+    return replace(record, view=numbered, outbox=(*record.outbox, item))
+
+
+def _event(
+    view: JobView, kind: EventType, *, reason: Reason | None = None, asset: str | None = None
+) -> JobEvent:
+    return JobEvent(
+        job_id=view.job_id,
+        seq=view.seq,
+        type=kind,
+        state=view.state,
+        attempt=view.attempt,
+        time_ms=view.updated_ms,
+        enclave_id=view.enclave_id,
+        host_id=view.host_id,
+        evidence_digest=view.evidence_digest,
+        reason=reason,
+        asset=asset,
+    )

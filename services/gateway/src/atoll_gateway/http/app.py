@@ -1,0 +1,121 @@
+"""The table of operations as a Starlette application."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from atoll import version
+from atoll.errors import ConfigError
+from atoll.telemetry.tracing import Tracer
+from atoll_gateway.http import faults, openapi, ports, stream
+from atoll_gateway.http.guard import Guard
+from atoll_gateway.http.operations import Operations
+from atoll_gateway.http.routes import OPERATIONS, Operation
+
+MIN_TOKEN: Final = 16
+DEFAULT_MAX_ASSET: Final = 16 << 30
+DEFAULT_IDLE_S: Final = 30.0
+
+
+def make_app(
+    *,
+    token: str,
+    jobs: ports.Jobs,
+    manifests: ports.Manifests,
+    evidence: ports.Evidence,
+    outcomes: ports.Outcomes,
+    releases: ports.Releases,
+    assets: ports.Objects,
+    results: ports.Objects,
+    events: ports.Events,
+    tracer: Tracer,
+    max_asset: int = DEFAULT_MAX_ASSET,
+    idle_s: float = DEFAULT_IDLE_S,
+    heartbeat_s: float = stream.HEARTBEAT_S,
+    new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+) -> Starlette:
+    """The application. Setting `app.state.closing` ends its event streams.
+
+    Args:
+        token: what callers must show; at least 16 characters of printable ASCII.
+        max_asset: bytes of the largest ciphertext taken.
+        idle_s: how long a client may be silent in the middle of a body.
+
+    Raises:
+        ConfigError: `http.token`.
+    """
+    if len(token) < MIN_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
+        raise ConfigError(
+            f"the bearer token must be {MIN_TOKEN} or more printable ASCII characters, no spaces",
+            code="http.token",
+        )
+    closing = asyncio.Event()
+    operations = Operations(
+        jobs=jobs,
+        manifests=manifests,
+        evidence=evidence,
+        outcomes=outcomes,
+        releases=releases,
+        assets=assets,
+        results=results,
+        events=events,
+        tracer=tracer,
+        version=version.VERSION,
+        document=openapi.encoded(version.VERSION),
+        max_asset=max_asset,
+        idle_s=idle_s,
+        heartbeat_s=heartbeat_s,
+        closing=closing,
+    )
+    open_paths = frozenset(row.path for row in OPERATIONS if not row.secured)
+    app = Starlette(
+        routes=make_routes(operations),
+        middleware=[Middleware(Guard, token=token, open_paths=open_paths, new_id=new_id)],
+        exception_handlers={HTTPException: _reraise},
+    )
+    app.router.redirect_slashes = False
+    app.state.closing = closing
+    return app
+
+
+def make_routes(operations: Operations) -> list[BaseRoute]:
+    """One route for each path; it picks the row by method."""
+    rows = sorted(OPERATIONS, key=attrgetter("path"))
+    return [
+        Route(path, _Path(operations, {row.method: row for row in group}))
+        for path, group in groupby(rows, key=attrgetter("path"))
+    ]
+
+
+class _Path:
+    """All operations of one path, as an ASGI application."""
+
+    def __init__(self, operations: Operations, rows: dict[str, Operation]) -> None:
+        self._operations = operations
+        self._rows = rows
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        row = self._rows.get(request.method)
+        if row is None:
+            allowed = ", ".join(sorted(self._rows))
+            raise faults.MethodError(request.method, allowed)
+        response = await row.call(self._operations, request)
+        await response(scope, receive, send)
+
+
+async def _reraise(request: Request, error: Exception) -> Response:
+    """Leave every error to the guard, which gives all of them one shape."""
+    del request
+    raise error

@@ -1,0 +1,156 @@
+"""Request bodies: bounded before they are read, typed, and strict.
+
+JSON here is RFC 8259 without what makes two readers disagree: no duplicate keys, no
+floats, no NaN, no lone surrogates, UTF-8 only.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from atoll.errors import InputError
+
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+
+DISCARD_LIMIT: Final = 4 << 20
+"""Bytes of a refused body that are still read, so that the client sees the answer and
+not a reset connection."""
+
+
+async def read_json(request: Request, *, limit: int, idle_s: float) -> Any:
+    """The plain value of a JSON body.
+
+    Raises:
+        InputError: `http.media_type`, `http.too_large`, `http.timeout`, `json.malformed`.
+    """
+    raw = bytearray()
+    async with aclosing(
+        read_chunks(request, media_type=JSON, limit=limit, idle_s=idle_s)
+    ) as chunks:
+        async for chunk in chunks:
+            raw += chunk
+    return parse_json(bytes(raw))
+
+
+def read_chunks(
+    request: Request, *, media_type: str, limit: int, idle_s: float
+) -> AsyncGenerator[bytes, None]:
+    """The body as it arrives; nothing of it is kept.
+
+    Raises:
+        InputError: `http.media_type`, `http.too_large`, `http.timeout`: nothing came
+            for `idle_s` seconds.
+        ClientDisconnect: the client went away in the middle.
+    """
+    return _Body(request, limit, idle_s).chunks(media_type)
+
+
+class _Body:
+    def __init__(self, request: Request, limit: int, idle_s: float) -> None:
+        self._request = request
+        self._limit = limit
+        self._idle_s = idle_s
+        self._more = True
+
+    async def chunks(self, media_type: str) -> AsyncGenerator[bytes, None]:
+        try:
+            self._require_type(media_type)
+            self._require_length()
+        except InputError:
+            await self._discard()
+            raise
+        total = 0
+        while self._more:
+            chunk = await self._next()
+            total += len(chunk)
+            if total > self._limit:
+                await self._discard()
+                raise self._too_large(f"more than {self._limit}")
+            if chunk:
+                yield chunk
+
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._idle_s):
+                message = await self._request.receive()
+        except TimeoutError as error:
+            raise InputError(
+                f"nothing of the body came for {self._idle_s:g} s", code="http.timeout"
+            ) from error
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._more = bool(message.get("more_body", False))
+        return bytes(message.get("body", b""))
+
+    async def _discard(self) -> None:
+        # A client that asks first ("Expect: 100-continue") sends nothing unless we read.
+        if "expect" in self._request.headers:
+            return
+        left = DISCARD_LIMIT
+        while self._more and left > 0:
+            try:
+                left -= len(await self._next())
+            except InputError:
+                return
+
+    def _require_type(self, media_type: str) -> None:
+        values = self._request.headers.getlist("content-type")
+        found, *parameters = [part.strip().lower() for part in ",".join(values).split(";")]
+        charset_ok = all(item in {"charset=utf-8", 'charset="utf-8"'} for item in parameters)
+        if found != media_type or (media_type == JSON and not charset_ok):
+            raise InputError(
+                f"content type is {','.join(values)[:80]!r}, want {media_type}",
+                code="http.media_type",
+            )
+
+    def _require_length(self) -> None:
+        declared = self._request.headers.get("content-length")
+        # The server has checked that it is a number.
+        if declared is not None and int(declared) > self._limit:
+            raise self._too_large(declared)
+
+    def _too_large(self, size: str) -> InputError:
+        return InputError(
+            f"body is {size} bytes, at most {self._limit} are taken", code="http.too_large"
+        )
+
+
+def parse_json(raw: bytes) -> Any:
+    """The plain value of strict JSON.
+
+    Raises:
+        InputError: `json.malformed`.
+    """
+    try:
+        text = raw.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_float=_no_float,
+            parse_constant=_no_float,
+        )
+        # Escapes can write what UTF-8 cannot: find it before anybody must encode it.
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        reason = str(error)[:120] or type(error).__name__
+        raise InputError(f"not JSON: {reason}", code="json.malformed") from error
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise InputError(f"key {key[:40]!r} stands twice", code="json.malformed")
+        result[key] = value
+    return result
+
+
+def _no_float(text: str) -> Any:
+    raise InputError(f"number {text[:40]} is not an integer", code="json.malformed")

@@ -1,0 +1,150 @@
+"""The OpenAPI 3.1 document, made from the table of operations and the wire messages."""
+
+import json
+from typing import Any, Final
+
+from atoll.wire import schema
+from atoll.wire.messages import EventType, JobEvent
+from atoll_gateway.http import body, faults, stream
+from atoll_gateway.http.routes import OPERATIONS, Answer, Body, Operation, Parameter
+
+VERSION: Final = "3.1.0"
+
+_STATUS_TEXT: Final = {
+    400: "The request is not legal; fix it and send it again.",
+    401: "No valid bearer token.",
+    403: "Understood, and the answer is no.",
+    404: "There is no such thing.",
+    405: "The path has no such method.",
+    408: "The body stopped coming.",
+    409: "Somebody else was first, or it stands for something else.",
+    413: "The body is too large.",
+    415: "The content type is not the one that is taken.",
+    500: "A mistake on this side; `error_id` is in the log.",
+    503: "The bus does not answer; try again after `Retry-After` seconds.",
+}
+_TRACE: Final = Parameter(
+    name="traceparent",
+    place="header",
+    schema={"type": "string", "maxLength": 256},
+    text="W3C Trace Context; one that is not legal starts a new trace.",
+)
+_EVENT: Final = {
+    "description": "One event of the stream.",
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"type": "string", "enum": [kind.value for kind in EventType]},
+        "data": {
+            "type": "string",
+            "contentMediaType": body.JSON,
+            "contentSchema": {"$ref": f"#/components/schemas/{JobEvent.__name__}"},
+        },
+    },
+}
+
+
+def document(version: str) -> dict[str, Any]:
+    """The whole document, as plain JSON values."""
+    paths: dict[str, dict[str, Any]] = {}
+    for row in OPERATIONS:
+        paths.setdefault(row.path, {})[row.method.lower()] = _operation(row)
+    return {
+        "openapi": VERSION,
+        "info": {
+            "title": "Atoll gateway",
+            "version": version,
+            "description": "Jobs over sealed assets. Bytes in JSON are unpadded base64url.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {cls.__name__: schema.json_schema(cls) for cls in _messages()},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def encoded(version: str) -> bytes:
+    """The document as it is served."""
+    return json.dumps(document(version), indent=1, sort_keys=True).encode()
+
+
+def error_statuses(row: Operation) -> tuple[int, ...]:
+    """Every status other than success that this operation may answer."""
+    found = {400, 500, 503, *row.errors}
+    if row.secured:
+        found.add(401)
+    if row.body is not None:
+        found |= {408, 413, 415}
+    return tuple(sorted(found))
+
+
+def _operation(row: Operation) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "operationId": row.id,
+        "summary": row.summary,
+        "parameters": [_parameter(item) for item in (*row.parameters, _TRACE)],
+        "responses": {
+            **{str(status): _answer(item) for status, item in row.answers.items()},
+            **{str(status): _error(status, row) for status in error_statuses(row)},
+        },
+        "security": [{"bearer": []}] if row.secured else [],
+    }
+    if row.body is not None:
+        result["requestBody"] = {"required": True, "content": _content(row.body)}
+    return result
+
+
+def _parameter(item: Parameter) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "in": item.place,
+        "required": item.place == "path",
+        "schema": item.schema,
+        "description": item.text,
+    }
+
+
+def _answer(item: Answer) -> dict[str, Any]:
+    result: dict[str, Any] = {"description": item.text}
+    if item.message is not None:
+        result["content"] = {body.JSON: {"schema": _reference(item.message)}}
+    elif item.media == body.JSON:
+        result["content"] = {body.JSON: {"schema": {"type": "object"}}}
+    elif item.media == stream.SSE:
+        result["content"] = {item.media: {"schema": _EVENT}}
+    elif item.media is not None:
+        result["content"] = {item.media: {"schema": {"type": "string"}}}
+    return result
+
+
+def _error(status: int, row: Operation) -> dict[str, Any]:
+    result: dict[str, Any] = {"description": _STATUS_TEXT[status]}
+    if row.method != "HEAD":
+        result["content"] = {body.JSON: {"schema": _reference(faults.HttpError)}}
+    if status == 401:  # noqa: PLR2004
+        result["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
+    elif status == 503:  # noqa: PLR2004
+        result["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
+    return result
+
+
+def _content(item: Body) -> dict[str, Any]:
+    if item.message is not None:
+        return {body.JSON: {"schema": _reference(item.message)}}
+    return {body.BYTES: {"schema": {"type": "string", "format": "binary"}}}
+
+
+def _reference(cls: type) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{cls.__name__}"}
+
+
+def _messages() -> list[type]:
+    found: dict[str, type] = {cls.__name__: cls for cls in (faults.HttpError, JobEvent)}
+    for row in OPERATIONS:
+        bodies = [row.body.message] if row.body else []
+        for cls in [*bodies, *(item.message for item in row.answers.values())]:
+            if cls is not None:
+                found[cls.__name__] = cls
+    return [found[name] for name in sorted(found)]

@@ -1,0 +1,77 @@
+"""What the operations need from outside, as small as they need it."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from atoll.sealing.release import KeyRelease
+from atoll.wire.messages import (
+    EvidenceRecord,
+    JobEvent,
+    JobList,
+    JobListRequest,
+    JobRequest,
+    JobView,
+    OutcomeRecord,
+    SignedManifest,
+    SubmitRequest,
+)
+
+
+class Jobs(Protocol):
+    """The operations that HTTP and NATS share (`atoll_gateway.api.GatewayApi`)."""
+
+    async def accept(self, request: SubmitRequest) -> tuple[JobView, bool]: ...
+    async def get(self, request: JobRequest) -> JobView: ...
+    async def list(self, request: JobListRequest) -> JobList: ...
+    async def cancel(self, request: JobRequest) -> JobView: ...
+
+
+class Manifests(Protocol):
+    """Signed manifests by digest."""
+
+    async def get(self, digest: str) -> SignedManifest | None: ...
+
+
+class Evidence(Protocol):
+    """Evidence by enclave."""
+
+    async def get(self, enclave_id: str) -> EvidenceRecord | None: ...
+
+
+class Outcomes(Protocol):
+    """What an attempt gave."""
+
+    async def get(self, job_id: str, attempt: int) -> OutcomeRecord | None: ...
+
+
+class Releases(Protocol):
+    """The way to an enclave's ear; saying a thing twice is saying it once."""
+
+    async def publish(self, enclave_id: str, release: KeyRelease) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What is known of a stored object without reading it."""
+
+    size: int
+    sha256: str
+
+
+class Objects(Protocol):
+    """Ciphertext by name."""
+
+    async def info(self, name: str) -> Stored | None: ...
+
+    async def get(self, name: str) -> tuple[Stored, AsyncIterator[bytes]] | None: ...
+
+    async def put(self, name: str, chunks: AsyncIterable[bytes]) -> Stored:
+        """All of it or nothing: what `chunks` raises leaves no object behind."""
+        ...
+
+
+class Events(Protocol):
+    """A job's history, oldest first."""
+
+    def read(self, job_id: str, *, follow: bool) -> AsyncGenerator[JobEvent, None]: ...

@@ -1,0 +1,276 @@
+"""Every operation, once. The router and the OpenAPI document are both made from this table."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from atoll.sealing.release import KeyRelease
+from atoll.wire.messages import (
+    EvidenceRecord,
+    JobList,
+    JobState,
+    JobView,
+    OutcomeRecord,
+    SignedManifest,
+    SubmitRequest,
+)
+from atoll_gateway.http import body, operations, stream
+from atoll_gateway.http.operations import AssetInfo, Health, Operations
+
+Call = Callable[[Operations, Request], Awaitable[Response]]
+
+TOKEN_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"  # noqa: S105
+ASSET_PATTERN: Final = "^[0-9a-f]{32}$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    name: str
+    place: str
+    schema: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A request body: a message in JSON, or bytes as they are."""
+
+    message: type | None
+    limit: int | None
+    """None: the deployment's limit for assets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A successful answer. `message` None and `media` None: no body."""
+
+    text: str
+    message: type | None = None
+    media: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row. `errors` are the statuses beyond those that every operation may answer."""
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    call: Call
+    answers: dict[int, Answer]
+    errors: tuple[int, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    body: Body | None = None
+    secured: bool = True
+
+
+_JOB: Final = Parameter(
+    name="job_id",
+    place="path",
+    schema={"type": "string", "pattern": TOKEN_PATTERN},
+    text="The job's id.",
+)
+_ASSET: Final = Parameter(
+    name="asset_id",
+    place="path",
+    schema={"type": "string", "pattern": ASSET_PATTERN},
+    text="The sealed asset's id, from its header.",
+)
+_STATE: Final = Parameter(
+    name="state",
+    place="query",
+    schema={"type": "string", "enum": [state.value for state in JobState]},
+    text="Only jobs in this state.",
+)
+_LIMIT: Final = Parameter(
+    name="limit",
+    place="query",
+    schema={"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+    text="At most so many.",
+)
+_FOLLOW: Final = Parameter(
+    name="follow",
+    place="query",
+    schema={"type": "string", "enum": ["true", "false"], "default": "true"},
+    text="`false` ends after the newest event.",
+)
+_LAST: Final = Parameter(
+    name="Last-Event-ID",
+    place="header",
+    schema={"type": "string", "pattern": "^[0-9]{1,10}$"},
+    text="Leave out the events up to this one.",
+)
+_VIEW: Final = Answer(text="The job.", message=JobView)
+_BYTES: Final = Answer(text="The ciphertext.", media=body.BYTES)
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        method="GET",
+        path="/healthz",
+        id="health",
+        summary="Whether the process is up.",
+        call=Operations.health,
+        answers={200: Answer(text="It is.", message=Health)},
+        secured=False,
+    ),
+    Operation(
+        method="GET",
+        path="/openapi.json",
+        id="openapi",
+        summary="This document.",
+        call=Operations.openapi,
+        answers={200: Answer(text="OpenAPI 3.1.", media=body.JSON)},
+        secured=False,
+    ),
+    Operation(
+        method="POST",
+        path="/v1/jobs",
+        id="submitJob",
+        summary="Accept a signed manifest as a job; durable before it is acknowledged.",
+        call=Operations.submit,
+        body=Body(message=SubmitRequest, limit=operations.MAX_SUBMIT),
+        answers={
+            201: Answer(text="A new job.", message=JobView),
+            200: Answer(text="The job that this idempotency key stands for.", message=JobView),
+        },
+        errors=(403, 409),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs",
+        id="listJobs",
+        summary="The newest jobs first; it may trail the ledger by a moment.",
+        call=Operations.list_jobs,
+        parameters=(_STATE, _LIMIT),
+        answers={200: Answer(text="Jobs.", message=JobList)},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}",
+        id="getJob",
+        summary="One job.",
+        call=Operations.get_job,
+        parameters=(_JOB,),
+        answers={200: _VIEW},
+        errors=(404,),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/jobs/{job_id}/cancel",
+        id="cancelJob",
+        summary="End a job that has not ended; an ended one is left as it is.",
+        call=Operations.cancel,
+        parameters=(_JOB,),
+        answers={200: _VIEW},
+        errors=(404, 409),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/events",
+        id="followEvents",
+        summary="The job's events in order, as server-sent events; ends with the job.",
+        call=Operations.follow_events,
+        parameters=(_JOB, _FOLLOW, _LAST),
+        answers={200: Answer(text="`data` is a JobEvent.", media=stream.SSE)},
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/manifest",
+        id="getManifest",
+        summary="The signed manifest.",
+        call=Operations.get_manifest,
+        parameters=(_JOB,),
+        answers={200: Answer(text="The manifest.", message=SignedManifest)},
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/evidence",
+        id="getEvidence",
+        summary="The evidence of the job's current enclave. Appraise it yourself.",
+        call=Operations.get_evidence,
+        parameters=(_JOB,),
+        answers={200: Answer(text="The evidence.", message=EvidenceRecord)},
+        errors=(404,),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/jobs/{job_id}/releases",
+        id="releaseKey",
+        summary="Pass a key release on to the job's current enclave.",
+        call=Operations.release,
+        parameters=(_JOB,),
+        body=Body(message=KeyRelease, limit=operations.MAX_RELEASE),
+        answers={204: Answer(text="On its way.")},
+        errors=(404, 409),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/outcome",
+        id="getOutcome",
+        summary="The sealed result's record and the receipt.",
+        call=Operations.get_outcome,
+        parameters=(_JOB,),
+        answers={200: Answer(text="The outcome.", message=OutcomeRecord)},
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/receipt",
+        id="getReceipt",
+        summary="The receipt file, to be verified offline.",
+        call=Operations.get_receipt,
+        parameters=(_JOB,),
+        answers={200: Answer(text="The receipt.", media=body.JSON)},
+        errors=(404,),
+    ),
+    Operation(
+        method="PUT",
+        path="/v1/assets/{asset_id}",
+        id="putAsset",
+        summary="Store a sealed asset. Storing the same bytes again changes nothing.",
+        call=Operations.put_asset,
+        parameters=(_ASSET,),
+        body=Body(message=None, limit=None),
+        answers={
+            201: Answer(text="Stored.", message=AssetInfo),
+            200: Answer(text="It was there.", message=AssetInfo),
+        },
+        errors=(409,),
+    ),
+    Operation(
+        method="HEAD",
+        path="/v1/assets/{asset_id}",
+        id="headAsset",
+        summary="Size and digest of a sealed asset, in the headers.",
+        call=Operations.head_asset,
+        parameters=(_ASSET,),
+        answers={200: Answer(text="It is there.")},
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/assets/{asset_id}",
+        id="getAsset",
+        summary="A sealed asset.",
+        call=Operations.get_asset,
+        parameters=(_ASSET,),
+        answers={200: _BYTES},
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/results/{asset_id}",
+        id="getResult",
+        summary="A sealed result.",
+        call=Operations.get_result,
+        parameters=(_ASSET,),
+        answers={200: _BYTES},
+        errors=(404,),
+    ),
+)

@@ -1,0 +1,110 @@
+"""The ledger: applies inputs to jobs by compare-and-set, then performs the outbox.
+
+Any number of gateways may do this at once for the same job. The order of a job's
+events is kept because an entry's outbox is always performed from its first item, and
+each item carries an id by which the bus drops repetitions.
+"""
+
+import logging
+from dataclasses import replace
+from typing import Final
+
+from atoll.errors import ConflictError, NotFoundError
+from atoll.wire.messages import JobRecord, JobView, OutboxKind
+from atoll_gateway import core
+from atoll_gateway.ports import Clock, JobStore, Outlet
+
+_log = logging.getLogger(__name__)
+
+MAX_UNDONE: Final = 32
+"""Outbox items beyond which no further input is applied before they are performed."""
+
+
+class Ledger:
+    def __init__(self, jobs: JobStore, outlet: Outlet, clock: Clock) -> None:
+        self._jobs = jobs
+        self._outlet = outlet
+        self._clock = clock
+
+    async def submit(self, record: JobRecord) -> tuple[JobView, bool]:
+        """Make `record` durable and perform its outbox; the same job again is a repair.
+
+        Returns:
+            The job as it is, and whether this call made it.
+
+        Raises:
+            ConflictError: `job.idempotency`: the id stands for another manifest.
+        """
+        created = True
+        try:
+            revision = await self._jobs.create(record)
+        except ConflictError:
+            found = await self._jobs.get(record.view.job_id)
+            if found is None:
+                raise
+            existing, revision = found
+            if existing.view.manifest_digest != record.view.manifest_digest:
+                raise ConflictError(
+                    "this idempotency key was used for another manifest",
+                    code="job.idempotency",
+                    hint="use a fresh key for each new job",
+                ) from None
+            record, created = existing, False
+        await self._perform(record, revision)
+        return record.view, created
+
+    async def get(self, job_id: str) -> JobView:
+        """Raises: NotFoundError `job.not_found`."""
+        found = await self._jobs.get(job_id)
+        if found is None:
+            raise NotFoundError(f"there is no job {job_id!r}", code="job.not_found")
+        return found[0].view
+
+    async def apply(self, job_id: str, change: core.Input) -> JobView:
+        """Apply one input; returns when its consequences are on the bus.
+
+        Applying the same input again performs what a crash may have left undone.
+
+        Raises:
+            NotFoundError: `job.not_found`.
+        """
+        while True:
+            found = await self._jobs.get(job_id)
+            if found is None:
+                raise NotFoundError(f"there is no job {job_id!r}", code="job.not_found")
+            record, revision = found
+            if len(record.outbox) > MAX_UNDONE:
+                # Never decide more than the entry has room to remember.
+                await self._perform(record, revision)
+                continue
+            after = core.apply(record, change, now_ms=self._clock())
+            if after is None:
+                await self._perform(record, revision)
+                return record.view
+            try:
+                revision = await self._jobs.update(after, revision)
+            except ConflictError:
+                continue
+            await self._perform(after, revision)
+            return after.view
+
+    async def recover(self, job_id: str) -> None:
+        """Perform what an entry still has in its outbox."""
+        found = await self._jobs.get(job_id)
+        if found is not None:
+            await self._perform(*found)
+
+    async def _perform(self, record: JobRecord, revision: int) -> None:
+        if not record.outbox:
+            return
+        for item in record.outbox:
+            if item.kind is OutboxKind.EVENT and item.event is not None:
+                await self._outlet.event(item.event, record.traceparent)
+            elif item.kind is OutboxKind.SPAWN and not record.view.state.terminal:
+                await self._outlet.spawn(record)
+        try:
+            await self._jobs.update(replace(record, outbox=()), revision)
+        except ConflictError:
+            # Somebody appended meanwhile and performs the whole outbox again; the
+            # bus drops what it has seen.
+            _log.debug("outbox of %s was taken over", record.view.job_id)

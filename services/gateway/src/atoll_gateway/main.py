@@ -1,0 +1,124 @@
+"""Entry point: join ledger, API, HTTP and the loops, serve until told to stop."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+
+from atoll import process
+from atoll.bus import BusConfig, connect
+from atoll.errors import ConfigError
+from atoll.telemetry import forward, wiring
+from atoll.telemetry import names as spans
+from atoll.telemetry.otel import ServiceTracing
+from atoll.wire import topology
+from atoll.wire.messages import Tee
+from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests
+from atoll_gateway.api import GatewayApi
+from atoll_gateway.config import PREFIX, GatewayConfig
+from atoll_gateway.forwarder import TraceForwarder
+from atoll_gateway.http.app import make_app
+from atoll_gateway.http.server import HttpServer
+from atoll_gateway.http.sources import (
+    BusEvents,
+    BusEvidence,
+    BusObjects,
+    BusOutcomes,
+    BusReleases,
+)
+from atoll_gateway.index import JobIndex
+from atoll_gateway.ledger import Ledger
+from atoll_gateway.reports import ReportWorker
+from atoll_gateway.service import gateway_service
+from atoll_gateway.sweeper import Sweeper
+
+_log = logging.getLogger("atoll_gateway")
+
+FLUSH_S = 2.0
+
+
+async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
+    """Serve until told to stop. The composition root: adapters are made here."""
+    tees = _tees(config)
+    token = _token(config)
+    otlp = forward.from_env(os.environ)
+    bus_config = BusConfig(
+        url=config.nats_url,
+        name=f"gateway {config.instance}",
+        user=config.nats_user,
+        password=config.nats_password,
+        inbox_prefix=topology.inbox("gateway"),
+    )
+    async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
+        tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)
+        jobs, manifests = KvJobs(bus), KvManifests(bus)
+        ledger = Ledger(jobs, BusOutlet(bus), _now_ms)
+        index = JobIndex()
+        api = GatewayApi(
+            ledger=ledger,
+            manifests_store=manifests,
+            index=index,
+            clock=_now_ms,
+            tees=tees,
+            context=tracing.tracer.current,
+        )
+        loops = [
+            tracing.run(),
+            index.follow(jobs),
+            ReportWorker(bus, ledger, tracing.tracer).run(),
+            Sweeper(ledger, index, _now_ms).run(),
+        ]
+        if otlp is not None:
+            loops.append(TraceForwarder(bus, otlp).run())
+        if config.supervised:
+            loops.append(process.wait_for_end_of_input(stop))
+        tasks = [group.create_task(loop) for loop in loops]
+        app = make_app(
+            token=token,
+            jobs=api,
+            manifests=manifests,
+            evidence=BusEvidence(bus),
+            outcomes=BusOutcomes(bus),
+            releases=BusReleases(bus, tracing.tracer),
+            assets=BusObjects(bus, topology.ASSETS),
+            results=BusObjects(bus, topology.RESULTS),
+            events=BusEvents(bus),
+            tracer=tracing.tracer,
+            max_asset=config.max_asset_bytes,
+        )
+        server = HttpServer(config.http_host, config.http_port, app)
+        async with gateway_service(bus, api, tracing.tracer), server:
+            process.announce_ready(http=server.url)
+            await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await tracing.flush(FLUSH_S)
+
+
+def _tees(config: GatewayConfig) -> frozenset[Tee]:
+    try:
+        return frozenset(Tee(name) for name in config.tees)
+    except ValueError as error:
+        raise ConfigError(f"{PREFIX}TEES: {error}", code="config.invalid") from error
+
+
+def _token(config: GatewayConfig) -> str:
+    try:
+        return config.http_token_file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{config.http_token_file} cannot be read as a token", code="config.unreadable"
+        ) from error
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def main() -> int:
+    return process.run("atoll-gateway", GatewayConfig, PREFIX, os.environ, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What the gateway needs from outside, as small as it needs it."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from atoll.wire.messages import JobEvent, JobRecord, SignedManifest
+
+
+class Clock(Protocol):
+    """Milliseconds since the epoch."""
+
+    def __call__(self) -> int: ...
+
+
+class JobStore(Protocol):
+    """The ledger's entries with compare-and-set."""
+
+    async def get(self, job_id: str) -> tuple[JobRecord, int] | None: ...
+
+    async def create(self, record: JobRecord) -> int:
+        """Raises: ConflictError if the job exists."""
+        ...
+
+    async def update(self, record: JobRecord, revision: int) -> int:
+        """Raises: ConflictError if somebody else wrote since `revision`."""
+        ...
+
+    def watch(self) -> AsyncGenerator[JobRecord, None]:
+        """Every current entry, then every change."""
+        ...
+
+
+class ManifestStore(Protocol):
+    """Signed manifests by digest; writing one twice is writing it once."""
+
+    async def get(self, digest: str) -> SignedManifest | None: ...
+
+    async def put(self, digest: str, signed: SignedManifest) -> None: ...
+
+
+class Outlet(Protocol):
+    """Where the ledger's decisions go; each call is idempotent."""
+
+    async def event(self, event: JobEvent, traceparent: str) -> None: ...
+
+    async def spawn(self, record: JobRecord) -> None: ...

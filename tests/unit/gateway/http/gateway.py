@@ -1,0 +1,138 @@
+"""The whole HTTP application over ports in memory."""
+
+import itertools
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette  # noqa: TC002
+
+from atoll.sealing.release import WRAPPED_SIZE, KeyRelease
+from atoll.telemetry.span import Recorder
+from atoll.wire import schema
+from atoll.wire.messages import JobEvent, JobView, Report, ReportKind, Tee
+from atoll_gateway.api import GatewayApi
+from atoll_gateway.http.app import make_app
+from atoll_gateway.index import JobIndex
+from atoll_gateway.ledger import Ledger
+from support.gateway import (
+    NOW_MS,
+    MemoryEvidence,
+    MemoryJobs,
+    MemoryManifests,
+    MemoryObjects,
+    MemoryOutcomes,
+    MemoryOutlet,
+    MemoryReleases,
+    submission,
+)
+from unit.gateway.http.asgi import TOKEN, Answer, call
+
+JSON = ("content-type", "application/json")
+EVIDENCE = "ef" * 32
+
+
+@dataclass
+class MemoryEvents:
+    outlet: MemoryOutlet
+
+    async def read(self, job_id: str, *, follow: bool) -> AsyncGenerator[JobEvent, None]:
+        for event in self.outlet.events:
+            if event.job_id == job_id:
+                yield event
+
+
+@dataclass
+class Gateway:
+    """The application and everything behind it."""
+
+    jobs: MemoryJobs = field(default_factory=MemoryJobs)
+    outlet: MemoryOutlet = field(default_factory=MemoryOutlet)
+    manifests: MemoryManifests = field(default_factory=MemoryManifests)
+    evidence: MemoryEvidence = field(default_factory=MemoryEvidence)
+    outcomes: MemoryOutcomes = field(default_factory=MemoryOutcomes)
+    releases: MemoryReleases = field(default_factory=MemoryReleases)
+    assets: MemoryObjects = field(default_factory=MemoryObjects)
+    results: MemoryObjects = field(default_factory=MemoryObjects)
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        counter = itertools.count(1)
+        tracer = self.tracer = Recorder(
+            "atoll-gateway",
+            instance="test",
+            clock=lambda: NOW_MS * 1_000_000,
+            random=lambda size: next(counter).to_bytes(size, "big"),
+        )
+        self.ledger = Ledger(self.jobs, self.outlet, lambda: NOW_MS)
+        self.index = JobIndex()
+        api = GatewayApi(
+            ledger=self.ledger,
+            manifests_store=self.manifests,
+            index=self.index,
+            clock=lambda: NOW_MS,
+            tees=frozenset({Tee.SIMULATED}),
+            context=tracer.current,
+        )
+        fields: dict[str, Any] = {
+            "token": TOKEN,
+            "jobs": api,
+            "manifests": self.manifests,
+            "evidence": self.evidence,
+            "outcomes": self.outcomes,
+            "releases": self.releases,
+            "assets": self.assets,
+            "results": self.results,
+            "events": MemoryEvents(self.outlet),
+            "tracer": tracer,
+            "max_asset": 10_000,
+            "idle_s": 0.05,
+        }
+        self.app: Starlette = make_app(**{**fields, **self.changes})
+
+    async def call(self, method: str, target: str, **options: Any) -> Answer:
+        return await call(self.app, method, target, **options)
+
+    async def post(self, target: str, value: object, **options: Any) -> Answer:
+        raw = json.dumps(value).encode()
+        return await self.call("POST", target, body=[raw], headers=[JSON], **options)
+
+    async def submit(self, **options: Any) -> Answer:
+        return await self.post("/v1/jobs", schema.to_plain(submission(**options), json=True))
+
+    async def report(self, job_id: str, kind: ReportKind, attempt: int = 1) -> JobView:
+        digest = EVIDENCE if kind is ReportKind.ADMITTED else None
+        change = Report(
+            job_id=job_id,
+            attempt=attempt,
+            kind=kind,
+            enclave_id=f"e{attempt}",
+            evidence_digest=digest,
+        )
+        return await self.ledger.apply(job_id, change)
+
+    async def waiting(self) -> JobView:
+        """A job whose enclave waits for key releases."""
+        job_id = (await self.submit()).json["job_id"]
+        await self.report(job_id, ReportKind.LEASED)
+        return await self.report(job_id, ReportKind.ADMITTED)
+
+
+def release(view: JobView, **changes: Any) -> dict[str, Any]:
+    """A release for the job as it stands, in its JSON form."""
+    fields: dict[str, Any] = {
+        "version": 1,
+        "job_id": view.job_id,
+        "attempt": view.attempt,
+        "manifest_digest": bytes.fromhex(view.manifest_digest),
+        "asset_name": "iris.csv",
+        "asset_id": bytes(16),
+        "evidence_digest": bytes.fromhex(EVIDENCE),
+        "provider": "alice",
+        "wrapped": bytes(WRAPPED_SIZE),
+        "signature": bytes(64),
+    }
+    plain = schema.to_plain(KeyRelease(**{**fields, **changes}), json=True)
+    assert isinstance(plain, dict)
+    return plain

@@ -1,0 +1,320 @@
+"""Every operation over ports in memory: what is taken, what is answered, what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+
+from atoll.wire import schema
+from atoll.wire.messages import (
+    EvidenceRecord,
+    OutcomeRecord,
+    ReportKind,
+    SignedManifest,
+    Tee,
+)
+from support.gateway import submission
+from unit.gateway.http.gateway import JSON, Gateway, release
+
+BYTES = ("content-type", "application/octet-stream")
+ASSET = "ab" * 16
+
+
+async def test_a_submission_makes_a_job_and_the_same_again_finds_it() -> None:
+    gateway = Gateway()
+    first, again = await gateway.submit(), await gateway.submit()
+    assert (first.status, again.status) == (201, 200)
+    assert first.json == again.json
+    assert first.headers["location"] == f"/v1/jobs/{first.json['job_id']}"
+    found = await gateway.call("GET", first.headers["location"])
+    assert (found.status, found.json) == (200, first.json)
+
+
+async def test_a_key_used_for_another_manifest_is_a_conflict() -> None:
+    gateway = Gateway()
+    await gateway.submit()
+    answer = await gateway.submit(nonce=1)
+    assert (answer.status, answer.code) == (409, "job.idempotency")
+    assert "hint" in answer.json
+
+
+async def test_a_kind_nobody_starts_is_refused() -> None:
+    answer = await Gateway().submit(tee=Tee.SEV_SNP)
+    assert (answer.status, answer.code) == (403, "job.no_such_tee")
+
+
+async def test_cancels() -> None:
+    gateway = Gateway()
+    job_id = (await gateway.submit()).json["job_id"]
+    answer = await gateway.call("POST", f"/v1/jobs/{job_id}/cancel")
+    assert (answer.status, answer.json["state"]) == (200, "cancelled")
+
+
+async def test_lists_by_state_and_limit() -> None:
+    gateway = Gateway()
+    await gateway.submit()
+    await gateway.submit(key="key-2")
+    await gateway.index.follow(gateway.jobs)
+    counts = []
+    for query in ("", "?limit=1", "?state=submitted&limit=1000", "?state=running"):
+        answer = await gateway.call("GET", f"/v1/jobs{query}")
+        assert answer.status == 200
+        counts.append(len(answer.json["jobs"]))
+    assert counts == [2, 1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=",
+        "limit=1&limit=2",
+        "state=x",
+        "page=1",
+        "limit=1e1",
+    ],
+)
+async def test_refuses_a_query_it_does_not_understand(query: str) -> None:
+    answer = await Gateway().call("GET", f"/v1/jobs?{query}")
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize("name", ["manifest", "evidence", "outcome", "receipt", "events", ""])
+async def test_an_unknown_job_is_not_found(name: str) -> None:
+    answer = await Gateway().call("GET", f"/v1/jobs/nobody/{name}".rstrip("/"))
+    assert (answer.status, answer.code) == (404, "job.not_found")
+
+
+@pytest.mark.parametrize("job_id", ["..", "a.b", "a b", "*", ">", "a" * 65, "é", "a\x00b"])
+async def test_an_id_that_is_none_is_refused(job_id: str) -> None:
+    answer = await Gateway().call("GET", f"/v1/jobs/{job_id}")
+    assert (answer.status, answer.code) == (400, "message.invalid")
+
+
+async def test_gives_the_manifest_as_it_was_signed() -> None:
+    gateway = Gateway()
+    job_id = (await gateway.submit()).json["job_id"]
+    answer = await gateway.call("GET", f"/v1/jobs/{job_id}/manifest")
+    assert schema.from_plain(SignedManifest, answer.json, json=True) == submission().signed
+
+
+async def test_gives_the_evidence_of_the_current_enclave_only() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    target = f"/v1/jobs/{view.job_id}/evidence"
+    assert (await gateway.call("GET", target)).code == "evidence.not_found"
+    for attempt, status in ((2, 404), (1, 200)):
+        gateway.evidence.stored["e1"] = EvidenceRecord(
+            enclave_id="e1", job_id=view.job_id, attempt=attempt, evidence=b"x", ear="y"
+        )
+        assert (await gateway.call("GET", target)).status == status
+    await gateway.report(view.job_id, ReportKind.LOST)
+    assert (await gateway.call("GET", target)).code == "evidence.not_found"
+
+
+async def test_gives_outcome_and_receipt_of_the_accepted_attempt_only() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    record = OutcomeRecord(job_id=view.job_id, attempt=1, result=b"r", receipt=b'{"a":1}')
+    gateway.outcomes.stored[view.job_id, 1] = record
+    target = f"/v1/jobs/{view.job_id}"
+    assert (await gateway.call("GET", f"{target}/outcome")).code == "outcome.not_found"
+    await gateway.report(view.job_id, ReportKind.FINISHED)
+    outcome = await gateway.call("GET", f"{target}/outcome")
+    assert schema.from_plain(OutcomeRecord, outcome.json, json=True) == record
+    receipt = await gateway.call("GET", f"{target}/receipt")
+    assert (receipt.headers["content-type"], receipt.body) == ("application/json", b'{"a":1}')
+
+
+async def test_an_outcome_without_receipt_has_none() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    await gateway.report(view.job_id, ReportKind.FINISHED)
+    record = OutcomeRecord(job_id=view.job_id, attempt=1, result=b"r", receipt=b"")
+    gateway.outcomes.stored[view.job_id, 1] = record
+    answer = await gateway.call("GET", f"/v1/jobs/{view.job_id}/receipt")
+    assert (answer.status, answer.code) == (404, "receipt.not_found")
+
+
+async def test_passes_a_release_on_to_the_current_enclave() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    answer = await gateway.post(f"/v1/jobs/{view.job_id}/releases", release(view))
+    assert (answer.status, answer.body) == (204, b"")
+    ((enclave_id, passed),) = gateway.releases.published
+    assert (enclave_id, schema.to_plain(passed, json=True)) == ("e1", release(view))
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"job_id": "other"}, 400, "release.other_job"),
+        ({"manifest_digest": bytes(32)}, 400, "release.other_manifest"),
+        ({"attempt": 2}, 409, "release.stale"),
+        ({"evidence_digest": bytes(32)}, 409, "release.stale"),
+    ],
+)
+async def test_refuses_a_release_for_something_else(
+    changes: dict[str, Any], status: int, code: str
+) -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    answer = await gateway.post(f"/v1/jobs/{view.job_id}/releases", release(view, **changes))
+    assert (answer.status, answer.code) == (status, code)
+    assert gateway.releases.published == []
+
+
+async def test_refuses_a_release_for_a_job_that_ended() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    await gateway.report(view.job_id, ReportKind.FINISHED)
+    answer = await gateway.post(f"/v1/jobs/{view.job_id}/releases", release(view))
+    assert (answer.status, answer.code) == (409, "release.stale")
+
+
+async def test_stores_an_asset_once_and_gives_it_back() -> None:
+    gateway = Gateway()
+    target, parts = f"/v1/assets/{ASSET}", [b"a" * 3000, b"", b"b" * 1500]
+    first = await gateway.call("PUT", target, body=parts, headers=[BYTES])
+    again = await gateway.call("PUT", target, body=[b"".join(parts)], headers=[BYTES])
+    assert (first.status, again.status) == (201, 200)
+    assert first.json == again.json
+    other = await gateway.call("PUT", target, body=[b"other"], headers=[BYTES])
+    assert (other.status, other.code) == (409, "asset.exists")
+    found = await gateway.call("GET", target)
+    head = await gateway.call("HEAD", target)
+    assert found.body == b"".join(parts)
+    assert head.body == b""
+    for answer in (found, head):
+        assert answer.headers["content-length"] == "4500"
+        assert answer.headers["etag"] == f'"{first.json["sha256"]}"'
+
+
+async def test_gives_a_result() -> None:
+    gateway = Gateway()
+    gateway.results.stored[ASSET] = b"sealed"
+    assert (await gateway.call("GET", f"/v1/results/{ASSET}")).body == b"sealed"
+    missing = await gateway.call("GET", f"/v1/results/{'00' * 16}")
+    assert (missing.status, missing.code) == (404, "result.not_found")
+
+
+@pytest.mark.parametrize("asset_id", ["AB" * 16, "ab", "..", "g" * 32, "ab" * 17])
+@pytest.mark.parametrize("method", ["PUT", "HEAD", "GET"])
+async def test_refuses_an_asset_id_that_is_none(method: str, asset_id: str) -> None:
+    gateway = Gateway()
+    answer = await gateway.call(method, f"/v1/assets/{asset_id}", headers=[BYTES], body=[b"x"])
+    assert answer.status == 400
+    assert gateway.assets.stored == {}
+
+
+async def test_an_asset_beyond_the_limit_leaves_nothing() -> None:
+    gateway = Gateway()
+    answer = await gateway.call(
+        "PUT", f"/v1/assets/{ASSET}", body=[b"x" * 6000, b"x" * 4001], headers=[BYTES]
+    )
+    assert (answer.status, answer.code) == (413, "http.too_large")
+    assert gateway.assets.stored == {}
+
+
+async def test_a_declared_length_beyond_the_limit_is_refused_before_a_byte_is_kept() -> None:
+    gateway = Gateway()
+    headers = [BYTES, ("content-length", "10001"), ("expect", "100-continue")]
+    answer = await gateway.call("PUT", f"/v1/assets/{ASSET}", body=[b"x"] * 3, headers=headers)
+    assert (answer.status, answer.unread) == (413, 3)
+
+
+async def test_a_refused_body_is_read_only_so_far() -> None:
+    part = b"x" * (1 << 20)
+    headers = [JSON, ("content-length", str(50 << 20))]
+    answer = await Gateway().call("POST", "/v1/jobs", body=[part] * 50, headers=headers)
+    assert answer.status == 413
+    assert answer.unread == 46
+
+
+async def test_a_silent_client_is_let_go() -> None:
+    gateway = Gateway()
+    answer = await gateway.call(
+        "PUT", f"/v1/assets/{ASSET}", body=[b"x"], headers=[BYTES], stalls=True
+    )
+    assert (answer.status, answer.code) == (408, "http.timeout")
+    assert gateway.assets.stored == {}
+
+
+async def test_a_client_that_goes_away_in_the_middle_leaves_nothing() -> None:
+    gateway = Gateway()
+    answer = await gateway.call(
+        "PUT", f"/v1/assets/{ASSET}", body=[b"half"], headers=[BYTES], leaves=True
+    )
+    assert (answer.status, answer.complete) == (0, False)
+    assert gateway.assets.stored == {}
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/json", "", "application/octet"])
+async def test_refuses_an_asset_of_another_content_type(media: str) -> None:
+    answer = await Gateway().call(
+        "PUT", f"/v1/assets/{ASSET}", body=[b"x"], headers=[("content-type", media)]
+    )
+    assert (answer.status, answer.code) == (415, "http.media_type")
+
+
+@pytest.mark.parametrize(
+    "media", ["text/json", "application/json; charset=latin-1", "application/jsonx", ""]
+)
+async def test_refuses_json_of_another_content_type(media: str) -> None:
+    answer = await Gateway().call(
+        "POST", "/v1/jobs", body=[b"{}"], headers=[("content-type", media)]
+    )
+    assert (answer.status, answer.code) == (415, "http.media_type")
+
+
+async def test_takes_json_that_says_it_is_utf_8() -> None:
+    gateway = Gateway()
+    raw = json.dumps(schema.to_plain(submission(), json=True)).encode()
+    headers = [("content-type", "Application/JSON; charset=UTF-8")]
+    assert (await gateway.call("POST", "/v1/jobs", body=[raw], headers=headers)).status == 201
+
+
+BAD_JSON = {
+    "nothing": b"",
+    "not JSON": b"{",
+    "key twice": b'{"signed":1,"signed":1}',
+    "key twice inside": b'{"signed":{"a":1,"a":1}}',
+    "a float": b'{"x":1.0}',
+    "NaN": b'{"x":NaN}',
+    "Infinity": b"Infinity",
+    "invalid UTF-8": b'{"x":"\xff"}',
+    "UTF-16": '{"x":1}'.encode("utf-16"),
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "a lone surrogate": b'{"idempotency_key":"\\ud800"}',
+    "a long number": b'{"x":' + b"9" * 5000 + b"}",
+    "a deep nest": b"[" * 100_000 + b"]" * 100_000,
+    "two values": b"{}{}",
+}
+
+
+@pytest.mark.parametrize("name", BAD_JSON)
+async def test_refuses_json_with(name: str) -> None:
+    answer = await Gateway().call("POST", "/v1/jobs", body=[BAD_JSON[name]], headers=[JSON])
+    assert (answer.status, answer.code) == (400, "json.malformed")
+
+
+@pytest.mark.parametrize("value", [{}, [], None, 5, "x", {"signed": {}, "idempotency_key": "k"}])
+async def test_refuses_json_that_is_not_the_message(value: object) -> None:
+    answer = await Gateway().post("/v1/jobs", value)
+    assert (answer.status, answer.code) == (400, "message.invalid")
+
+
+async def test_refuses_an_unknown_field_in_a_submission() -> None:
+    plain = schema.to_plain(submission(), json=True)
+    answer = await Gateway().post("/v1/jobs", {**plain, "priority": 1})
+    assert (answer.status, answer.code) == (400, "message.invalid")
+    assert "priority" in answer.json["message"]
+
+
+async def test_refuses_a_manifest_of_two_mebibytes() -> None:
+    plain = schema.to_plain(submission(), json=True)
+    plain["signed"]["manifest"] = "A" * (2 << 20)
+    answer = await Gateway().post("/v1/jobs", plain)
+    assert (answer.status, answer.code) == (413, "http.too_large")

@@ -1,0 +1,116 @@
+"""A subject is written once; filling it and reading it back are inverse."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.errors import InputError
+from atoll.wire import names, subjects
+from atoll.wire.endpoints import ENDPOINTS
+from atoll.wire.messages import EventType, Tee
+from atoll.wire.subjects import Subject
+from atoll.wire.topology import BUCKETS, CONSUMERS, OBJECT_BUCKETS, STREAMS, WRITERS
+
+ALL = {name: value for name, value in vars(subjects).items() if isinstance(value, Subject)}
+tokens = st.from_regex(names.TOKEN, fullmatch=True)
+
+
+@pytest.mark.parametrize("name", ALL)
+@given(data=st.data())
+def test_reading_is_the_inverse_of_filling(name: str, data: st.DataObject) -> None:
+    subject = ALL[name]
+    values = tuple(data.draw(tokens) for _ in range(subject.template.count("{")))
+    assert subject.read(subject.of(*values)) == values
+
+
+@pytest.mark.parametrize("value", ["", ".", "a.b", "*", ">", "a b", "a\n", "a\x00", "é", "a" * 65])
+def test_no_token_smuggles_in_a_dot_or_a_wildcard(value: str) -> None:
+    for call in (subjects.REPORT.of, subjects.REPORT.under):
+        with pytest.raises(InputError) as caught:
+            call(value)
+        assert caught.value.code == "name.invalid"
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_refuses_the_wrong_number_of_tokens(count: int) -> None:
+    with pytest.raises(InputError):
+        subjects.REPORT.of(*["a"] * count)
+
+
+def test_a_filter_takes_no_more_tokens_than_there_are_places() -> None:
+    with pytest.raises(InputError):
+        subjects.REPORT.under("a", "b")
+
+
+@given(st.text())
+def test_reading_any_text_gives_tokens_or_the_one_error(text: str) -> None:
+    for subject in ALL.values():
+        try:
+            values = subject.read(text)
+        except InputError as error:
+            assert error.code == "name.invalid"  # noqa: PT017
+        else:
+            assert subject.of(*values) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "atoll.v1.report.",
+        "atoll.v1.report.a.b",
+        "atoll.v1.report.a\n",
+        "atollxv1.report.a",
+        "atoll.v2.report.a",
+        " atoll.v1.report.a",
+    ],
+)
+def test_refuses_a_subject_of_another_shape(text: str) -> None:
+    with pytest.raises(InputError):
+        subjects.REPORT.read(text)
+
+
+def test_filters_stand_for_whole_tokens() -> None:
+    assert subjects.EVENT.under("job", "j1") == "atoll.v1.event.job.j1.*"
+    assert subjects.EVENT.under() == subjects.EVENT.wildcard == "atoll.v1.event.*.*.*"
+
+
+def test_no_two_subjects_overlap() -> None:
+    def overlap(left: str, right: str) -> bool:
+        pairs = list(zip(left.split("."), right.split("."), strict=False))
+        same_length = left.count(".") == right.count(".")
+        return same_length and all(a == b or "*" in {a, b} for a, b in pairs)
+
+    wildcards = sorted(subject.wildcard for subject in ALL.values())
+    clashes = [
+        (left, right)
+        for index, left in enumerate(wildcards)
+        for right in wildcards[index + 1 :]
+        if overlap(left, right)
+    ]
+    assert clashes == []
+
+
+def test_every_value_that_becomes_a_token_is_one() -> None:
+    for tee in Tee:
+        assert subjects.SPAWN.of(tee.value)
+    for kind in EventType:
+        assert subjects.EVENT.of("job", "j", kind.value)
+
+
+def test_names_of_streams_consumers_and_buckets_are_unique_and_legal() -> None:
+    for group in (STREAMS, CONSUMERS, (*BUCKETS, *OBJECT_BUCKETS)):
+        found = [item.name for item in group]
+        assert len(set(found)) == len(found)
+        for name in found:
+            names.require_token(name, "name")
+
+
+def test_every_consumer_reads_an_existing_stream() -> None:
+    assert {consumer.stream for consumer in CONSUMERS} <= {stream.name for stream in STREAMS}
+
+
+def test_every_endpoint_has_its_own_subject_and_its_callers_may_write_there() -> None:
+    templates = [endpoint.subject.template for endpoint in ENDPOINTS]
+    assert len(set(templates)) == len(templates)
+    for endpoint in ENDPOINTS:
+        assert WRITERS[endpoint.subject.template] == endpoint.callers
