@@ -1,0 +1,53 @@
+"""The lock and the members' own declarations say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MEMBERS = sorted(path for pattern in ("shared", "cli", "services/*") for path in ROOT.glob(pattern))
+
+
+def declared(path: Path) -> set[str]:
+    project = tomllib.loads((path / "pyproject.toml").read_text())["project"]
+    lists = [project.get("dependencies", []), *project.get("optional-dependencies", {}).values()]
+    return {item for items in lists for item in items if not item.startswith("atoll")}
+
+
+def listed() -> set[str]:
+    lines = (ROOT / "requirements" / "dev.in").read_text().splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def test_every_member_is_found() -> None:
+    assert len(MEMBERS) == 6
+
+
+def test_every_dependency_of_a_member_is_in_the_input_of_the_lock() -> None:
+    wanted = {requirement for member in MEMBERS for requirement in declared(member)}
+
+    assert wanted <= listed()
+
+
+def test_the_workspace_lists_the_same_tools() -> None:
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["dev"]
+    wanted = {requirement for member in MEMBERS for requirement in declared(member)}
+
+    assert set(group) | wanted == listed()
+
+
+def test_every_requirement_is_pinned_with_hashes_and_names_no_host() -> None:
+    text = (ROOT / "requirements" / "dev.txt").read_text()
+    entries = re.split(r"\n(?=\S)", text.strip())
+
+    assert len(entries) > 20
+    assert "://" not in text
+    assert all(re.match(r"[\w.-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_siblings_are_pinned_exactly() -> None:
+    for member in MEMBERS:
+        project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+        siblings = [item for item in project["dependencies"] if item.startswith("atoll")]
+
+        assert all(item.endswith(f"=={project['version']}") for item in siblings), member

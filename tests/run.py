@@ -1,0 +1,57 @@
+"""Everything `make test` does, in order; the first failure ends it.
+
+python tests/run.py [--lint-only] [pytest arguments]
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+BIN: Final = Path(sys.executable).parent
+
+LINT: Final = (
+    ("ruff check", [BIN / "ruff", "check", "--quiet"]),
+    ("ruff format", [BIN / "ruff", "format", "--check", "--quiet"]),
+    ("import contracts", [BIN / "lint-imports", "--no-cache"]),
+    ("types of the sources", [BIN / "mypy"]),
+    ("types of the tests", [BIN / "mypy", "tests", "bench", "examples"]),
+)
+TESTS: Final = (
+    # Two workers for what is mostly computing; one for what starts whole stacks.
+    ("unit tests", ["tests/unit", "tests/architecture", "-n", "2", "--dist", "loadfile"]),
+    ("integration and end-to-end tests", ["tests/integration", "tests/e2e"]),
+)
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status of the first step that failed, or 0."""
+    lint_only = "--lint-only" in arguments
+    extra = [argument for argument in arguments if argument != "--lint-only"]
+    for name, command in LINT:
+        if status := step(name, [*map(str, command)]):
+            return status
+    if lint_only:
+        return 0
+    if extra:
+        return step("pytest", [sys.executable, "-m", "pytest", *extra])
+    for name, options in TESTS:
+        if status := step(name, [sys.executable, "-m", "pytest", "-q", *options]):
+            return status
+    return 0
+
+
+def step(name: str, command: list[str]) -> int:
+    """Run one step in the root folder and say how long it took."""
+    print(f"== {name}", flush=True)
+    began = time.monotonic()
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    verdict = "ok" if status == 0 else f"FAILED with status {status}"
+    print(f"== {name}: {verdict} after {time.monotonic() - began:.0f} s", flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
