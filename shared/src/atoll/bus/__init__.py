@@ -1,0 +1,63 @@
+"""The bus: a thin port on NATS. Nothing outside this package knows nats-py.
+
+    connection   connect, reconnect, request and reply
+    service      services that can be discovered (ADR-32)
+    jetstream    publish with acknowledgement, newest message
+    stream       read a stream in order, through reconnects
+    workqueue    take work, hold it, settle it
+    kv           buckets with compare-and-set
+    objects      sealed bytes in chunks
+    provision    make streams, consumers and buckets
+    faults       every failure as an error of Atoll
+    subjects     what may stand in a subject, key or header
+    message, object_info, pull, upload: parts of the above
+
+It takes subjects and definitions as arguments and knows none of them: those are in
+`atoll.wire`. May import `atoll.errors`, `atoll.wire` and nats-py.
+"""
+
+from atoll.bus.connection import Bus, BusConfig, connect
+from atoll.bus.jetstream import PubAck, last_message, message_at, publish
+from atoll.bus.kv import Entry, KeyValue
+from atoll.bus.message import Message, Reply, StreamMessage
+from atoll.bus.nats_client import Subscription
+from atoll.bus.object_info import ObjectInfo
+from atoll.bus.objects import ObjectStore
+from atoll.bus.provision import (
+    ensure_bucket,
+    ensure_consumer,
+    ensure_object_bucket,
+    ensure_stream,
+    provision,
+)
+from atoll.bus.service import Endpoint, Service
+from atoll.bus.stream import read_stream
+from atoll.bus.workqueue import Delivery, WorkQueue
+
+__all__ = [
+    "Bus",
+    "BusConfig",
+    "Delivery",
+    "Endpoint",
+    "Entry",
+    "KeyValue",
+    "Message",
+    "ObjectInfo",
+    "ObjectStore",
+    "PubAck",
+    "Reply",
+    "Service",
+    "StreamMessage",
+    "Subscription",
+    "WorkQueue",
+    "connect",
+    "ensure_bucket",
+    "ensure_consumer",
+    "ensure_object_bucket",
+    "ensure_stream",
+    "last_message",
+    "message_at",
+    "provision",
+    "publish",
+    "read_stream",
+]

@@ -1,0 +1,200 @@
+"""JetStream's request subjects: the API (ADR-1), publishing, direct get (ADR-31).
+
+Written on `Bus.call` instead of nats-py's context because every call here survives a
+reconnect, and because the subjects one needs permission for can be read off:
+
+    publish        the subject itself
+    last_message   `$JS.API.DIRECT.GET.<stream>.<subject>`; with wildcards, or for a
+                   sequence, `$JS.API.DIRECT.GET.<stream>`
+    api            `$JS.API.<verb>`
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from atoll.bus import faults
+from atoll.bus.connection import Bus
+from atoll.bus.message import Message, StreamMessage, parse_time
+from atoll.bus.subjects import require_filter, require_subject
+from atoll.errors import ConflictError, MessageError, NotFoundError, UnreachableError
+from atoll.wire.names import require_token
+
+API_TIMEOUT_S: Final = 10.0
+PUBLISH_TIMEOUT_S: Final = 10.0
+
+MAX_API_REPLY: Final = 1 << 20
+"""Bytes of the largest API reply that is decoded."""
+
+_MSG_ID: Final = "Nats-Msg-Id"
+_NOT_OURS: Final = ("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PubAck:
+    """The server's word that a stream stores the message."""
+
+    stream: str
+    seq: int
+    duplicate: bool
+    """The message id was stored before; `seq` is the first copy's."""
+
+
+async def api(
+    bus: Bus, verb: str, body: Any = None, *, timeout_s: float = API_TIMEOUT_S
+) -> dict[str, Any]:
+    """Call `$JS.API.<verb>`; repeated after a lost connection, so it must be idempotent.
+
+    Raises:
+        UnreachableError: no JetStream within `timeout_s`.
+        AtollError: what `faults.from_api` makes of the server's refusal.
+    """
+    payload = b"" if body is None else json.dumps(body).encode()
+    subject = f"$JS.API.{verb}"
+    reply = await bus.call(subject, payload, timeout_s=timeout_s, retry=True)
+    return _object(reply.payload, verb)
+
+
+async def publish(
+    bus: Bus,
+    subject: str,
+    payload: bytes,
+    *,
+    msg_id: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    expected_last_subject_seq: int | None = None,
+    stream: str | None = None,
+    timeout_s: float = PUBLISH_TIMEOUT_S,
+) -> PubAck:
+    """Store a message in the stream that takes `subject`.
+
+    Sent again with the same message id until it is acknowledged, so one call stores one
+    message as long as `timeout_s` is below the stream's duplicate window.
+
+    Args:
+        bus: the connection.
+        subject: where to.
+        payload: what.
+        msg_id: makes the whole call idempotent for the caller too; random by default.
+        headers: further headers.
+        expected_last_subject_seq: store only if this is the newest sequence on the
+            subject (0: none yet).
+        stream: the stream that takes `subject`. With it, a conflict is looked into: an
+            attempt whose acknowledgement was lost is what the next one conflicts with,
+            when the server does not remember its message id.
+        timeout_s: for all attempts together, including waiting for a connection.
+
+    Raises:
+        ConflictError: `bus.conflict`: `expected_last_subject_seq` is not the newest.
+        RefusedError: `bus.full`: the stream is full; nothing was stored.
+        InputError: `bus.too_large`.
+        UnreachableError: no acknowledgement in time; it may have been stored.
+    """
+    own_id = msg_id or secrets.token_hex(12)
+    fields = {**(headers or {}), _MSG_ID: own_id}
+    if expected_last_subject_seq is not None:
+        fields["Nats-Expected-Last-Subject-Sequence"] = str(expected_last_subject_seq)
+    reply = await bus.call(
+        require_subject(subject), payload, headers=fields, timeout_s=timeout_s, retry=True
+    )
+    try:
+        return pub_ack(reply, subject)
+    except ConflictError:
+        last = None if stream is None else await last_message(bus, stream, subject)
+        if last is None or stream is None or last.headers.get(_MSG_ID) != own_id:
+            raise
+        return PubAck(stream=stream, seq=last.seq, duplicate=True)
+
+
+def pub_ack(reply: Message, subject: str) -> PubAck:
+    """Read the server's answer to a publish."""
+    fields = _object(reply.payload, subject)
+    stream, seq = fields.get("stream"), fields.get("seq")
+    if not isinstance(stream, str) or not isinstance(seq, int):
+        raise MessageError(f"{subject}: not a publish acknowledgement", code="bus.reply")
+    return PubAck(stream=stream, seq=seq, duplicate=fields.get("duplicate") is True)
+
+
+async def last_message(bus: Bus, stream: str, subject: str) -> StreamMessage | None:
+    """The newest message of `stream` on `subject` (or matching it), or None.
+
+    Read from any replica that allows direct get (every stream made by `provision`
+    does): with several replicas it may lag behind the newest by a moment.
+
+    Raises:
+        UnreachableError: no answer, or no such stream.
+    """
+    require_token(stream, "stream")
+    require_filter(subject)
+    if "*" in subject or ">" in subject:
+        return await _direct(bus, stream, {"last_by_subj": subject})
+    reply = await bus.call(
+        f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout_s=API_TIMEOUT_S, retry=True
+    )
+    return _stored(reply, stream)
+
+
+async def message_at(bus: Bus, stream: str, seq: int) -> StreamMessage | None:
+    """The message with this sequence, or None when it is gone (dead letters, audits)."""
+    return await _direct(bus, require_token(stream, "stream"), {"seq": seq})
+
+
+async def _direct(bus: Bus, stream: str, body: dict[str, Any]) -> StreamMessage | None:
+    reply = await bus.call(
+        f"$JS.API.DIRECT.GET.{stream}",
+        json.dumps(body).encode(),
+        timeout_s=API_TIMEOUT_S,
+        retry=True,
+    )
+    return _stored(reply, stream)
+
+
+def _stored(reply: Message, stream: str) -> StreamMessage | None:
+    if reply.status == "404":
+        return None
+    if reply.status is not None:
+        raise UnreachableError(
+            f"stream {stream}: {reply.status} {reply.description}", code="bus.unreachable"
+        )
+    headers = reply.headers
+    seq = headers.get("Nats-Sequence", "")
+    if not (seq.isascii() and seq.isdigit()) or "Nats-Subject" not in headers:
+        raise MessageError(f"stream {stream}: not a direct get reply", code="bus.reply")
+    return StreamMessage(
+        seq=int(seq),
+        subject=headers["Nats-Subject"],
+        headers={key: value for key, value in headers.items() if key not in _NOT_OURS},
+        payload=reply.payload,
+        time=parse_time(headers.get("Nats-Time-Stamp", "")),
+        pending=0,
+    )
+
+
+async def purge(bus: Bus, stream: str, subject: str) -> None:
+    """Erase every message of `stream` on `subject`."""
+    await api(bus, f"STREAM.PURGE.{require_token(stream, 'stream')}", {"filter": subject})
+
+
+async def erase(bus: Bus, stream: str, seq: int) -> None:
+    """Erase one message; nothing happens when it is already gone."""
+    verb = f"STREAM.MSG.DELETE.{require_token(stream, 'stream')}"
+    try:
+        await api(bus, verb, {"seq": seq, "no_erase": False})
+    except NotFoundError:
+        return
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    if len(raw) > MAX_API_REPLY:
+        raise MessageError(f"{what}: reply of {len(raw)} bytes", code="bus.reply")
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{what}: reply is not JSON", code="bus.reply") from error
+    if not isinstance(value, dict):
+        raise MessageError(f"{what}: reply is not an object", code="bus.reply")
+    if "error" in value:
+        raise faults.from_api(value["error"], what)
+    return value

@@ -1,0 +1,52 @@
+"""nats-py's client, where it has to behave differently from how it comes."""
+
+import asyncio
+import contextlib
+import random
+from typing import Any, Final
+
+from nats import errors as nats_errors
+from nats.aio.client import Client
+
+DRAIN_S: Final = 5.0
+
+
+class PatientClient(Client):
+    """nats-py closes for good on any error line it does not know; we reconnect instead."""
+
+    async def _process_err(self, err_msg: str) -> None:
+        if "permissions violation" in err_msg:
+            await super()._process_err(err_msg)
+        else:
+            await self._process_op_err(nats_errors.Error(f"nats: {err_msg}"))
+
+    def abort(self) -> None:
+        """Drop the socket; a peer that reads no more would hold up an orderly end."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+
+class Subscription:
+    """Interest in a subject, until closed."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    async def close(self) -> None:
+        """Stop at once; messages that are queued here are dropped."""
+        with contextlib.suppress(nats_errors.Error):
+            await self._raw.unsubscribe()
+
+    async def drain(self) -> None:
+        """Stop receiving, then finish what already arrived; gives up after 5 s."""
+        with contextlib.suppress(nats_errors.Error, TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._raw.drain()
+
+
+def next_server(servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:
+    """The server that failed least, after 50 ms doubling to 2 s, with jitter."""
+    server = min(servers, key=lambda each: each.reconnects)
+    delay = min(2.0, 0.05 * 2 ** min(server.reconnects, 6))
+    return server, delay * random.uniform(0.5, 1.0)  # noqa: S311

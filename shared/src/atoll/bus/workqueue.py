@@ -1,0 +1,227 @@
+"""Taking work from a queue: pull one, hold it, settle it.
+
+Delivery is at least once. What makes an effect happen once is the caller's: do it
+idempotently (KV create or update), make it durable, then `ack`, which returns only when
+the server has recorded it. While a delivery is held, the server is told every third of
+the acknowledgement wait that work goes on; when this process dies, that stops, and
+somebody else gets the message.
+
+Needs permission for `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>` and
+`$JS.ACK.<stream>.<consumer>.>`; after a server was killed `$JS.API.DIRECT.GET.<stream>`.
+"""
+
+import asyncio
+import contextlib
+import json
+from types import TracebackType
+from typing import Final, Self
+
+from atoll.bus.connection import RETRY_PAUSE_S, Bus
+from atoll.bus.jetstream import message_at
+from atoll.bus.message import AckSubject, Message
+from atoll.bus.pull import Interrupted, Puller
+from atoll.errors import AtollError, NotFoundError, UnreachableError
+from atoll.wire.topology_types import Consumer
+
+ACK_TIMEOUT_S: Final = 20.0
+ACK_ATTEMPT_S: Final = 2.0
+MAX_REASON: Final = 256
+_NANOSECOND: Final = 1_000_000_000
+_GONE_LIMIT: Final = 20
+"""Times a consumer may seem gone in a row before we believe it: a server that just
+started answers so for the moments in which it reads its streams."""
+
+
+class Delivery:
+    """One message of a work queue, held until it is settled.
+
+    Exactly one of `ack`, `nak` and `term` counts; further calls do nothing.
+    """
+
+    def __init__(self, queue: "WorkQueue", message: Message, place: AckSubject) -> None:
+        self._queue = queue
+        self._reply = message.reply
+        self.payload = message.payload
+        self.headers = message.headers
+        self.subject = message.subject
+        self.num_delivered = place.num_delivered
+        """1 the first time, as far as the server remembers."""
+        self.stream_seq = place.stream_seq
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the server will not deliver it again: never `nak` this one, `term` it."""
+        return self.num_delivered >= self._queue.consumer.max_deliver
+
+    async def ack(self) -> None:
+        """It is done. Returns when the server has recorded that (double ack).
+
+        A server that was killed may have forgotten that it delivered this message and then
+        leaves an ack unanswered. Then the stream is asked: in a work queue an
+        acknowledged message is gone, so this is settled either way.
+
+        Raises:
+            UnreachableError: `bus.ack_lost`: not recorded, the message comes again (in a
+                stream with `limits` retention: perhaps). `bus.unreachable`: nobody knows.
+        """
+        if not self._queue.release(self._reply):
+            return
+        try:
+            async with asyncio.timeout(ACK_TIMEOUT_S):
+                await self._record()
+        except TimeoutError as error:
+            self._queue.hold(self)
+            raise UnreachableError(
+                f"{self.subject}: no server to acknowledge to", code="bus.unreachable"
+            ) from error
+        except asyncio.CancelledError:
+            # Not settled after all: the caller may ack again.
+            self._queue.hold(self)
+            raise
+
+    async def _record(self) -> None:
+        bus, consumer = self._queue.bus, self._queue.consumer
+        while True:
+            try:
+                await bus.call(self._reply, b"+ACK", timeout_s=ACK_ATTEMPT_S)
+            except UnreachableError as error:
+                if error.code == "bus.timeout":
+                    if await message_at(bus, consumer.stream, self.stream_seq) is None:
+                        return
+                    raise UnreachableError(
+                        f"{self.subject}: message {self.stream_seq} was not acknowledged and "
+                        "comes again",
+                        code="bus.ack_lost",
+                    ) from error
+            else:
+                return
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def nak(self, delay_s: float = 0.0) -> None:
+        """Not now: deliver it again, after `delay_s`."""
+        if self._queue.release(self._reply):
+            body = b"-NAK"
+            if delay_s > 0:
+                body += b" " + json.dumps({"delay": int(delay_s * _NANOSECOND)}).encode()
+            await self._queue.bus.send(self._reply, body)
+
+    async def term(self, reason: str) -> None:
+        """Never: do not deliver it again. `reason` goes into the server's advisory."""
+        if self._queue.release(self._reply):
+            line = "".join(char if " " <= char <= "~" else "?" for char in reason)
+            await self._queue.bus.send(self._reply, f"+TERM {line[:MAX_REASON]}".encode())
+
+    @property
+    def reply_subject(self) -> str:
+        """Where settlements go; identifies this delivery."""
+        return self._reply
+
+
+class WorkQueue:
+    """Deliveries of one durable consumer, one for each `next`.
+
+    An async context manager; at the end, deliveries still held are handed back so that
+    another process gets them at once.
+    """
+
+    def __init__(self, bus: Bus, consumer: Consumer) -> None:
+        self.bus = bus
+        self.consumer = consumer
+        self._held: dict[str, Delivery] = {}
+        self._idle: list[Puller] = []
+        self._tasks = asyncio.TaskGroup()
+        self._beat: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._beat = self._tasks.create_task(self._keep_alive())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+        for delivery in tuple(self._held.values()):
+            with contextlib.suppress(AtollError):
+                await delivery.nak()
+        for puller in self._idle:
+            await puller.close()
+        await self._tasks.__aexit__(kind, error, trace)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        return await self.next()
+
+    async def next(self) -> Delivery:
+        """Ask for one message and wait for it, for ever, through reconnects.
+
+        Nothing is fetched ahead: call it when there is capacity. Several tasks may call
+        it at once. When it is cancelled, a message on its way is handed back.
+
+        Raises:
+            NotFoundError: `bus.not_found`: the consumer does not exist.
+            RefusedError: `bus.permission`.
+        """
+        puller = self._idle.pop() if self._idle else await self._open()
+        try:
+            message = await self._take(puller)
+        except BaseException:
+            self._tasks.create_task(puller.retire(self._hand_back))
+            raise
+        if puller.settled:
+            self._idle.append(puller)
+        else:
+            # A request that was taken for lost may still be answered: hand that back.
+            self._tasks.create_task(puller.retire(self._hand_back))
+        delivery = Delivery(self, message, AckSubject.parse(message.reply))
+        self.hold(delivery)
+        return delivery
+
+    async def _take(self, puller: Puller) -> Message:
+        gone = 0
+        while True:
+            try:
+                return await puller.next()
+            except Interrupted as reason:
+                gone = gone + 1 if reason.gone else 0
+                if gone > _GONE_LIMIT:
+                    raise NotFoundError(
+                        f"consumer {self.consumer.name} of stream {self.consumer.stream} "
+                        "does not exist",
+                        code="bus.not_found",
+                    ) from reason
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _open(self) -> Puller:
+        puller = Puller(self.bus, self.consumer.stream, self.consumer.name, batch=1)
+        await puller.open()
+        return puller
+
+    async def _hand_back(self, message: Message) -> None:
+        await self.bus.send(message.reply, b"-NAK")
+
+    async def _keep_alive(self) -> None:
+        # With a backoff the server counts from the last sign of life as well, but against
+        # the step for this delivery; the shortest is safe for all.
+        wait = min((self.consumer.ack_wait_s, *self.consumer.backoff_s))
+        while True:
+            await asyncio.sleep(wait / 3)
+            for reply in tuple(self._held):
+                with contextlib.suppress(AtollError):
+                    await self.bus.send(reply, b"+WPI")
+
+    # For Delivery.
+
+    def hold(self, delivery: Delivery) -> None:
+        """Keep `delivery` alive at the server."""
+        self._held[delivery.reply_subject] = delivery
+
+    def release(self, reply: str) -> bool:
+        """Stop keeping it alive; False when it was not held."""
+        return self._held.pop(reply, None) is not None
