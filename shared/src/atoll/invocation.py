@@ -11,26 +11,37 @@ from atoll.wire import schema
 from atoll.wire.schema import Size, message
 
 MAX_INVOCATION = 1 << 20
+MAX_ITEMS = 256
+MAX_TEXT = 65_536
 
 
 @message
 class Invocation:
     args: Annotated[
-        tuple[Annotated[str, Size(0, 65_536)], ...],
-        Size(0, 256),
+        tuple[Annotated[str, Size(0, MAX_TEXT)], ...],
+        Size(0, MAX_ITEMS),
     ] = ()
-    env: Annotated[dict[str, Annotated[str, Size(0, 65_536)]], Size(0, 256)]
+    env: Annotated[dict[str, Annotated[str, Size(0, MAX_TEXT)]], Size(0, MAX_ITEMS)]
 
     def to_bytes(self) -> bytes:
         """The content of the asset `invocation`.
 
         Raises:
-            InputError: `invocation.invalid`: a text that is not Unicode.
+            InputError: `invocation.invalid`, what `from_bytes` would refuse: a text that is not
+                Unicode, too many or too long ones; `invocation.too_large`, all together.
         """
         try:
-            return canonical.dumps(schema.to_plain(self, json=True))
+            plain = schema.to_plain(self, json=True)
+            schema.from_plain(type(self), plain, json=True)
+            raw = canonical.dumps(plain)
         except InputError as error:
             raise InputError(f"invocation: {error.message}", code="invocation.invalid") from error
+        if len(raw) > MAX_INVOCATION:
+            raise InputError(
+                f"arguments and environment are {len(raw)} bytes, want at most {MAX_INVOCATION}",
+                code="invocation.too_large",
+            )
+        return raw
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:

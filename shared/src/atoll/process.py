@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -33,8 +34,19 @@ def run(
     prefix: str,
     env: Mapping[str, str],
     body: Callable[[ConfigT, asyncio.Event], Awaitable[None]],
+    *,
+    discreet: bool = False,
 ) -> int:
     """Read settings, run `body` until it ends or a signal sets its stop event.
+
+    Args:
+        name: of the process, in its log.
+        config_type: the dataclass of its settings (`atoll.settings`).
+        prefix: of their names.
+        env: where they stand.
+        body: what the process does.
+        discreet: log of an unexpected error only its type and where it arose. Its text may
+            quote what was being worked on, and an enclave's log is the host's to read.
 
     Returns:
         The exit status. No exception escapes; an unexpected one is logged whole.
@@ -48,8 +60,8 @@ def run(
     try:
         config = settings.read(config_type, prefix, env)
         asyncio.run(_main(config, body))
-    except Exception as error:  # noqa: BLE001 (the outermost frame: nothing may escape)
-        return _exit_status(log, error)
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the outermost frame)
+        return _exit_status(log, error, discreet=discreet)
     return EXIT_OK
 
 
@@ -60,16 +72,32 @@ def announce_ready(**facts: Any) -> None:
 
 
 async def wait_for_end_of_input(stop: asyncio.Event) -> None:
-    """Set `stop` when standard input ends: the supervisor is gone."""
+    """Set `stop` when standard input ends: the supervisor is gone.
+
+    Raises:
+        ConfigError: `process.stdin`: it is a file or closed and can never end.
+    """
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
     def readable() -> None:
-        if not os.read(0, 1024):
-            loop.remove_reader(0)
-            ended.set()
+        try:
+            if os.read(0, 1024):
+                return
+        except BlockingIOError:
+            return
+        except OSError:  # as a terminal that was hung up: no more than the end
+            pass
+        loop.remove_reader(0)
+        ended.set()
 
-    loop.add_reader(0, readable)
+    try:
+        loop.add_reader(0, readable)
+    except OSError as error:
+        raise ConfigError(
+            "supervised, but standard input is no pipe whose end could be seen",
+            code="process.stdin",
+        ) from error
     try:
         await ended.wait()
         stop.set()
@@ -85,14 +113,23 @@ async def _main(config: ConfigT, body: Callable[[ConfigT, asyncio.Event], Awaita
     await body(config, stop)
 
 
-def _exit_status(log: logging.Logger, error: BaseException) -> int:
+def _exit_status(log: logging.Logger, error: BaseException, *, discreet: bool) -> int:
     """Log what went wrong, each cause once, and say what the process exits with."""
     if isinstance(error, BaseExceptionGroup):
-        return max(_exit_status(log, cause) for cause in error.exceptions)
+        return max(_exit_status(log, cause, discreet=discreet) for cause in error.exceptions)
     if not isinstance(error, AtollError):
-        log.error("unexpected error", exc_info=error)
+        if discreet:
+            log.error("unexpected %s at %s", type(error).__name__, _places(error))
+        else:
+            log.error("unexpected error", exc_info=error)
         return EXIT_FAILED
     log.error("%s (%s)%s", error, error.code, f"; {error.hint}" if error.hint else "")
     if isinstance(error, ConfigError):
         return EXIT_CONFIG
     return EXIT_UNREACHABLE if isinstance(error, UnreachableError) else EXIT_FAILED
+
+
+def _places(error: BaseException) -> str:
+    """Where it passed through, innermost last; no text and no values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " > ".join(f"{frame.name}:{frame.lineno}" for frame in frames)

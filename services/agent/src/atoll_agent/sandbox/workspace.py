@@ -12,20 +12,20 @@ the kernel zeroes a page before anybody else gets it.
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from atoll.enclave_storage import MEMORY_ROOT, erase, workspace_path
 from atoll.errors import ConfigError, ConflictError, RefusedError
-from atoll.wire.names import require_name, require_token
+from atoll.wire.names import require_name
 from atoll_agent.sandbox.procfs import filesystem_of
 
-MEMORY_ROOT: Final = Path("/dev/shm")  # noqa: S108 - a private 0700 directory is made in it
+__all__ = ["MEMORY_ROOT", "Workspace", "erase", "open_workspace", "workspace_path"]
+
 MEMORY_TYPES: Final = frozenset({"tmpfs", "ramfs"})
-PREFIX: Final = "atoll-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +84,6 @@ class Workspace:
             os.close(_open(path))
 
 
-def workspace_path(enclave_id: str, *, root: Path = MEMORY_ROOT) -> Path:
-    """Where the workspace of an enclave is, also for whoever erases it after a crash.
-
-    Raises:
-        InputError: `name.invalid`.
-    """
-    return root / f"{PREFIX}{require_token(enclave_id, 'enclave id')}"
-
-
 @contextmanager
 def open_workspace(
     enclave_id: str, *, need_bytes: int, root: Path = MEMORY_ROOT
@@ -125,50 +116,6 @@ def open_workspace(
         yield workspace
     finally:
         erase(path)
-
-
-def erase(path: Path) -> None:
-    """Remove a tree of any depth, without following links and without recursion.
-
-    A guest can nest directories deeper than a path or a call stack may be, so nested
-    directories are first moved up to the top. Does nothing when `path` is not there.
-    """
-    top = os.fsencode(path)
-    if not os.path.lexists(top):
-        return
-    if not _is_directory(top):
-        path.unlink()
-        return
-    serial = 0
-    while names := os.listdir(top):  # noqa: PTH208 - bytes, since a name may not be text
-        for name in names:
-            child = os.path.join(top, name)  # noqa: PTH118
-            if _is_directory(child):
-                serial = _lift(child, top, serial)
-                os.rmdir(child)  # noqa: PTH106
-            else:
-                os.unlink(child)  # noqa: PTH108
-    path.rmdir()
-
-
-def _lift(directory: bytes, top: bytes, serial: int) -> int:
-    """Empty `directory`: unlink its files, and move its directories to `top`."""
-    os.chmod(directory, 0o700)  # noqa: PTH101
-    for name in os.listdir(directory):  # noqa: PTH208
-        child = os.path.join(directory, name)  # noqa: PTH118
-        if not _is_directory(child):
-            os.unlink(child)  # noqa: PTH108
-            continue
-        target = top
-        while os.path.lexists(target):
-            serial += 1
-            target = os.path.join(top, b"erase-%d" % serial)  # noqa: PTH118
-        os.rename(child, target)  # noqa: PTH104
-    return serial
-
-
-def _is_directory(path: bytes) -> bool:
-    return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
 def _open(path: Path) -> int:

@@ -1,0 +1,37 @@
+"""The agent's settings, read once and never changed.
+
+All of them come from the host and none is believed further than it can do no harm: the
+bus carries only sealed bytes, and what shapes the run is in the signed manifest, whose
+digest the evidence binds.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+PREFIX: Final = "ATOLL_AGENT_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    nats_url: str
+    """Where the bus is."""
+
+    nats_user: str = "enclave"
+    nats_password: str = field(repr=False)
+
+    enclave_id: str
+    """Who we are on the bus."""
+
+    job_id: str
+    attempt: int
+    manifest_digest: str
+    """The manifest our evidence will be bound to, hex; the assignment must match it."""
+
+    device_fd: int
+    """The inherited descriptor of the (simulated) guest device."""
+
+    traceparent: str = ""
+    """The trace that our boot belongs to."""
+
+    assign_timeout_s: float = 60.0
+    """How long to wait for work after the evidence was published."""

@@ -1,0 +1,197 @@
+"""One job inside the enclave: await keys, open assets, run, seal, sign, report.
+
+What went wrong with the input (a release, an asset, a manifest) ends the job and is
+reported by its code. What went wrong around it (the bus, the host's memory) raises: the
+process ends with a failure and the job goes to another enclave.
+"""
+
+import asyncio
+import errno
+import io
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from atoll.errors import (
+    AtollError,
+    ConfigError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
+from atoll.invocation import MAX_INVOCATION, Invocation
+from atoll.manifest import AssetRef
+from atoll.sealing.release import ReleasedKey
+from atoll.telemetry import names as spans
+from atoll.telemetry.tracing import Tracer
+from atoll.wire.messages import Reason, ReportKind
+from atoll_agent.assets import open_asset
+from atoll_agent.assignment import Task
+from atoll_agent.bus_ports import EnclaveBus
+from atoll_agent.enclave import EnclaveKeys, Evidence
+from atoll_agent.outcome import Finished, OutcomeWriter
+from atoll_agent.releases import ReleaseCollector
+from atoll_agent.sandbox.limits import Limits
+from atoll_agent.sandbox.outcome import Kind, Outcome
+from atoll_agent.sandbox.runner import run
+from atoll_agent.sandbox.workspace import Workspace, open_workspace
+from atoll_agent.telling import tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRunner:
+    """Sees one task through; `run` returns when its end is durable on the bus."""
+
+    bus: EnclaveBus
+    keys: EnclaveKeys
+    evidence: Evidence
+    tracer: Tracer
+    enclave_id: str
+    random: Callable[[int], bytes]
+
+    async def run(self, task: Task) -> None:
+        """Run the task and report its end.
+
+        Raises:
+            UnreachableError: the bus did not take what had to be said.
+            ConfigError: this host cannot: `agent.no_memory_storage`, `agent.no_space`,
+                `agent.workspace_exists`, `agent.storage`. Another one may.
+        """
+        try:
+            finished = await self._finish(task)
+        except (UnreachableError, ConfigError):
+            raise
+        except AtollError as error:
+            await self.bus.report(ReportKind.FINISHED, reason=tell(error))
+            return
+        await self.bus.store_outcome(finished.result, finished.receipt)
+        await self.bus.report(ReportKind.FINISHED, reason=finished.reason)
+
+    async def _finish(self, task: Task) -> Finished:
+        manifest = task.manifest
+        if manifest.invocation.size > MAX_INVOCATION:
+            raise RefusedError(
+                f"the invocation is over {MAX_INVOCATION} bytes", code="invocation.too_large"
+            )
+        sizes = sum(asset.size for asset in manifest.assets().values())
+        need = sizes + manifest.limits.output_bytes + 2 * manifest.limits.log_bytes
+        # First of all: no key should be released to an enclave that has no room for the job.
+        with host_storage(self.enclave_id, need_bytes=need) as workspace:
+            released = await self._await_releases(task)
+            return await self._execute(task, released, workspace)
+
+    async def _await_releases(self, task: Task) -> dict[str, ReleasedKey]:
+        collector = ReleaseCollector(task, self.keys.hpke)
+        wait_s = task.manifest.limits.release_wait_ms / 1000
+        with self.tracer.span(spans.AWAIT_RELEASES):
+            try:
+                async with asyncio.timeout(wait_s), aclosing(self.bus.releases()) as releases:
+                    async for raw in releases:
+                        await self._take(collector, raw)
+                        if not collector.missing:
+                            return collector.keys
+            except TimeoutError as error:
+                raise RefusedError(
+                    f"no key was released in time for {', '.join(sorted(collector.missing))}",
+                    code="release.timeout",
+                ) from error
+        raise UnreachableError("the stream of releases ended")
+
+    async def _take(self, collector: ReleaseCollector, raw: bytes) -> None:
+        refusal = collector.take(raw)
+        if refusal is not None:
+            await self.bus.report(
+                ReportKind.RELEASE_REFUSED,
+                tag=f".{collector.refused}",
+                reason=Reason(code=refusal.code, message=refusal.message[:1024]),
+                asset=refusal.asset,
+            )
+
+    async def _execute(
+        self, task: Task, released: dict[str, ReleasedKey], workspace: Workspace
+    ) -> Finished:
+        invocation = await self._open_assets(task, released, workspace)
+        released.clear()
+        await self.bus.report(ReportKind.STARTED)
+        started = datetime.now(UTC)
+        with self.tracer.span(spans.RUN_WORKLOAD) as span:
+            outcome = await self._run(task, workspace, invocation)
+            if not outcome.succeeded:
+                span.fail(outcome.code)
+        writer = OutcomeWriter(
+            task=task,
+            keys=self.keys,
+            evidence=self.evidence,
+            bus=self.bus,
+            tracer=self.tracer,
+            random=self.random,
+        )
+        # A clock that was set back meanwhile must not cost the result.
+        finished = max(started, datetime.now(UTC))
+        return await writer.write(workspace, outcome, started, finished)
+
+    async def _open_assets(
+        self, task: Task, released: dict[str, ReleasedKey], workspace: Workspace
+    ) -> Invocation:
+        invocation = io.BytesIO()
+        for name, asset in task.manifest.assets().items():
+            with self.tracer.span(spans.OPEN_ASSET), ExitStack() as stack:
+                file: BinaryIO = invocation
+                if name == "algorithm":
+                    file = stack.enter_context(workspace.create_module())
+                elif name != "invocation":
+                    file = stack.enter_context(workspace.create_data(name))
+                await self._open_asset(name, asset, released[name], file)
+        return Invocation.from_bytes(invocation.getvalue())
+
+    async def _open_asset(
+        self, name: str, asset: AssetRef, key: ReleasedKey, into: BinaryIO
+    ) -> None:
+        try:
+            sealed = await self.bus.asset(asset.asset_id)
+        except NotFoundError as error:
+            raise NotFoundError(f"asset {name!r} is not stored", code="asset.not_found") from error
+        async with aclosing(sealed):
+            await open_asset(name, asset, key, sealed, into)
+
+    async def _run(self, task: Task, workspace: Workspace, invocation: Invocation) -> Outcome:
+        given = task.manifest.limits
+        limits = Limits(
+            wall_s=given.wall_s,
+            memory_bytes=given.memory_bytes,
+            fuel=given.fuel,
+            output_bytes=given.output_bytes,
+            output_files=given.output_files,
+            log_bytes=given.log_bytes,
+        )
+        try:
+            return await run(workspace.module, workspace, invocation.args, invocation.env, limits)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            # Opening directory by directory, a guest can make paths that nobody can name.
+            raise InputError("a path is too long", code=Kind.OUTPUT_NAMES.value) from error
+
+
+@contextmanager
+def host_storage(enclave_id: str, *, need_bytes: int) -> Iterator[Workspace]:
+    """The workspace; whatever keeps us from having it is the host's matter, not the job's.
+
+    Raises:
+        ConfigError: as `open_workspace`, and `agent.storage` when memory gives out later.
+    """
+    try:
+        with ExitStack() as stack:
+            try:
+                workspace = stack.enter_context(open_workspace(enclave_id, need_bytes=need_bytes))
+            except (RefusedError, ConflictError, InputError) as error:
+                raise ConfigError(error.message, code=error.code) from error
+            yield workspace
+    except OSError as error:
+        raise ConfigError(
+            f"storage in memory: {error.strerror or 'failed'}", code="agent.storage"
+        ) from error

@@ -1,0 +1,138 @@
+"""Entry point: one enclave, one job, then nothing is left.
+
+Exit status 0: the job's end is durable on the bus. 2: this host cannot run the job, or
+set us up wrongly. Anything else: the end is not durable. But for 0, the host may start
+another enclave for the job.
+
+Standard error goes to the host: it never carries the text of an unexpected error.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import sys
+import time
+
+from atoll import process
+from atoll.bus import BusConfig, connect
+from atoll.errors import ConfigError, ManifestError, RefusedError, UnreachableError
+from atoll.telemetry import names as spans
+from atoll.telemetry import wiring
+from atoll.telemetry.context import parse
+from atoll.telemetry.export import Exporter
+from atoll.telemetry.span import Recorder
+from atoll.wire import topology
+from atoll.wire.messages import ReportKind
+from atoll_agent import assignment
+from atoll_agent.attest import attest
+from atoll_agent.bus_ports import EnclaveBus
+from atoll_agent.config import PREFIX, AgentConfig
+from atoll_agent.device import SimulatedDevice
+from atoll_agent.job import JobRunner
+from atoll_agent.telling import tell
+
+_log = logging.getLogger("atoll_agent")
+
+FLUSH_S = 2.0
+
+
+async def run(config: AgentConfig, stop: asyncio.Event) -> None:
+    """Run until the job ended, the host is gone, or we are told to stop."""
+    device = await SimulatedDevice.open(config.device_fd)
+    try:
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(_work(config, device))
+            gone = group.create_task(device.pump())
+            told = group.create_task(stop.wait())
+            await asyncio.wait({work, gone, told}, return_when=asyncio.FIRST_COMPLETED)
+            ended = work.done()
+            for task in (work, gone, told):
+                task.cancel()
+        if not ended:
+            raise UnreachableError("ended before the job did", code="enclave.stopped")
+    finally:
+        device.close()
+
+
+async def _work(config: AgentConfig, device: SimulatedDevice) -> None:
+    recorder = Recorder(
+        spans.AGENT, instance=config.enclave_id, clock=time.time_ns, random=secrets.token_bytes
+    )
+    bus_config = BusConfig(
+        url=config.nats_url,
+        name=f"enclave {config.enclave_id}",
+        user=config.nats_user,
+        password=config.nats_password,
+        inbox_prefix=f"{topology.inbox('enclave')}.{config.enclave_id}",
+    )
+    async with connect(bus_config, logger=_log) as bus:
+        port = EnclaveBus(
+            bus,
+            recorder,
+            enclave_id=config.enclave_id,
+            job_id=config.job_id,
+            attempt=config.attempt,
+        )
+        exporter = Exporter(recorder.drain, wiring.bus_publisher(bus))
+        try:
+            parent = parse(config.traceparent)
+            with recorder.span(spans.ENCLAVE_BOOT, parent=parent):
+                runner, task = await _boot(config, device, port, recorder)
+            if task is not None:
+                with recorder.span(spans.ENCLAVE_JOB, parent=parent):
+                    await runner.run(task)
+        finally:
+            await exporter.flush(FLUSH_S)
+
+
+async def _boot(
+    config: AgentConfig, device: SimulatedDevice, port: EnclaveBus, recorder: Recorder
+) -> tuple[JobRunner, assignment.Task | None]:
+    try:
+        manifest_digest = bytes.fromhex(config.manifest_digest)
+    except ValueError as error:
+        raise ConfigError(f"{PREFIX}MANIFEST_DIGEST is not hex", code="config.invalid") from error
+    keys, evidence = await attest(
+        port,
+        device,
+        recorder,
+        enclave_id=config.enclave_id,
+        manifest_digest=manifest_digest,
+        random=secrets.token_bytes,
+    )
+    runner = JobRunner(
+        bus=port,
+        keys=keys,
+        evidence=evidence,
+        tracer=recorder,
+        enclave_id=config.enclave_id,
+        random=secrets.token_bytes,
+    )
+    try:
+        async with asyncio.timeout(config.assign_timeout_s):
+            given = await port.assignment()
+        task = assignment.accept(
+            given,
+            enclave_id=config.enclave_id,
+            job_id=config.job_id,
+            attempt=config.attempt,
+            manifest_digest=manifest_digest,
+            evidence_digest=evidence.digest,
+        )
+    except TimeoutError as error:
+        raise RefusedError("no assignment came", code="assignment.timeout") from error
+    except ManifestError as error:
+        # No enclave could run it. An assignment that is not ours is the host's mistake and
+        # must not end the job: that one leaves as it is.
+        await port.report(ReportKind.FINISHED, reason=tell(error))
+        return runner, None
+    return runner, task
+
+
+def main() -> int:
+    return process.run("atoll-agent", AgentConfig, PREFIX, os.environ, run, discreet=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

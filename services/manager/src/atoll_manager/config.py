@@ -1,0 +1,66 @@
+"""The manager's settings, read once and never changed."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from atoll.errors import ConfigError, InputError
+from atoll.wire.names import require_token
+
+PREFIX: Final = "ATOLL_MANAGER_"
+MAX_SLOTS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerConfig:
+    nats_url: str
+    """Where the bus is."""
+
+    nats_user: str = "manager"
+    nats_password: str = field(repr=False)
+
+    enclave_user: str = "enclave"
+    """The bus login that enclaves are started with."""
+
+    enclave_password: str = field(repr=False)
+
+    host_id: str
+    """Who this host is in the registry; unique among hosts."""
+
+    data_dir: Path
+    """Logs of enclaves."""
+
+    simulated_dir: Path | None = None
+    """The development chain of the simulated TEE (`chain.pem`). Naming it here is what
+    lets this host start simulated enclaves."""
+
+    slots: int = 4
+    """How many enclaves may run at once."""
+
+    boot_timeout_s: float = 60.0
+    """From start to evidence; an enclave that takes longer is given up."""
+
+    stop_grace_s: float = 3.0
+    """How long an enclave may take to erase and end after it was told to."""
+
+    python: str = sys.executable
+    """The interpreter that runs the agent."""
+
+    supervised: bool = False
+    """End when standard input ends."""
+
+    def __post_init__(self) -> None:
+        """Raises: ConfigError `config.invalid`."""
+        try:
+            require_token(self.host_id, "host id")
+        except InputError as error:
+            raise ConfigError(f"{PREFIX}HOST_ID: {error.message}", code="config.invalid") from error
+        if not 1 <= self.slots <= MAX_SLOTS:
+            raise ConfigError(
+                f"{PREFIX}SLOTS={self.slots}: want 1 to {MAX_SLOTS}", code="config.invalid"
+            )
+        if self.boot_timeout_s <= 0 or self.stop_grace_s <= 0:
+            raise ConfigError(
+                f"{PREFIX}BOOT_TIMEOUT_S and STOP_GRACE_S must be positive", code="config.invalid"
+            )

@@ -1,0 +1,1 @@
+"""How enclaves are started on this host: one module for each way."""

@@ -1,0 +1,37 @@
+"""The interface of a driver: start an enclave, wait for its end, end it."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnclaveSpec:
+    """What an enclave is started with. All of it is visible to the host, none is secret
+    from it; what shapes the run is bound by the evidence, not by this."""
+
+    enclave_id: str
+    job_id: str
+    attempt: int
+    manifest_digest: str
+    traceparent: str = field(default="")
+
+
+class RunningEnclave(Protocol):
+    """One enclave between its start and its end."""
+
+    @property
+    def enclave_id(self) -> str: ...
+
+    async def wait(self) -> int:
+        """Until it ended; its exit status (negative: the signal)."""
+        ...
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to erase and end, then end it. Returns when nothing of it is left."""
+        ...
+
+
+class Driver(Protocol):
+    async def start(self, spec: EnclaveSpec) -> RunningEnclave:
+        """Raises: RefusedError `enclave.start` when this host cannot."""
+        ...

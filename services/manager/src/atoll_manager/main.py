@@ -1,0 +1,132 @@
+"""Entry point: join the parts, announce the host, take work, hand it back on a stop."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+
+from atoll import process, version
+from atoll.bus import BusConfig, connect
+from atoll.enclave_storage import erase, workspace_path
+from atoll.errors import ConfigError
+from atoll.telemetry import names as spans
+from atoll.telemetry import wiring
+from atoll.telemetry.otel import ServiceTracing
+from atoll.wire import topology
+from atoll.wire.messages import HostRecord, Tee
+from atoll_manager import simulation
+from atoll_manager.attempt import AttemptRunner, Timing
+from atoll_manager.config import PREFIX, ManagerConfig
+from atoll_manager.drivers.process import ProcessDriver
+from atoll_manager.keys import AttestorKeys
+from atoll_manager.pool import SlotPool
+from atoll_manager.registry import HostRegistry
+
+_log = logging.getLogger("atoll_manager")
+
+FLUSH_S = 2.0
+REAP_TRIES = 20
+REAP_PAUSE_S = 0.05
+
+
+async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
+    """Serve until told to stop. The composition root: adapters are made here."""
+    if config.simulated_dir is None:
+        raise ConfigError(
+            "this host has no TEE to start enclaves in",
+            code="manager.no_tee",
+            hint=f"set {PREFIX}SIMULATED_DIR to use the simulated one",
+        )
+    simulated = simulation.load(config.simulated_dir)
+    log_dir = config.data_dir / "logs"
+    try:
+        log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
+    bus_config = BusConfig(
+        url=config.nats_url,
+        name=f"manager {config.host_id}",
+        user=config.nats_user,
+        password=config.nats_password,
+        inbox_prefix=topology.inbox("manager"),
+    )
+    async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
+        tracing = ServiceTracing(spans.MANAGER, wiring.bus_publisher(bus), instance=config.host_id)
+        exporting = group.create_task(tracing.run())
+        driver = ProcessDriver(
+            python=config.python,
+            settings={
+                "ATOLL_AGENT_NATS_URL": config.nats_url,
+                "ATOLL_AGENT_NATS_USER": config.enclave_user,
+                "ATOLL_AGENT_NATS_PASSWORD": config.enclave_password,
+            },
+            launch=simulated.launch,
+            table=simulated.table,
+            log_dir=log_dir,
+            reap=reap_workspace,
+            group=group,
+        )
+        runner = AttemptRunner(
+            bus=bus,
+            driver=driver,
+            host_id=config.host_id,
+            keys=AttestorKeys(bus),
+            timing=Timing(boot_timeout_s=config.boot_timeout_s, stop_grace_s=config.stop_grace_s),
+            tracer=tracing.tracer,
+        )
+        pool = SlotPool(bus, topology.spawn_consumer(Tee.SIMULATED), runner, config.slots)
+        started_ms = time.time_ns() // 1_000_000
+
+        def describe() -> HostRecord:
+            return HostRecord(
+                host_id=config.host_id,
+                tees=(Tee.SIMULATED,),
+                slots=config.slots,
+                busy=pool.busy,
+                started_ms=started_ms,
+                version=version.VERSION,
+                measurement=simulated.measurement,
+            )
+
+        registry = HostRegistry(bus, describe)
+        await registry.announce()
+        tasks = [group.create_task(registry.run()), group.create_task(pool.run())]
+        if config.supervised:
+            tasks.append(group.create_task(process.wait_for_end_of_input(stop)))
+        process.announce_ready(host=config.host_id, measurement=simulated.measurement.hex())
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if bus.connected:  # otherwise the entry expires by itself
+            await registry.withdraw()
+        exporting.cancel()
+        await tracing.flush(FLUSH_S)
+
+
+def reap_workspace(enclave_id: str) -> None:
+    """Erase what an enclave that was killed left in memory-only storage.
+
+    Its guest dies with it, but may for a moment still add to the tree while we take it
+    away; hence several tries. What cannot be erased at all is logged: it is not ours.
+    Blocks; for a thread.
+    """
+    path = workspace_path(enclave_id)
+    for _ in range(REAP_TRIES):
+        try:
+            erase(path)
+        except OSError as error:
+            failure = error
+            time.sleep(REAP_PAUSE_S)
+        else:
+            return
+    _log.error("%s could not be erased: %s", path, failure.strerror)
+
+
+def main() -> int:
+    return process.run("atoll-manager", ManagerConfig, PREFIX, os.environ, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

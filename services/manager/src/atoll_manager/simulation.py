@@ -1,0 +1,51 @@
+"""Wires the simulated TEE: development chain, measurement of the agent, launches."""
+
+import secrets
+from pathlib import Path
+
+from atoll.errors import ConfigError, InputError
+from atoll.measure.agent import agent_image, agent_measurement
+from atoll.measure.installed import installed_agent_files
+from atoll.simulated.chain import DevelopmentChain
+from atoll.simulated.report import SimulatedGuest, SimulatedProcessor
+from atoll_manager.drivers.driver import EnclaveSpec
+
+CHAIN_FILE = "chain.pem"
+MAX_FILE = 1 << 20
+
+
+class Simulation:
+    """One host's simulated processor and the image that it launches."""
+
+    def __init__(self, chain: DevelopmentChain) -> None:
+        self._processor = SimulatedProcessor(chain=chain)
+        self.measurement = agent_measurement(agent_image(installed_agent_files()))
+        self.table: bytes = chain.table().to_bytes()
+
+    def launch(self, spec: EnclaveSpec) -> SimulatedGuest:
+        """Measure the agent as it is installed now, and launch it."""
+        measurement = agent_measurement(agent_image(installed_agent_files()))
+        return self._processor.launch(
+            measurement,
+            report_id=secrets.token_bytes(32),
+            host_data=bytes.fromhex(spec.manifest_digest),
+        )
+
+
+def load(directory: Path) -> Simulation:
+    """Read the development chain.
+
+    Raises:
+        ConfigError: `simulated.chain`: not there, or not a development chain;
+            `measure.not_installed`: there is no agent here to launch.
+    """
+    path = directory / CHAIN_FILE
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", code="simulated.chain") from error
+    try:
+        return Simulation(DevelopmentChain.from_pem(raw))
+    except InputError as error:
+        raise ConfigError(f"{path}: {error.message}", code="simulated.chain") from error

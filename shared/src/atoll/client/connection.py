@@ -1,0 +1,185 @@
+"""The bus as a client sees it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
+
+from atoll.bus import (
+    Bus,
+    BusConfig,
+    KeyValue,
+    ObjectInfo,
+    ObjectStore,
+    connect,
+    last_message,
+    publish,
+    read_stream,
+)
+from atoll.client.profile import Profile
+from atoll.errors import MessageError, NotFoundError
+from atoll.sealing.release import KeyRelease
+from atoll.telemetry import otlp, wiring
+from atoll.telemetry.span import Span
+from atoll.telemetry.tracing import Tracer
+from atoll.wire import endpoints, schema, subjects, topology
+from atoll.wire.endpoints import Endpoint
+from atoll.wire.messages import (
+    EvidenceRecord,
+    HostRecord,
+    JobEvent,
+    JobList,
+    JobListRequest,
+    JobRequest,
+    JobState,
+    JobView,
+    OutcomeRecord,
+    SignedManifest,
+    SubmitRequest,
+)
+
+RequestT = TypeVar("RequestT")
+ReplyT = TypeVar("ReplyT")
+
+TIMEOUT_S = 10.0
+
+
+class AtollClient:
+    """Every call raises UnreachableError when nobody answers, and what the other side refused
+    as the error it was refused with."""
+
+    def __init__(self, bus: Bus, tracer: Tracer) -> None:
+        self.bus = bus
+        self.tracer = tracer
+        self._assets = ObjectStore(bus, topology.ASSETS.name)
+        self._results = ObjectStore(bus, topology.RESULTS.name)
+
+    async def submit(self, signed: SignedManifest, idempotency_key: str) -> JobView:
+        """Submit; safe to repeat with the same key."""
+        request = SubmitRequest(signed=signed, idempotency_key=idempotency_key)
+        return await self._ask(endpoints.SUBMIT, request)
+
+    async def get(self, job_id: str) -> JobView:
+        return await self._ask(endpoints.GET, JobRequest(job_id=job_id))
+
+    async def list(self, *, state: JobState | None = None, limit: int = 100) -> JobList:
+        return await self._ask(endpoints.LIST, JobListRequest(state=state, limit=limit))
+
+    async def cancel(self, job_id: str) -> JobView:
+        return await self._ask(endpoints.CANCEL, JobRequest(job_id=job_id))
+
+    async def events(self, job_id: str | None, *, follow: bool) -> AsyncGenerator[JobEvent, None]:
+        """A job's events (or all jobs') from the first on, in order, each once.
+
+        With `follow` it waits for more; the caller stops when it has seen enough.
+        """
+        pattern = subjects.EVENT.under("job", job_id) if job_id else subjects.EVENT.under("job")
+        messages = read_stream(self.bus, topology.EVENTS.name, pattern, follow=follow)
+        seen = 0
+        async with aclosing(messages):
+            async for item in messages:
+                event = schema.decode(JobEvent, item.payload)
+                if job_id is not None:
+                    if event.seq <= seen:
+                        continue
+                    seen = event.seq
+                yield event
+
+    async def evidence(self, enclave_id: str) -> EvidenceRecord:
+        """Raises: NotFoundError `evidence.not_found`."""
+        raw = await self._value(topology.EVIDENCE.name, enclave_id)
+        if raw is None:
+            raise NotFoundError(
+                f"there is no evidence of enclave {enclave_id!r}", code="evidence.not_found"
+            )
+        return schema.decode(EvidenceRecord, raw)
+
+    async def manifest(self, digest: str) -> SignedManifest:
+        """Raises: NotFoundError `manifest.not_found`."""
+        raw = await self._value(topology.MANIFESTS.name, digest)
+        if raw is None:
+            raise NotFoundError(f"there is no manifest {digest}", code="manifest.not_found")
+        return schema.decode(SignedManifest, raw)
+
+    async def outcome(self, job_id: str, attempt: int) -> OutcomeRecord:
+        """Raises: NotFoundError `result.not_found`."""
+        raw = await self._value(topology.OUTCOMES.name, f"{job_id}.{attempt}")
+        if raw is None:
+            raise NotFoundError(
+                f"job {job_id} has no result",
+                code="result.not_found",
+                hint="`atoll jobs show` says in which state it is and why",
+            )
+        return schema.decode(OutcomeRecord, raw)
+
+    async def release(self, enclave_id: str, release: KeyRelease) -> None:
+        """Send a key release to an enclave; durable when this returns."""
+        await publish(
+            self.bus,
+            subjects.RELEASE.of(enclave_id),
+            schema.encode(release),
+            msg_id=f"release.{enclave_id}.{release.asset_name}.{release.signature[:8].hex()}",
+            headers=wiring.headers(self.tracer),
+        )
+
+    async def upload(self, asset_id: str, chunks: Iterator[bytes]) -> ObjectInfo:
+        return await self._assets.put(asset_id, chunks)
+
+    async def result(self, asset_id: str) -> tuple[ObjectInfo, AsyncGenerator[bytes, None]]:
+        """The sealed result, in order. Use `aclosing`."""
+        return await self._results.get(asset_id)
+
+    async def hosts(self) -> tuple[HostRecord, ...]:
+        """The hosts that have announced themselves in the last half minute."""
+        entries = await KeyValue(self.bus, topology.HOSTS.name).entries()
+        return tuple(
+            schema.decode(HostRecord, entry.value) for entry in entries if entry.value is not None
+        )
+
+    async def spans(self, trace_id: str) -> tuple[Span, ...]:
+        """Every span of a trace that has arrived so far."""
+        subject = subjects.TELEMETRY_TRACES.of(trace_id)
+        if await last_message(self.bus, topology.TELEMETRY.name, subject) is None:
+            return ()
+        found: list[Span] = []
+        messages = read_stream(self.bus, topology.TELEMETRY.name, subject, follow=False)
+        async with aclosing(messages):
+            async for item in messages:
+                try:
+                    found.extend(otlp.decode_spans(item.payload))
+                except MessageError:
+                    continue  # one bad batch does not hide the others
+        return tuple(found)
+
+    async def _ask(self, endpoint: Endpoint[RequestT, ReplyT], request: RequestT) -> ReplyT:
+        reply = await self.bus.request(
+            endpoint.subject.of(),
+            schema.encode(request),
+            timeout_s=TIMEOUT_S,
+            headers=wiring.headers(self.tracer),
+            retry=True,
+        )
+        return schema.decode(endpoint.reply, reply.payload)
+
+    async def _value(self, bucket: str, key: str) -> bytes | None:
+        entry = await KeyValue(self.bus, bucket).get(key)
+        return None if entry is None else entry.value
+
+
+@asynccontextmanager
+async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollClient]:
+    """Connect by a profile.
+
+    Raises:
+        UnreachableError: nobody answers there.
+        RefusedError: the login is not accepted.
+    """
+    config = BusConfig(
+        url=profile.nats_url,
+        name="atoll client",
+        user=profile.nats_user,
+        password=profile.nats_password,
+        inbox_prefix=topology.inbox("client"),
+        connect_timeout_s=5.0,
+    )
+    async with connect(config) as bus:
+        yield AtollClient(bus, tracer)
