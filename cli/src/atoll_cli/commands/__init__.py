@@ -1,0 +1,1 @@
+"""One noun per file: each parses, calls `atoll.client`, and shows what came back."""

@@ -1,0 +1,59 @@
+"""`atoll up`: the embedded stack, in the foreground."""
+
+from pathlib import Path
+
+import click
+
+from atoll.errors import InputError
+from atoll_cli.options import json_option, pass_session
+from atoll_cli.session import Session
+from atoll_cli.stack import address
+
+
+def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            address.parse(value)
+        except InputError as error:
+            raise click.BadParameter(error.message) from error
+    return value
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where everything durable is kept (default: `stack` in ATOLL_HOME).",
+)
+@click.option("--http", metavar="ADDR", callback=_address, help="HOST:PORT of the HTTP API.")
+@click.option("--nats", metavar="ADDR", callback=_address, help="HOST:PORT of the bus.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Enclaves that may run at a time.",
+)
+@json_option
+@pass_session
+def up(
+    session: Session, data_dir: Path | None, http: str | None, nats: str | None, slots: int
+) -> int:
+    """Start bus, gateway, attestor and manager, and write the profile that finds them.
+
+    Stops cleanly on SIGINT and SIGTERM; started again on the same directory, nothing is lost.
+    With --json the one document is written when the stack is ready.
+    """
+    # Not at the top: it brings in what makes a simulated TEE, which no other command needs.
+    from atoll_cli.stack.up import UpOptions, run_up  # noqa: PLC0415
+
+    options = UpOptions(
+        home=session.home,
+        data_dir=data_dir or session.home / "stack",
+        http=http,
+        nats=nats,
+        slots=slots,
+        as_json=session.as_json,
+    )
+    return run_up(options, session.env)

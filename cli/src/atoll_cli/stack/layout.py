@@ -1,0 +1,101 @@
+"""Which services an embedded stack has and with which settings; pure."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from atoll.wire import topology
+from atoll.wire.endpoints import ROLES
+from atoll_cli.nats_server import NatsUser
+from atoll_cli.stack.material import Material
+from atoll_cli.stack.service import ServiceSpec
+
+PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
+"""Beginnings of the only variables that services get from our environment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the services are made from."""
+
+    material: Material
+    nats_url: str
+    http: tuple[str, int]
+    slots: int
+    host_id: str
+    env: Mapping[str, str]
+
+    @property
+    def log_dir(self) -> Path:
+        return self.material.data_dir / "logs"
+
+    def attestor(self) -> ServiceSpec:
+        data = self.material.data_dir
+        return self._spec(
+            "attestor",
+            signing_key_file=data / "attestor.pem",
+            policy_file=data / "policy.json",
+            development_root_file=data / "simulated" / "ark.pem",
+        )
+
+    def manager(self) -> ServiceSpec:
+        data = self.material.data_dir
+        return self._spec(
+            "manager",
+            enclave_password=self.material.passwords["enclave"],
+            host_id=self.host_id,
+            data_dir=data,
+            simulated_dir=data / "simulated",
+            slots=self.slots,
+            python=sys.executable,
+        )
+
+    def gateway(self) -> ServiceSpec:
+        host, port = self.http
+        return self._spec(
+            "gateway",
+            http_host=host,
+            http_port=port,
+            http_token_file=self.material.data_dir / "http-token",
+        )
+
+    def _spec(self, name: str, **settings: object) -> ServiceSpec:
+        common = {
+            "nats_url": self.nats_url,
+            "nats_password": self.material.passwords[name],
+            "supervised": "true",
+        }
+        passed = {key: value for key, value in self.env.items() if key.startswith(PASSED_ON)}
+        own = {
+            f"ATOLL_{name.upper()}_{key.upper()}": str(value)
+            for key, value in {**common, **settings}.items()
+        }
+        return ServiceSpec(
+            name=name,
+            module=f"atoll_{name}.main",
+            env={**passed, **own},
+            log=self.log_dir / f"{name}.log",
+        )
+
+
+def nats_users(material: Material) -> list[NatsUser]:
+    """One login for each role with the least it needs, and the operator, who provisions."""
+    users = [
+        NatsUser(
+            name=role,
+            password=material.passwords[role],
+            publish=topology.may_publish(role),
+            subscribe=topology.may_subscribe(role),
+            allow_responses=True,
+        )
+        for role in ROLES
+    ]
+    operator = NatsUser(
+        name="operator",
+        password=material.passwords["operator"],
+        publish=(">",),
+        subscribe=(">",),
+    )
+    return [*users, operator]

@@ -1,0 +1,226 @@
+"""`atoll up`: the embedded stack in the foreground, until SIGINT or SIGTERM."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from atoll.bus import BusConfig, connect
+from atoll.bus.provision import provision
+from atoll.client.files import read_private, write_private
+from atoll.client.profile import Profile, ProfileFile
+from atoll.errors import AtollError, InputError, NotFoundError
+from atoll.wire import topology
+from atoll.wire.messages import Tee
+from atoll_cli.nats_server import EmbeddedNats
+from atoll_cli.stack import address
+from atoll_cli.stack.layout import Plan, nats_users
+from atoll_cli.stack.material import Material
+from atoll_cli.stack.service import ServiceProcess, ServiceSpec, start
+
+RESTART_DELAY_S: Final = 1.0
+BANNER: Final = "SIMULATED TEE: for development; nothing here protects against this host"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpOptions:
+    """What `atoll up` was asked for. Addresses are HOST:PORT; None: a free port on loopback,
+    the same one again at the next start if it is free."""
+
+    home: Path
+    data_dir: Path
+    http: str | None
+    nats: str | None
+    slots: int
+    as_json: bool
+
+
+def run_up(options: UpOptions, env: Mapping[str, str]) -> int:
+    """Run until told to stop; the exit status.
+
+    Raises:
+        AtollError: the stack could not start; what had started is stopped.
+    """
+    asyncio.run(_up(options, env))
+    return 0
+
+
+async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    _talk(f"preparing {options.data_dir}")
+    material = await asyncio.to_thread(Material.prepare, options.data_dir.absolute())
+    ports = _Ports(material.data_dir / "ports.json")
+    host, port = ports.choose("nats", options.nats)
+    async with AsyncExitStack() as stack:
+        nats = EmbeddedNats(material.data_dir / "nats", nats_users(material), host=host, port=port)
+        await stack.enter_async_context(nats)
+        await _provision(nats.url, material)
+        plan = Plan(
+            material=material,
+            nats_url=nats.url,
+            http=ports.choose("http", options.http),
+            slots=options.slots,
+            host_id="local",
+            env=env,
+        )
+        supervisor = _Supervisor(stop)
+        stack.push_async_callback(supervisor.stop)
+        await supervisor.add(plan.attestor)
+        gateway = await supervisor.add(plan.gateway)
+        await supervisor.add(plan.manager)
+        http_url = str(gateway.facts["http"])
+        ports.save(nats=nats.port, http=int(http_url.rpartition(":")[2]))
+        profile = _profile(material, nats.url, http_url)
+        ProfileFile(options.home).save(profile)
+        _ready(options, nats.url, http_url)
+        async with asyncio.TaskGroup() as group:
+            watching = [
+                group.create_task(supervisor.watch()),
+                group.create_task(_watch_nats(nats, stop)),
+            ]
+            await stop.wait()
+            _talk("stopping")
+            for task in watching:
+                task.cancel()
+
+
+async def _provision(url: str, material: Material) -> None:
+    config = BusConfig(
+        url=url,
+        name="atoll up",
+        user="operator",
+        password=material.passwords["operator"],
+        inbox_prefix="_INBOX_operator",
+    )
+    async with connect(config) as bus:
+        await provision(
+            bus,
+            streams=topology.STREAMS,
+            consumers=topology.CONSUMERS,
+            buckets=topology.BUCKETS,
+            object_buckets=topology.OBJECT_BUCKETS,
+        )
+
+
+class _Supervisor:
+    """Restarts a service that ended without being asked to."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
+        self._running: list[tuple[Callable[[], ServiceSpec], ServiceProcess]] = []
+
+    async def add(self, make: Callable[[], ServiceSpec]) -> ServiceProcess:
+        service = await start(make())
+        self._running.append((make, service))
+        return service
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for index in range(len(self._running)):
+                group.create_task(self._keep(index))
+
+    async def _keep(self, index: int) -> None:
+        while True:
+            make, service = self._running[index]
+            status = await service.wait()
+            if self._stopping.is_set():
+                return
+            _talk(f"{service.spec.name} ended with status {status}; starting it again")
+            await asyncio.sleep(RESTART_DELAY_S)
+            try:
+                self._running[index] = (make, await start(make()))
+            except AtollError as error:
+                _talk(f"{service.spec.name} does not start: {error.message}")
+
+    async def stop(self) -> None:
+        """Last started, first stopped: the manager hands its jobs back while all else runs."""
+        while self._running:
+            _, service = self._running.pop()
+            await service.stop()
+
+
+async def _watch_nats(nats: EmbeddedNats, stopping: asyncio.Event) -> None:
+    while True:
+        status = await nats.wait()
+        if stopping.is_set():
+            return
+        _talk(f"nats-server ended with status {status}; starting it again")
+        while nats.pid is None:
+            await asyncio.sleep(RESTART_DELAY_S)
+            try:
+                await nats.start()
+            except AtollError as error:
+                _talk(f"nats-server does not start: {error.message}")
+
+
+class _Ports:
+    """Remembers the ports of the last start, so that clients find the stack again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            value = json.loads(read_private(path, limit=4096))
+            known = dict(value) if isinstance(value, dict) else {}
+        except (NotFoundError, InputError, ValueError, RecursionError):
+            known = {}
+        self._known = {name: port for name, port in known.items() if type(port) is int}
+
+    def choose(self, name: str, wanted: str | None) -> tuple[str, int]:
+        """Raises: InputError `address.invalid`."""
+        if wanted is not None:
+            return address.parse(wanted)
+        port = self._known.get(name, 0)
+        return address.LOOPBACK, port if address.is_free(address.LOOPBACK, port) else 0
+
+    def save(self, **ports: int) -> None:
+        write_private(self._path, json.dumps(ports).encode())
+
+
+def _profile(material: Material, nats_url: str, http_url: str) -> Profile:
+    return Profile(
+        nats_url=nats_url,
+        nats_user="client",
+        nats_password=material.passwords["client"],
+        http_url=http_url,
+        http_token=material.http_token,
+        tee=Tee.SIMULATED,
+        policy=material.policy.decode(),
+        development_root=material.ark_pem.decode(),
+    )
+
+
+def _ready(options: UpOptions, nats_url: str, http_url: str) -> None:
+    facts: dict[str, Any] = {
+        "ready": True,
+        "pid": os.getpid(),
+        "home": str(options.home),
+        "data_dir": str(options.data_dir),
+        "nats": nats_url,
+        "http": http_url,
+        "tee": Tee.SIMULATED.value,
+        "simulated": True,
+    }
+    if options.as_json:
+        _write(sys.stdout, json.dumps(facts))
+        return
+    _write(sys.stdout, f"{BANNER}\natoll is up\n  bus   {nats_url}\n  http  {http_url}")
+    _write(sys.stdout, f"  data  {options.data_dir}\n  home  {options.home}\nCtrl-C stops it")
+
+
+def _talk(text: str) -> None:
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text + "\n")
+    stream.flush()

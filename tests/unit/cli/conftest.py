@@ -1,0 +1,13 @@
+"""Fixtures for the command."""
+
+from pathlib import Path
+
+import pytest
+
+from unit.cli.console import Console
+
+
+@pytest.fixture
+def console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Console:
+    """The command with an empty ATOLL_HOME."""
+    return Console(home=tmp_path / "home", capture=capsys)
