@@ -32,6 +32,9 @@ from atoll.errors import ConfigError
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 10.0
 MAX_PAYLOAD: Final = 1 << 20
+MEMORY_LIMIT: Final = "64MiB"
+"""The Go runtime's soft limit. Without it the collector lets buffers of large transfers
+pile up beyond 128 MiB resident; with it no slowdown was seen (docs/benchmarks.md)."""
 _POLL_S: Final = 0.02
 _LOG_TAIL: Final = 8192
 _TEXT: Final = re.compile(r"[ !#-\[\]-~]{1,512}")
@@ -208,7 +211,7 @@ class EmbeddedNats:
                 stderr=log,
                 start_new_session=True,
                 pass_fds=(lock,),
-                env={},
+                env={"GOMEMLIMIT": MEMORY_LIMIT},
             )
 
     async def _ready(self) -> None:

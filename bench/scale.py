@@ -1,0 +1,69 @@
+"""How large a run is."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Sizes and repetitions of all benchmarks."""
+
+    name: str
+    dataset_sizes: tuple[int, ...]
+    dataset_rounds: int
+    memory_size: int
+    """Dataset of the job whose processes' memory is looked at."""
+    slots: tuple[int, ...]
+    jobs: int
+    """Jobs in each round."""
+    job_rounds: int
+    runs: int
+    """Runs whose latency is measured."""
+    warm_ups: int
+    starts: int
+    """Process starts and guest runs in one measurement of a raw limit."""
+    messages: int
+
+
+FULL: Final = Scale(
+    name="full",
+    dataset_sizes=(64 * MIB, 1024 * MIB),
+    dataset_rounds=3,
+    memory_size=1024 * MIB,
+    slots=(2, 4),
+    jobs=48,
+    job_rounds=3,
+    runs=30,
+    warm_ups=3,
+    starts=32,
+    messages=2000,
+)
+QUICK: Final = Scale(
+    name="quick",
+    dataset_sizes=(64 * MIB,),
+    dataset_rounds=3,
+    memory_size=64 * MIB,
+    slots=(2, 4),
+    jobs=16,
+    job_rounds=1,
+    runs=10,
+    warm_ups=1,
+    starts=16,
+    messages=500,
+)
+TINY: Final = Scale(
+    name="tiny",
+    dataset_sizes=(2 * MIB,),
+    dataset_rounds=1,
+    memory_size=2 * MIB,
+    slots=(2,),
+    jobs=4,
+    job_rounds=1,
+    runs=1,
+    warm_ups=0,
+    starts=2,
+    messages=20,
+)
+"""Its numbers mean nothing; it shows that every benchmark works."""

@@ -1,0 +1,80 @@
+"""Every benchmark runs, at sizes whose numbers mean nothing, and leaves nothing behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+ENTRY = str(ROOT / "bench" / "run.py")
+
+
+def bench(*arguments: str, scratch: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, ENTRY, *arguments],
+        env={**os.environ, "TMPDIR": str(scratch)},  # noqa: TID251 - as a user runs it
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def tiny(name: str, scratch: Path) -> dict[str, list[dict[str, Any]]]:
+    """The tables of one benchmark, by the beginning of their titles."""
+    done = bench(name, "--tiny", "--json", scratch=scratch)
+    assert done.returncode == 0, done.stderr
+    assert not list(scratch.iterdir())
+    document = json.loads(done.stdout)
+    assert document["scale"] == "tiny"
+    assert document["machine"]["cores"] == str(os.cpu_count())
+    (found,) = document["benchmarks"]
+    assert found["name"] == name
+    return {table["title"].partition(",")[0]: table["rows"] for table in found["tables"]}
+
+
+def test_dataset_throughput_compares_both_directions_and_sees_every_process(
+    tmp_path: Path,
+) -> None:
+    tables = tiny("dataset_throughput", tmp_path)
+    compared = [(row["direction"], row["contender"]) for row in tables["2 MiB"]]
+    assert compared[0] == ("seal and upload", "Atoll")
+    assert compared[1] == ("seal and upload", "raw JetStream publish")
+    assert compared[4] == ("fetch and open", "Atoll")
+    assert all(row["MB/s"] > 0 for row in tables["2 MiB"])
+    watched = {row["process"] for row in tables["peak resident memory"]}
+    assert watched == {
+        "client",
+        "agent",
+        "atoll up",
+        "attestor",
+        "gateway",
+        "manager",
+        "nats-server",
+        "worker (the guest)",
+    }
+
+
+def test_jobs_per_second_stands_beside_three_raw_limits(tmp_path: Path) -> None:
+    (rows,) = tiny("jobs_per_second", tmp_path).values()
+    assert rows[0]["what"] == "Atoll jobs, 2 slots, 4 clients"
+    assert len(rows) == 4
+    assert all(row["median"] > 0 for row in rows)
+
+
+def test_stages_of_a_job_add_up_to_the_whole(tmp_path: Path) -> None:
+    tables = tiny("submit_to_result", tmp_path)
+    *stages, whole = tables["stages"]
+    assert whole["stage"] == "whole job"
+    # One run: its medians are its values.
+    assert sum(row["median ms"] for row in stages) == pytest.approx(whole["median ms"])
+    assert len(tables["raw limits"]) == 4
+
+
+def test_an_unknown_benchmark_is_a_usage_error(tmp_path: Path) -> None:
+    done = bench("no_such", scratch=tmp_path)
+    assert done.returncode == 2
+    assert "submit_to_result" in done.stderr
