@@ -33,7 +33,7 @@ def files() -> list[Path]:
     found = []
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in made and "cache" not in name]
-        found += [Path(folder) / name for name in names]
+        found += [Path(folder) / name for name in names if name != ".coverage"]
     return found
 
 

@@ -31,6 +31,14 @@ def of_kind(kind: str) -> tuple[dict[str, Any], ...]:
     return tuple(case for case in cases if case["kind"] == kind)
 
 
+def all_kinds() -> set[str]:
+    """The kinds that the manifest has cases of; none if the vectors are not there."""
+    manifest = folder() / "manifest.json"
+    if not manifest.is_file():
+        return set()
+    return {case["kind"] for case in json.loads(manifest.read_text("utf-8"))["vectors"]}
+
+
 def require() -> None:
     """Skip, or fail in CI, if the vectors are not there."""
     if not (folder() / "manifest.json").is_file():

@@ -184,7 +184,8 @@ class OutcomeWriter:
             used=Resources(
                 wall_ms=round_up_ms(used.wall_ms),
                 fuel=None,
-                memory_bytes=used.memory_bytes or 0,
+                # Rounded, for the receipt is open and the guest chooses how much it takes.
+                memory_bytes=power_of_two(used.memory_bytes or 0),
                 output_bytes=used.output_bytes,
                 output_files=used.output_files,
             ),
@@ -241,6 +242,11 @@ def archive_entries(workspace: Workspace, outcome: Outcome) -> Iterator[ArchiveE
     for file in outcome.results:
         path = workspace.results / file.name
         yield ArchiveEntry(name=RESULTS + file.name, size=file.size, chunks=partial(_read, path))
+
+
+def power_of_two(size: int) -> int:
+    """The smallest power of two that is not below `size`; 0 for 0."""
+    return 1 << (size - 1).bit_length() if size else 0
 
 
 def _read(path: Path) -> Iterator[bytes]:

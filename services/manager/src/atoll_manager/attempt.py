@@ -224,7 +224,7 @@ class AttemptRunner:
             admitted.result()
             await asyncio.wait({exited, ended}, return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
-            if ended.result().state is not JobState.CANCELLED:
+            if _ended_by_itself(ended.result()):
                 # Its last word is said; let it send its spans and erase by itself.
                 await asyncio.wait({exited}, timeout=self._timing.stop_grace_s)
             return
@@ -362,6 +362,12 @@ class AttemptRunner:
                 headers={"atoll-subject": delivery.subject, "atoll-reason": error.code},
             )
             await delivery.term(error.code)
+
+
+def _ended_by_itself(view: JobView) -> bool:
+    """Whether the job ended by its enclave's word, and not by its owner's or the clock's."""
+    overdue = view.reason is not None and view.reason.code == "job.deadline"
+    return view.state is not JobState.CANCELLED and not overdue
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

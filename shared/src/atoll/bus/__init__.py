@@ -16,7 +16,8 @@ It takes subjects and definitions as arguments and knows none of them: those are
 `atoll.wire`. May import `atoll.errors`, `atoll.wire` and nats-py.
 """
 
-from atoll.bus.connection import Bus, BusConfig, connect
+from atoll.bus.config import BusConfig
+from atoll.bus.connection import Bus, connect
 from atoll.bus.jetstream import PubAck, last_message, message_at, publish
 from atoll.bus.kv import Entry, KeyValue
 from atoll.bus.message import Message, Reply, StreamMessage

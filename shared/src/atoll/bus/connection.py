@@ -15,13 +15,13 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
 from atoll.bus import faults
+from atoll.bus.config import BusConfig
 from atoll.bus.message import Message, Reply
 from atoll.bus.nats_client import PatientClient, Subscription, next_server
 from atoll.bus.subjects import require_filter, require_headers, require_subject
@@ -40,24 +40,6 @@ ATTEMPT_S: Final = 3.0
 """How long one attempt of a request that may be repeated waits for its answer."""
 
 _DENIED: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BusConfig:
-    """Where the bus is and who we are on it."""
-
-    url: str
-    """`nats://host:port` or `tls://host:port`."""
-    name: str
-    """Shown in the server's monitoring."""
-    user: str
-    password: str = field(repr=False)
-    inbox_prefix: str
-    """Only this user may listen there, e.g. `_INBOX_gateway`."""
-    connect_timeout_s: float = 10.0
-    drain_timeout_s: float = 5.0
-    tls_ca_file: str | None = None
-    """PEM roots for `tls://`; None: the system's."""
 
 
 class Bus:

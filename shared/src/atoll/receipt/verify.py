@@ -22,11 +22,11 @@ from atoll.receipt import dsse
 from atoll.receipt.dsse import Envelope
 from atoll.receipt.statement import Receipt, from_statement, to_statement
 from atoll.sealing.signature import SigningKey
+from atoll.wire.messages import MAX_EVIDENCE
 
 FORMAT: Final = "atoll-receipt"
 VERSION: Final = 1
 MAX_FILE: Final = 256 * 1024
-MAX_EVIDENCE: Final = 128 * 1024
 PASS: Final = "pass"  # noqa: S105 - a verdict
 
 

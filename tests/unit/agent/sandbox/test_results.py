@@ -106,5 +106,14 @@ def test_paths_may_have_so_many_names_and_no_more(tmp_path: Path) -> None:
     assert scan(tmp_path, Limits()).problem is Kind.OUTPUT_NAMES
 
 
+def test_a_path_may_have_1024_bytes_and_no_more(tmp_path: Path) -> None:
+    directory = tmp_path.joinpath(*["d" * 204] * 5)
+    directory.parent.mkdir(parents=True)
+    directory.touch()
+    assert scan(tmp_path, Limits()).problem is None
+    directory.with_name("d" * 205).touch()
+    assert scan(tmp_path, Limits()).problem is Kind.OUTPUT_NAMES
+
+
 def test_a_directory_that_vanished_is_empty(tmp_path: Path) -> None:
     assert scan(tmp_path / "gone", Limits()).problem is None

@@ -25,6 +25,8 @@ MAX_ARGUMENTS_TOTAL: Final = 192 * KIB
 """Characters of all of them; four bytes each still fit one message."""
 MAX_DEPTH: Final = 16
 """Names in the longest path under /results."""
+MAX_PATH: Final = 1024
+"""Bytes of the longest path under /results; what a consumer can surely unpack."""
 MAX_NAME: Final = 255
 """Bytes of one name under /results; Linux has the same limit."""
 TABLE_ELEMENTS: Final = 1 << 18

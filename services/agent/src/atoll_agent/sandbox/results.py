@@ -2,10 +2,10 @@
 
 Rules: at most `output_files` names and `output_bytes` bytes; only regular files and
 directories; every name is printable UTF-8 without a backslash (it becomes a path on a
-consumer's machine), at most 255 bytes; at most 16 names in a path. WASI lets a guest
-make symbolic links and arbitrarily deep directories, and while it runs it may change
-the tree under us, so an entry that vanishes is skipped: the scan that counts is the
-one after the worker is gone.
+consumer's machine), at most 255 bytes; at most 16 names and 1024 bytes in a path. WASI
+lets a guest make symbolic links and arbitrarily deep directories, and while it runs it
+may change the tree under us, so an entry that vanishes is skipped: the scan that counts
+is the one after the worker is gone.
 """
 
 import os
@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atoll_agent.sandbox.limits import MAX_DEPTH, MAX_NAME, Limits
+from atoll_agent.sandbox.limits import MAX_DEPTH, MAX_NAME, MAX_PATH, Limits
 from atoll_agent.sandbox.outcome import Kind, ResultFile
 
 
@@ -62,6 +62,8 @@ def scan(root: Path, limits: Limits) -> Scan:
             if not is_legal_name(name) or len(parts) >= MAX_DEPTH:
                 return stop(Kind.OUTPUT_NAMES)
             path = (*parts, name)
+            if sum(map(len, path)) + len(parts) > MAX_PATH:
+                return stop(Kind.OUTPUT_NAMES)
             if stat.S_ISDIR(mode):
                 waiting.append(path)
             elif stat.S_ISREG(mode):

@@ -1,0 +1,73 @@
+"""An enclave takes only the work that its evidence was made for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from atoll import manifest as manifests
+from atoll.errors import ManifestError, RefusedError
+from atoll.wire.messages import Assignment, SignedManifest
+from atoll_agent.assignment import Task, accept
+from unit.agent import given
+
+ASSETS = given.assets(iris=b"data")
+SIGNED = given.signed(ASSETS)
+DIGEST = manifests.digest(SIGNED.manifest)
+ASSIGNMENT = Assignment(job_id=given.JOB, attempt=1, enclave_id="e1", signed=SIGNED)
+
+
+def accepted(assignment: Assignment = ASSIGNMENT, **changes: Any) -> Task:
+    fields: dict[str, Any] = {
+        "enclave_id": "e1",
+        "job_id": given.JOB,
+        "attempt": 1,
+        "manifest_digest": DIGEST,
+        "evidence_digest": bytes(32),
+    }
+    return accept(assignment, **{**fields, **changes})
+
+
+def test_the_assignment_that_was_attested_to_is_taken() -> None:
+    task = accepted()
+    assert task.manifest_digest == DIGEST
+    assert set(task.manifest.assets()) == {"algorithm", "invocation", "iris"}
+
+
+@pytest.mark.parametrize("field", [{"enclave_id": "e2"}, {"job_id": "job-2"}, {"attempt": 2}])
+def test_an_assignment_for_somebody_else_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError) as caught:
+        accepted(replace(ASSIGNMENT, **field))
+    assert caught.value.code == "assignment.other"
+
+
+def code(signed: SignedManifest, **changes: Any) -> str:
+    with pytest.raises(ManifestError) as caught:
+        accepted(replace(ASSIGNMENT, signed=signed), **changes)
+    return caught.value.code
+
+
+def test_another_manifest_than_the_attested_one_is_refused() -> None:
+    assert code(SIGNED, manifest_digest=bytes(32)) == "manifest.other"
+
+
+def test_a_manifest_that_its_party_did_not_sign_is_refused() -> None:
+    signature = replace(SIGNED.signatures[0], signature=bytes(64))
+    assert code(replace(SIGNED, signatures=(signature,))) == "manifest.signature"
+
+
+def test_a_manifest_that_is_none_is_refused_even_if_attested_to() -> None:
+    raw = b"{}"
+    assert code(replace(SIGNED, manifest=raw), manifest_digest=manifests.digest(raw)).startswith(
+        "manifest."
+    )
+
+
+def test_a_release_must_be_bound_to_all_of_the_task() -> None:
+    task = accepted()
+    context = task.release_context("iris")
+    ref = task.manifest.datasets["iris"]
+    assert (context.job_id, context.attempt, context.asset_name) == (given.JOB, 1, "iris")
+    assert context.asset_id.hex() == ref.asset_id
+    assert context.manifest_digest == DIGEST
+    assert context.provider_key == given.OWNER.signing_key

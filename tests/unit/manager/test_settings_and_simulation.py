@@ -1,0 +1,67 @@
+"""What the manager is set up with is checked before it takes any work."""
+
+from pathlib import Path
+
+import pytest
+
+from atoll import settings
+from atoll.errors import ConfigError
+from atoll.evidence.snp import AttestationReport
+from atoll_manager import simulation
+from atoll_manager.config import PREFIX, ManagerConfig
+from atoll_manager.drivers.driver import EnclaveSpec
+from support.evidence import Binding, chain
+
+ENV = {
+    "ATOLL_MANAGER_NATS_URL": "nats://127.0.0.1:4222",
+    "ATOLL_MANAGER_NATS_PASSWORD": "marker one",
+    "ATOLL_MANAGER_ENCLAVE_PASSWORD": "marker two",
+    "ATOLL_MANAGER_HOST_ID": "host-1",
+    "ATOLL_MANAGER_DATA_DIR": "data",
+}
+
+
+def test_settings_are_read_and_passwords_are_not_shown() -> None:
+    config = settings.read(ManagerConfig, PREFIX, ENV)
+    assert config.slots == 4
+    assert "marker" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLOTS", "0"),
+        ("SLOTS", "-1"),
+        ("SLOTS", "4097"),
+        ("HOST_ID", "a.b"),
+        ("HOST_ID", ""),
+        ("BOOT_TIMEOUT_S", "0"),
+        ("STOP_GRACE_S", "-1"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_stops_the_start(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=name) as caught:
+        settings.read(ManagerConfig, PREFIX, {**ENV, PREFIX + name: value})
+    assert caught.value.code == "config.invalid"
+
+
+def test_a_chain_that_is_missing_or_damaged_stops_the_start(tmp_path: Path) -> None:
+    for content in (None, b"", b"no chain", chain().to_pem()[:-200]):
+        if content is not None:
+            (tmp_path / simulation.CHAIN_FILE).write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            simulation.load(tmp_path)
+        assert caught.value.code == "simulated.chain"
+
+
+def test_a_launch_measures_the_agent_and_takes_the_manifest_as_host_data(tmp_path: Path) -> None:
+    (tmp_path / simulation.CHAIN_FILE).write_bytes(chain().to_pem())
+    simulated = simulation.load(tmp_path)
+    spec = EnclaveSpec(enclave_id="e1", job_id="j1", attempt=1, manifest_digest="ab" * 32)
+    one, other = (
+        AttestationReport.from_bytes(simulated.launch(spec).attest(Binding().report_data)).body
+        for _ in range(2)
+    )
+    assert one.measurement == simulated.measurement
+    assert one.host_data == bytes.fromhex("ab" * 32)
+    assert one.report_id != other.report_id
