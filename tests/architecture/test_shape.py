@@ -32,7 +32,11 @@ def files() -> list[Path]:
     made = {".git", ".venv", "build", "dist", "__pycache__"}
     found = []
     for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in made and "cache" not in name]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in made and "cache" not in name and name != ".hypothesis"
+        ]
         found += [Path(folder) / name for name in names if name != ".coverage"]
     return found
 

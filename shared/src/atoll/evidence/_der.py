@@ -1,4 +1,4 @@
-"""A strict reader for the DER that AMD's certificates use (ITU-T X.690, section 10).
+"""A strict reader for the DER that AMD's and Intel's certificates use (ITU-T X.690, section 10).
 
 Own reader, because the certificates on every SEV-SNP host have the serial number 0,
 which general X.509 libraries announce they will stop loading, and because AMD's HWID
@@ -83,9 +83,17 @@ class DerReader:
             content, structure=self._structure, base=self._base + self._at - len(content)
         )
 
-    def uint(self) -> int:
-        """A non-negative INTEGER in its one minimal encoding."""
-        content = self.content(INTEGER)
+    def rest(self) -> bytes:
+        """The one value that is left, whatever its tag, with its tag and length."""
+        if self.empty:
+            raise self.fail("ends where a value is wanted")
+        element = self.element(self._raw[self._at])
+        self.finish()
+        return element
+
+    def uint(self, tag: int = INTEGER) -> int:
+        """A non-negative INTEGER (or ENUMERATED) in its one minimal encoding."""
+        content = self.content(tag)
         if not content or content[0] >= _SHORT:
             raise self.fail("has an empty or negative INTEGER before this point")
         if len(content) > 1 and content[0] == 0 and content[1] < _SHORT:

@@ -27,50 +27,18 @@ The findings, in order (`*` stands for a field):
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
-from atoll.errors import EvidenceError, MalformedEvidenceError
+from atoll.errors import EvidenceError
 from atoll.evidence import document as documents
-from atoll.evidence.chain import verify_chain
 from atoll.evidence.document import EvidenceDocument
 from atoll.evidence.findings import Appraisal, Finding, Outcome, Verdict, first_failed
 from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.products import Product, product_of_cpuid
 from atoll.evidence.snp import AttestationReport
 from atoll.evidence.snp_findings import Subject, equal, finding, snp_findings
+from atoll.evidence.snp_steps import error_text, verify_steps
 from atoll.evidence.trust import TrustStore
-from atoll.evidence.verify import VerifiedReport, verify_report
-
-_RANKS: Final = {
-    "snp.report": 0,
-    "snp.root": 1,
-    "snp.chain": 1,
-    "snp.crl": 2,
-    "snp.signer": 3,
-    "snp.product": 3,
-    "snp.tcb_match": 4,
-    "snp.hwid": 5,
-    "snp.signature": 6,
-}
-"""Steps of verification. When one fails, those of lower rank are known to have passed."""
-
-_STEP_OF: Final = {
-    "evidence.untrusted_root": "snp.root",
-    "evidence.revoked": "snp.crl",
-    "evidence.crl_issuer": "snp.crl",
-    "evidence.crl_signature": "snp.crl",
-    "evidence.crl_expired": "snp.crl",
-    "evidence.crl_not_yet_valid": "snp.crl",
-    "evidence.unsigned": "snp.signer",
-    "evidence.signer": "snp.signer",
-    "evidence.product": "snp.product",
-    "evidence.tcb_mismatch": "snp.tcb_match",
-    "evidence.hwid": "snp.hwid",
-    "evidence.signature": "snp.signature",
-}
-"""Which step an error code belongs to; the others belong to the phase they came from."""
-
-_MAX_TEXT: Final = 1024
+from atoll.evidence.verify import VerifiedReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,12 +71,13 @@ def appraise_document(
     try:
         document = documents.parse(raw)
     except EvidenceError as error:
-        broken = finding("document.parse", "document", "an evidence document", _text(error))
+        broken = finding("document.parse", "document", "an evidence document", error_text(error))
         return _appraisal(raw, None, policy, (broken,), verified=None, simulated=False)
     parsed = finding("document.parse", "document", "an evidence document", "version 1", passed=True)
     expected = Binding(manifest_digest=manifest_digest, nonce=nonce)
-    report, verified, steps = _verify(document, trust, now=now, crls=crls)
-    findings = (parsed, *steps, *_binding(document, report, expected))
+    steps = verify_steps(document.report, document.certs, trust, now=now, crls=crls)
+    report, verified = steps.report, steps.verified
+    findings = (parsed, *steps.findings, *_binding(document, report, expected))
     if report is None:
         simulated = False
     else:
@@ -116,55 +85,6 @@ def appraise_document(
         findings += snp_findings(subject, policy)
         simulated = verified.simulated if verified else _says_simulated(report)
     return _appraisal(raw, document, policy, findings, verified=verified, simulated=simulated)
-
-
-def _verify(
-    document: EvidenceDocument, trust: TrustStore, *, now: datetime, crls: Sequence[bytes]
-) -> tuple[AttestationReport | None, VerifiedReport | None, tuple[Finding, ...]]:
-    report = None
-    phase = "snp.report"
-    try:
-        report = AttestationReport.from_bytes(document.report)
-        phase = "snp.chain"
-        chain = verify_chain(document.certs, trust, now=now, crls=crls)
-        phase = "snp.tcb_match"
-        verified = verify_report(report, chain, now=now)
-    except EvidenceError as error:
-        return report, None, _failed_steps(_STEP_OF.get(error.code, phase), _text(error))
-    return report, verified, _passed_steps(verified)
-
-
-def _passed_steps(verified: VerifiedReport) -> tuple[Finding, ...]:
-    steps = []
-    for step in _RANKS:
-        if step == "snp.crl" and not verified.crl_checked:
-            steps.append(
-                Finding(
-                    id=step,
-                    outcome=Outcome.UNCHECKED,
-                    field=step,
-                    expected="not revoked",
-                    actual="no revocation list was given",
-                )
-            )
-        else:
-            steps.append(finding(step, step, "verified", "verified", passed=True))
-    return tuple(steps)
-
-
-def _failed_steps(failed: str, why: str) -> tuple[Finding, ...]:
-    rank = _RANKS[failed]
-    passed = [
-        finding(step, step, "verified", "verified", passed=True)
-        for step, other in _RANKS.items()
-        if other < rank and step != "snp.crl"
-    ]
-    unreached = [
-        finding(step, step, "verified", f"not reached, because {failed} failed")
-        for step, other in _RANKS.items()
-        if step != failed and (other >= rank or step == "snp.crl")
-    ]
-    return (*passed, finding(failed, failed, "verified", why), *unreached)
 
 
 def _binding(
@@ -241,9 +161,3 @@ def _claims(verified: VerifiedReport) -> dict[str, str]:
 def _says_simulated(report: AttestationReport) -> bool:
     body = report.body
     return product_of_cpuid(body.cpuid_fam_id, body.cpuid_mod_id) is Product.SIMULATED
-
-
-def _text(error: EvidenceError) -> str:
-    offset = f" at 0x{error.offset:x}" if isinstance(error, MalformedEvidenceError) else ""
-    text = error.message if offset else f"{error.code}: {error.message}"
-    return text[:_MAX_TEXT]

@@ -13,9 +13,10 @@ from typing import Annotated, Final
 from atoll.errors import MalformedEvidenceError, MessageError
 from atoll.framing import transcript
 from atoll.wire import schema
+from atoll.wire.messages import MAX_EVIDENCE
 from atoll.wire.schema import Range, Size, Token, message
 
-MAX_DOCUMENT: Final = 128 << 10
+MAX_DOCUMENT: Final = MAX_EVIDENCE
 SIGNING_KEY_SIZE: Final = 32
 HPKE_KEY_SIZE: Final = 1216
 """X-Wing: an ML-KEM-768 key of 1184 bytes and an X25519 key of 32."""

@@ -21,14 +21,20 @@
 | snp.revocation              | require_crl                                        |
 """
 
-import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from atoll.evidence.certs import Signer
-from atoll.evidence.findings import Finding, Outcome
+from atoll.evidence.comparisons import (
+    absent,
+    equal,
+    finding,
+    least,
+    member,
+    unchecked,
+)
+from atoll.evidence.findings import Finding
 from atoll.evidence.policy import UNCHECKED, SnpPolicy, Unchecked
 from atoll.evidence.products import Product, TcbVersion, product_of_cpuid
 from atoll.evidence.snp import (
@@ -39,10 +45,9 @@ from atoll.evidence.snp import (
 )
 from atoll.evidence.verify import VerifiedReport
 
-T = TypeVar("T")
+__all__ = ["Subject", "equal", "finding", "snp_findings"]
 
 _COMPONENTS: Final = ("fmc", "bootloader", "tee", "snp", "microcode")
-_MAX_LISTED: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +89,22 @@ def snp_findings(subject: Subject, policy: SnpPolicy) -> tuple[Finding, ...]:
     body = subject.body
     smt, ma, debug = GuestPolicy.SMT, GuestPolicy.MIGRATE_MA, GuestPolicy.DEBUG
     return (
-        _absent("snp.debug", "POLICY.DEBUG", body.has(debug), allowed=policy.allow_debug),
-        _absent(
+        absent("snp.debug", "POLICY.DEBUG", body.has(debug), allowed=policy.allow_debug),
+        absent(
             "snp.migrate_ma", "POLICY.MIGRATE_MA", body.has(ma), allowed=policy.allow_migrate_ma
         ),
-        _absent("snp.smt", "POLICY.SMT", body.has(smt), allowed=policy.allow_smt),
-        _member("snp.vmpl", "VMPL", policy.vmpls, body.vmpl),
-        _member("snp.measurement", "MEASUREMENT", policy.measurements, body.measurement),
+        absent("snp.smt", "POLICY.SMT", body.has(smt), allowed=policy.allow_smt),
+        member("snp.vmpl", "VMPL", policy.vmpls, body.vmpl),
+        member("snp.measurement", "MEASUREMENT", policy.measurements, body.measurement),
         equal("snp.host_data", "HOST_DATA", policy.host_data, body.host_data),
         equal("snp.family_id", "FAMILY_ID", policy.family_id, body.family_id),
         equal("snp.image_id", "IMAGE_ID", policy.image_id, body.image_id),
-        _least("snp.guest_svn", "GUEST_SVN", policy.minimum_guest_svn, body.guest_svn),
-        _member("snp.id_key", "ID_KEY_DIGEST", policy.id_key_digests, body.id_key_digest),
+        least("snp.guest_svn", "GUEST_SVN", policy.minimum_guest_svn, body.guest_svn),
+        member("snp.id_key", "ID_KEY_DIGEST", policy.id_key_digests, body.id_key_digest),
         _author(policy, body),
-        _member("snp.chip_id", "CHIP_ID", policy.chip_ids, body.chip_id),
-        _member("snp.key_kind", "SIGNING_KEY", policy.signers, subject.signer),
-        _member("snp.product_line", "product", policy.products, subject.product),
+        member("snp.chip_id", "CHIP_ID", policy.chip_ids, body.chip_id),
+        member("snp.key_kind", "SIGNING_KEY", policy.signers, subject.signer),
+        member("snp.product_line", "product", policy.products, subject.product),
         *_tcb(policy, subject.reported_tcb),
         _provisional(policy, body),
         *_platform(policy, body),
@@ -107,53 +112,11 @@ def snp_findings(subject: Subject, policy: SnpPolicy) -> tuple[Finding, ...]:
     )
 
 
-def finding(name: str, field: str, expected: str, actual: str, *, passed: bool = False) -> Finding:
-    """A finding that failed, unless said otherwise."""
-    outcome = Outcome.PASS if passed else Outcome.FAIL
-    return Finding(id=name, outcome=outcome, field=field, expected=expected, actual=actual)
-
-
-def equal(name: str, field: str, expected: bytes | Unchecked, actual: bytes) -> Finding:
-    """Whether two byte strings are the same, over their whole length."""
-    if expected is UNCHECKED:
-        return _unchecked(name, field, _show(actual))
-    passed = hmac.compare_digest(expected, actual)
-    return finding(name, field, _show(expected), _show(actual), passed=passed)
-
-
-def _unchecked(name: str, field: str, actual: str) -> Finding:
-    return Finding(
-        id=name, outcome=Outcome.UNCHECKED, field=field, expected="unchecked", actual=actual
-    )
-
-
-def _absent(name: str, field: str, present: bool, *, allowed: bool) -> Finding:  # noqa: FBT001
-    actual = "set" if present else "clear"
-    if allowed:
-        return _unchecked(name, field, actual)
-    return finding(name, field, "clear", actual, passed=not present)
-
-
-def _member(name: str, field: str, wanted: frozenset[T] | Unchecked, actual: T | None) -> Finding:
-    if wanted is UNCHECKED:
-        return _unchecked(name, field, _show(actual))
-    listed = sorted(map(_show, wanted))
-    more = f" or {len(listed) - _MAX_LISTED} more" if len(listed) > _MAX_LISTED else ""
-    expected = " or ".join(listed[:_MAX_LISTED]) + more if listed else "nothing is accepted"
-    return finding(name, field, expected, _show(actual), passed=actual in wanted)
-
-
-def _least(name: str, field: str, minimum: int | Unchecked, actual: int) -> Finding:
-    if isinstance(minimum, Unchecked):
-        return _unchecked(name, field, str(actual))
-    return finding(name, field, f"at least {minimum}", str(actual), passed=actual >= minimum)
-
-
 def _author(policy: SnpPolicy, body: ReportBody) -> Finding:
     name, field = "snp.author_key", "AUTHOR_KEY_DIGEST"
     # Without AUTHOR_KEY_EN nobody checked the author key, so the digest means nothing.
     actual = body.author_key_digest if body.author_key_en else None
-    return _member(name, field, policy.author_key_digests, actual)
+    return member(name, field, policy.author_key_digests, actual)
 
 
 def _tcb(policy: SnpPolicy, reported: TcbVersion | None) -> Iterator[Finding]:
@@ -162,9 +125,9 @@ def _tcb(policy: SnpPolicy, reported: TcbVersion | None) -> Iterator[Finding]:
         wanted = policy.minimum_tcb
         minimum = UNCHECKED if isinstance(wanted, Unchecked) else getattr(wanted, component)
         if reported is not None:
-            yield _least(name, field, minimum, getattr(reported, component))
+            yield least(name, field, minimum, getattr(reported, component))
         elif minimum is UNCHECKED:
-            yield _unchecked(name, field, "not verified")
+            yield unchecked(name, field, "not verified")
         else:
             yield finding(name, field, f"at least {minimum}", "not verified")
 
@@ -172,7 +135,7 @@ def _tcb(policy: SnpPolicy, reported: TcbVersion | None) -> Iterator[Finding]:
 def _provisional(policy: SnpPolicy, body: ReportBody) -> Finding:
     name, field = "snp.provisional", "COMMITTED_TCB"
     if policy.allow_provisional_firmware:
-        return _unchecked(name, field, body.committed_tcb.hex())
+        return unchecked(name, field, body.committed_tcb.hex())
     passed = body.committed_tcb == body.current_tcb
     passed = passed and body.committed_version == body.current_version
     expected = f"CURRENT_TCB {body.current_tcb.hex()} version {body.current_version}"
@@ -187,7 +150,7 @@ def _platform(policy: SnpPolicy, body: ReportBody) -> Iterator[Finding]:
         ("snp.platform.forbidden", policy.platform_info_forbidden, False),
     ):
         if isinstance(bits, Unchecked):
-            yield _unchecked(name, field, actual)
+            yield unchecked(name, field, actual)
         else:
             got = body.platform_info & bits
             expected = f"0x{int(bits):x} {'set' if want else 'clear'}"
@@ -197,13 +160,5 @@ def _platform(policy: SnpPolicy, body: ReportBody) -> Iterator[Finding]:
 def _revocation(policy: SnpPolicy, subject: Subject) -> Finding:
     actual = "checked" if subject.crl_checked else "no revocation list was checked"
     if not policy.require_crl:
-        return _unchecked("snp.revocation", "CRL", actual)
+        return unchecked("snp.revocation", "CRL", actual)
     return finding("snp.revocation", "CRL", "checked", actual, passed=subject.crl_checked)
-
-
-def _show(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bytes):
-        return value.hex() or "empty"
-    return str(value.value) if isinstance(value, Enum) else str(value)

@@ -1,9 +1,10 @@
-"""The part of X.509 (RFC 5280) that AMD's certificates and CRLs are made of.
+"""The part of X.509 (RFC 5280) that AMD's and Intel's certificates and CRLs are made of.
 
-Parsing only: nothing here is authentic yet. Signature algorithms other than the one
-AMD uses (RSASSA-PSS with SHA-384, MGF1-SHA-384, salt 48; AMD 57230) are refused as
-unsupported, in either of the two encodings that AMD's own certificates have: the
-root's states the default trailer field, the others do not.
+Parsing only: nothing here is authentic yet. Signature algorithms other than those the
+caller names are refused as unsupported. `AMD` is RSASSA-PSS with SHA-384, MGF1-SHA-384
+and salt 48 (AMD 57230), in either of the two encodings that AMD's own certificates
+have: the root's states the default trailer field, the others do not. `INTEL` is ECDSA
+with SHA-256 (Intel SGX PCK certificate and CRL profile, section 1.3.5).
 
 Limits: a certificate is at most `MAX_CERTIFICATE` bytes, a CRL `MAX_CRL`, a chain
 `MAX_CERTIFICATES` certificates.
@@ -33,10 +34,33 @@ _PSS_SHA384_TRAILER: Final = bytes.fromhex(
     "304606092a864886f70d01010a3039a00f300d06096086480165030402020500a11c301a"
     "06092a864886f70d010108300d06096086480165030402020500a203020130a303020101"
 )
-_COMMON_NAME: Final = _der.oid("2.5.4.3")
-_PEM: Final = re.compile(
-    rb"-----BEGIN CERTIFICATE-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END CERTIFICATE-----"
+_ECDSA_SHA256: Final = bytes.fromhex("300a06082a8648ce3d040302")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureScheme:
+    """A signature algorithm and the AlgorithmIdentifiers that stand for it."""
+
+    name: str
+    encodings: frozenset[bytes]
+
+
+AMD: Final = SignatureScheme(
+    name="RSASSA-PSS with SHA-384", encodings=frozenset({_PSS_SHA384, _PSS_SHA384_TRAILER})
 )
+INTEL: Final = SignatureScheme(name="ECDSA with SHA-256", encodings=frozenset({_ECDSA_SHA256}))
+
+_COMMON_NAME: Final = _der.oid("2.5.4.3")
+
+
+def _armour(label: bytes) -> re.Pattern[bytes]:
+    return re.compile(
+        rb"-----BEGIN %s-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END %s-----" % (label, label)
+    )
+
+
+_PEM: Final = _armour(b"CERTIFICATE")
+_PEM_CRL: Final = _armour(b"X509 CRL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +90,17 @@ class Certificate:
     extensions: tuple[Extension, ...] = field(repr=False)
 
     @classmethod
-    def from_bytes(cls, der: bytes) -> Self:
-        """Parse one DER certificate.
+    def from_bytes(
+        cls, der: bytes, *, scheme: SignatureScheme = AMD, limit: int = MAX_CERTIFICATE
+    ) -> Self:
+        """Parse one DER certificate of at most `limit` bytes.
 
         Raises:
             MalformedEvidenceError: not a strict X.509 v3 certificate.
-            UnsupportedEvidenceError: signed by another algorithm than AMD's.
+            UnsupportedEvidenceError: signed by another scheme.
         """
-        tbs, algorithm, signature, fields = _signed(der, "certificate", MAX_CERTIFICATE)
+        outside = _signed(der, "certificate", limit, scheme)
+        tbs, algorithm, signature, fields = outside
         if fields.content(0xA0) != b"\x02\x01\x02":
             raise fields.fail("is not version 3 before this point")
         serial = fields.uint()
@@ -119,15 +146,15 @@ class RevocationList:
     serials: frozenset[int]
 
     @classmethod
-    def from_bytes(cls, der: bytes) -> Self:
+    def from_bytes(cls, der: bytes, *, scheme: SignatureScheme = AMD) -> Self:
         """Parse one DER version 2 list (RFC 5280, section 5.1).
 
         Raises:
             MalformedEvidenceError: not such a list, without nextUpdate, or with a
                 critical extension (a delta or partial list would mean less than it seems).
-            UnsupportedEvidenceError: signed by another algorithm than AMD's.
+            UnsupportedEvidenceError: signed by another scheme.
         """
-        tbs, algorithm, signature, fields = _signed(der, "CRL", MAX_CRL)
+        tbs, algorithm, signature, fields = _signed(der, "CRL", MAX_CRL, scheme)
         if fields.content(_der.INTEGER) != b"\x01":
             raise fields.fail("is not version 2 before this point")
         _same_algorithm(fields, algorithm)
@@ -168,13 +195,37 @@ def ders(raw: bytes) -> tuple[bytes, ...]:
     # Tools end auxiliary blobs with a NUL; nothing else may stand beside the certificates.
     if not 1 <= len(found) <= MAX_CERTIFICATES or _PEM.sub(b"", raw).strip(b"\r\n\x00"):
         raise MalformedEvidenceError("PEM", 0, "is not just 1 to 8 certificates")
+    return tuple(map(_base64, found))
+
+
+def crl_der(raw: bytes) -> bytes:
+    """The DER revocation list in `raw`, which is DER or one PEM block.
+
+    Raises:
+        MalformedEvidenceError: PEM text with anything but one list and line ends.
+    """
+    if not raw.startswith(b"-----"):
+        return raw
+    found = _PEM_CRL.findall(raw) if len(raw) <= 2 * MAX_CRL else []
+    if len(found) != 1 or _PEM_CRL.sub(b"", raw).strip(b"\r\n\x00"):
+        raise MalformedEvidenceError("PEM", 0, "is not just one revocation list")
+    return _base64(found[0])
+
+
+def _base64(lines: bytes) -> bytes:
+    text = lines.translate(None, b"\r\n")
     try:
-        return tuple(base64.b64decode(re.sub(rb"[\r\n]", b"", one), validate=True) for one in found)
+        der = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise MalformedEvidenceError("PEM", 0, "is not base64") from error
+    if base64.b64encode(der) != text:
+        raise MalformedEvidenceError("PEM", 0, "has bits after the last byte")
+    return der
 
 
-def _signed(der: bytes, structure: str, limit: int) -> tuple[bytes, bytes, bytes, DerReader]:
+def _signed(
+    der: bytes, structure: str, limit: int, scheme: SignatureScheme
+) -> tuple[bytes, bytes, bytes, DerReader]:
     """(signed part, algorithm, signature, reader over the signed part's fields)."""
     if len(der) > limit:
         raise MalformedEvidenceError(structure, 0, f"is {len(der)} bytes, at most {limit}")
@@ -183,7 +234,11 @@ def _signed(der: bytes, structure: str, limit: int) -> tuple[bytes, bytes, bytes
     outer.finish()
     base = whole.offset
     tbs = whole.element(_der.SEQUENCE)
-    algorithm = _algorithm(whole)
+    algorithm = whole.element(_der.SEQUENCE)
+    if algorithm not in scheme.encodings:
+        raise UnsupportedEvidenceError(
+            f"{structure} signature algorithm {algorithm[:16].hex()} is not {scheme.name}"
+        )
     signature = whole.bits()
     whole.finish()
     fields = DerReader(tbs, structure=structure, base=base).nested(_der.SEQUENCE)
@@ -192,17 +247,8 @@ def _signed(der: bytes, structure: str, limit: int) -> tuple[bytes, bytes, bytes
 
 def _same_algorithm(fields: DerReader, algorithm: bytes) -> None:
     # RFC 5280, section 4.1.1.2: the unsigned copy must equal the signed one.
-    if _algorithm(fields) != algorithm:
+    if fields.element(_der.SEQUENCE) != algorithm:
         raise fields.fail("names another signature algorithm than stands outside")
-
-
-def _algorithm(reader: DerReader) -> bytes:
-    element = reader.element(_der.SEQUENCE)
-    if element not in (_PSS_SHA384, _PSS_SHA384_TRAILER):
-        raise UnsupportedEvidenceError(
-            f"signature algorithm {element[:16].hex()} is not RSASSA-PSS with SHA-384"
-        )
-    return element
 
 
 def _name(reader: DerReader) -> tuple[bytes, str]:

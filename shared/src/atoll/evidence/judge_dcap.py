@@ -1,0 +1,162 @@
+"""Judge the kinds of Intel TDX and SGX through `dcap.judge`, in the form of the API.
+
+The roles of files are those of `dcap.judge`. Beside them, `tdx_quote` takes `event_log`,
+a CCEL or JSON log: then all four RTMRs of the genuine quote must follow from it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+from atoll.errors import EvidenceError, InputError
+from atoll.evidence.comparisons import finding
+from atoll.evidence.dcap import judge as dcap
+from atoll.evidence.dcap.intel_chain import PRODUCTION, read_certificate
+from atoll.evidence.dcap.judge import Case, CaseResult, CaseVerdict
+from atoll.evidence.eventlog.judge import judge_ccel, judge_rtmr_json_log
+from atoll.evidence.findings import Finding
+from atoll.evidence.flat import flat
+from atoll.evidence.judgement import Judgement, Request
+from atoll.evidence.quote_fields import quote_fields
+from atoll.evidence.x509 import ders
+
+_COLLATERAL: Final = (
+    "tcb_info",
+    "tcb_info_sig",
+    "tcb_chain",
+    "qe_identity",
+    "qe_identity_sig",
+    "qe_chain",
+    "root_crl",
+    "pck_crl",
+)
+_QUOTE_ROLES: Final = (*_COLLATERAL, "pck_chain")
+_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "tdx_quote": (*_QUOTE_ROLES, "event_log"),
+    "sgx_quote": _QUOTE_ROLES,
+    "quote_crypto_only": ("pck_chain",),
+    "quote_parse": (),
+    "intel_pck_chain": ("chain", "root", "root_crl", "pck_crl"),
+}
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "tdx_quote": _COLLATERAL,
+    "sgx_quote": _COLLATERAL,
+    "intel_pck_chain": ("root", "root_crl", "pck_crl"),
+}
+_PREFIX: Final = {
+    "tdx_quote": "tdx",
+    "sgx_quote": "sgx",
+    "quote_crypto_only": "quote",
+    "quote_parse": "quote",
+    "intel_pck_chain": "pck",
+}
+
+
+def pck_chain_fields(raw: bytes) -> dict[str, str]:
+    """The fields of the certificates of a PCK chain.
+
+    Raises:
+        EvidenceError: one does not parse.
+    """
+    return flat([read_certificate(der) for der in ders(raw)])
+
+
+def intel_root(request: Request) -> bytes | None:
+    """The one root that is believed instead of Intel's, or None for Intel's.
+
+    Raises:
+        InputError: `trust.root`: several, or no certificate.
+    """
+    digests = set(request.roots.intel_spki_sha256 or ())
+    for raw in request.roots.certificates:
+        try:
+            digests |= {sha256(read_certificate(der).spki).digest() for der in ders(raw)}
+        except EvidenceError as error:
+            raise InputError(
+                f"root is no certificate: {error.message}", code="trust.root"
+            ) from error
+    digests -= {root.spki_sha256 for root in PRODUCTION.roots}
+    if len(digests) > 1:
+        raise InputError("want at most one root beside Intel's", code="trust.root")
+    return digests.pop() if digests else None
+
+
+def _judge(request: Request) -> Judgement:
+    request.only(*_ROLES[request.kind])
+    prefix = _PREFIX[request.kind]
+    wanted = _NEEDED.get(request.kind, ())
+    if missing := [role for role in wanted if not request.some(role)]:
+        lacks = f"lacks {', '.join(missing)}"
+        check = finding(f"{prefix}.collateral", request.kind, ", ".join(wanted), lacks)
+        return Judgement.of(request, (check,))
+    case = Case(
+        evidence=request.evidence,
+        files={role: request.one(role) for role in request.files if role != "event_log"},
+        policy=request.policy,
+        now=request.moment(),
+        trusted_root_spki=intel_root(request),
+    )
+    result = dcap.JUDGES[request.kind](case)
+    verified = result.verified
+    if result.verdict is CaseVerdict.PARSE_ONLY:
+        read = finding(f"{prefix}.parse", request.kind, "parses", "parses", passed=True)
+        return Judgement.parsed(request, read, quote_fields(request.evidence))
+    checks = (_authenticity(prefix, request.kind, result), *result.findings)
+    if request.some("event_log") and verified is not None:
+        checks += (_event_log(request),)
+    valid = result.verdict is CaseVerdict.VALID
+    return Judgement.of(
+        request,
+        checks,
+        claims=_claims(request) if valid or verified else {},
+        simulated=bool(verified and verified.simulated),
+        tcb_status=result.tcb_status.value if result.tcb_status else "",
+    )
+
+
+def _authenticity(prefix: str, kind: str, result: CaseResult) -> Finding:
+    if result.verdict is CaseVerdict.VALID or result.verified is not None:
+        return finding(f"{prefix}.verified", kind, "verified", "verified", passed=True)
+    name = result.reason.removeprefix("evidence.")
+    return finding(f"{prefix}.{name}", kind, "holds", name.replace("_", " "))
+
+
+def _claims(request: Request) -> Mapping[str, str]:
+    if request.kind == "intel_pck_chain":
+        return pck_chain_fields(request.evidence)
+    return quote_fields(request.evidence)
+
+
+def _event_log(request: Request) -> Finding:
+    raw = request.one("event_log")
+    judge = judge_rtmr_json_log if raw.lstrip()[:1] in (b"[", b"{") else judge_ccel
+    result = judge(
+        raw,
+        files={"quote": request.evidence},
+        params={},
+        policy={"match_rtmrs": [0, 1, 2, 3]},
+        verify_time=request.now,
+    )
+    actual = result.reason.replace("_", " ") or "replays"
+    passed = result.verdict == "valid"
+    return finding("tdx.event_log", "RTMR0 to RTMR3", "replays", actual, passed=passed)
+
+
+def _parse_only(request: Request) -> Judgement:
+    # Parsing looks at no date, but `Case` has one.
+    return _judge(replace(request, now=request.now or datetime.min.replace(tzinfo=UTC)))
+
+
+JUDGES: Final[Mapping[str, Callable[[Request], Judgement]]] = {
+    **dict.fromkeys(_ROLES, _judge),
+    "quote_parse": _parse_only,
+}
+FIELDS: Final[Mapping[str, Callable[[bytes], Mapping[str, str]]]] = {
+    "tdx_quote": quote_fields,
+    "sgx_quote": quote_fields,
+    "quote_crypto_only": quote_fields,
+    "quote_parse": quote_fields,
+    "intel_pck_chain": pck_chain_fields,
+}

@@ -1,0 +1,61 @@
+"""Judge one published Keystone vector (kind `keystone_report`)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from atoll.errors import MalformedEvidenceError, RejectedEvidenceError
+from atoll.evidence.findings import first_failed
+from atoll.evidence.judged import Files, Judged, judged, known, octets
+from atoll.evidence.keystone.findings import keystone_findings
+from atoll.evidence.keystone.policy import KeystonePolicy
+from atoll.evidence.keystone.report import DATA_LEN_AT
+from atoll.evidence.keystone.verify import DeviceKeys, verify_keystone
+from atoll.evidence.policy_forms import UNCHECKED, Unchecked
+
+
+def judge_keystone_report(
+    evidence: bytes,
+    *,
+    files: Files,  # noqa: ARG001 - one shape for every kind
+    params: Mapping[str, Any],  # noqa: ARG001
+    policy: Mapping[str, Any],
+    verify_time: datetime | None,  # noqa: ARG001
+) -> Judged:
+    """Verify and appraise a report.
+
+    The policy's `device_public_key` is the one trusted key; without it, none is. To name the
+    published development key there is to allow it. `enclave_hash`, `sm_hash` and `data` are
+    compared if present. An SM key that the reference boot loader derives is taken: the samples
+    are made that way.
+
+    Raises:
+        InputError: the policy is not of this form.
+    """
+    known(policy, "device_public_key", "enclave_hash", "sm_hash", "data")
+    key = octets(policy, "device_public_key")
+    keys = frozenset[bytes]() if key is None else frozenset({key})
+    trust = DeviceKeys(keys=keys, allow_development=True)
+    data = octets(policy, "data")
+    wanted = KeystonePolicy(
+        enclave_hashes=_one(octets(policy, "enclave_hash")),
+        sm_hashes=_one(octets(policy, "sm_hash")),
+        data=UNCHECKED if data is None else data,
+        allow_derivable_sm_key=True,
+    )
+    return judged(lambda: _check(evidence, trust, wanted))
+
+
+def _check(evidence: bytes, trust: DeviceKeys, policy: KeystonePolicy) -> None:
+    try:
+        verified = verify_keystone(evidence, trust)
+    except MalformedEvidenceError as error:
+        name = "bad_data_len" if error.offset == DATA_LEN_AT else "bad_length"
+        raise RejectedEvidenceError(error.message, code=f"evidence.{name}") from error
+    if failed := first_failed(keystone_findings(verified, policy)):
+        name = failed.removeprefix("keystone.")
+        raise RejectedEvidenceError(f"{failed} failed", code=f"evidence.{name}_mismatch")
+
+
+def _one(value: bytes | None) -> frozenset[bytes] | Unchecked:
+    return UNCHECKED if value is None else frozenset({value})

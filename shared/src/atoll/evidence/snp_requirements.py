@@ -1,0 +1,200 @@
+"""Requirements on a SEV-SNP report, as a relying party lists them in JSON.
+
+| key                                   | what passes                                          |
+| measurement host_data report_data     | the field is exactly this, over its whole length     |
+| family_id image_id chip_id report_id  | likewise                                             |
+| report_id_ma id_key_digest            | likewise                                             |
+| author_key_digest                     | likewise, and AUTHOR_KEY_EN is set unless it is zero |
+| require_author_key                    | AUTHOR_KEY_EN is set                                 |
+| require_id_block                      | ID_KEY_DIGEST is not zero                            |
+| vmpl                                  | VMPL is this number                                  |
+| min_guest_svn                         | GUEST_SVN is at least this                           |
+| min_tcb min_launch_tcb                | each component named is at least this                |
+| min_committed_tcb min_current_tcb     | likewise                                             |
+| forbid_smt                            | PLATFORM_INFO has no SMT_EN                          |
+| forbid_provisional                    | COMMITTED_TCB is CURRENT_TCB                         |
+| allow_debug allow_migrate_ma          | the bit of POLICY is not refused                     |
+| require_crl                           | a revocation list was checked                        |
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from atoll import canonical
+from atoll.errors import InputError
+from atoll.evidence.comparisons import equal, finding, least
+from atoll.evidence.findings import Finding
+from atoll.evidence.judged import known, octets
+from atoll.evidence.policy import UNCHECKED, SnpPolicy, Unchecked, policy_from_json
+from atoll.evidence.products import Product, TcbVersion
+from atoll.evidence.snp import PlatformInfo, ReportBody
+from atoll.evidence.verify import VerifiedReport
+
+T = TypeVar("T")
+
+KEYS: Final = (
+    "allow_debug",
+    "allow_migrate_ma",
+    "author_key_digest",
+    "chip_id",
+    "family_id",
+    "forbid_provisional",
+    "forbid_smt",
+    "host_data",
+    "id_key_digest",
+    "image_id",
+    "measurement",
+    "min_committed_tcb",
+    "min_current_tcb",
+    "min_guest_svn",
+    "min_launch_tcb",
+    "min_tcb",
+    "report_data",
+    "report_id",
+    "report_id_ma",
+    "require_author_key",
+    "require_crl",
+    "require_id_block",
+    "vmpl",
+)
+_WITH_WHOLE_POLICY: Final = ("measurement", "report_data")
+
+
+def snp_policy(requirements: Mapping[str, Any], *, product: str | None) -> SnpPolicy:
+    """The policy that says the same, every field of it.
+
+    Requirements with a key "tee" are a whole policy already, and only measurement and
+    report data may stand beside its fields.
+
+    Raises:
+        InputError: `policy.invalid`.
+    """
+    products: frozenset[Product] | Unchecked = UNCHECKED
+    if any(product == item.value for item in Product):
+        products = frozenset({Product(product)})
+    if "tee" in requirements:
+        return _narrowed(requirements, products)
+    known(requirements, *KEYS)
+    vmpl = requirements.get("vmpl", UNCHECKED)
+    return SnpPolicy(
+        measurements=_one(requirements, "measurement"),
+        minimum_tcb=_tcb(requirements, "min_tcb"),
+        allow_provisional_firmware=not _flag(requirements, "forbid_provisional"),
+        products=products,
+        signers=UNCHECKED,
+        vmpls=UNCHECKED if vmpl is UNCHECKED else frozenset({vmpl}),
+        allow_debug=_flag(requirements, "allow_debug"),
+        allow_migrate_ma=_flag(requirements, "allow_migrate_ma"),
+        allow_smt=True,
+        host_data=_exact(requirements, "host_data"),
+        id_key_digests=_one(requirements, "id_key_digest"),
+        author_key_digests=UNCHECKED
+        if _no_author(requirements)
+        else _one(requirements, "author_key_digest"),
+        family_id=_exact(requirements, "family_id"),
+        image_id=_exact(requirements, "image_id"),
+        chip_ids=_one(requirements, "chip_id"),
+        minimum_guest_svn=requirements.get("min_guest_svn", UNCHECKED),
+        platform_info_required=UNCHECKED,
+        platform_info_forbidden=PlatformInfo.SMT_EN
+        if _flag(requirements, "forbid_smt")
+        else UNCHECKED,
+        require_crl=_flag(requirements, "require_crl"),
+    )
+
+
+def more_findings(
+    requirements: Mapping[str, Any], body: ReportBody, verified: VerifiedReport | None
+) -> Iterator[Finding]:
+    """What the requirements say that `SnpPolicy` has no field for."""
+    yield equal(
+        "snp.report_data", "REPORT_DATA", _exact(requirements, "report_data"), body.report_data
+    )
+    if _no_author(requirements):
+        digest = _exact(requirements, "author_key_digest")
+        yield equal("snp.no_author_key", "AUTHOR_KEY_DIGEST", digest, body.author_key_digest)
+    if _flag(requirements, "require_author_key"):
+        actual = "set" if body.author_key_en else "clear"
+        yield finding(
+            "snp.author_key_en", "AUTHOR_KEY_EN", "set", actual, passed=body.author_key_en
+        )
+    if _flag(requirements, "require_id_block"):
+        digest = body.id_key_digest
+        yield finding("snp.id_block", "ID_KEY_DIGEST", "not zero", digest.hex(), passed=any(digest))
+    for key, actual_id in (("report_id", body.report_id), ("report_id_ma", body.report_id_ma)):
+        if key in requirements:
+            yield equal(f"snp.{key}", key.upper(), _exact(requirements, key), actual_id)
+    for name in ("launch", "committed", "current"):
+        minimum = _tcb(requirements, f"min_{name}_tcb")
+        if not isinstance(minimum, Unchecked):
+            yield from _tcb_findings(name, minimum, verified)
+
+
+def _tcb_findings(
+    name: str, minimum: TcbVersion, verified: VerifiedReport | None
+) -> Iterator[Finding]:
+    if verified is None:
+        field = f"{name.upper()}_TCB"
+        yield finding(f"snp.{name}_tcb", field, f"at least {minimum.components()}", "not verified")
+        return
+    actual = {
+        "launch": verified.launch_tcb,
+        "committed": verified.committed_tcb,
+        "current": verified.current_tcb,
+    }[name]
+    for (part, wanted), (_, got) in zip(minimum.components(), actual.components(), strict=True):
+        yield least(f"snp.{name}_tcb.{part}", f"{name.upper()}_TCB.{part}", wanted, got)
+
+
+def _narrowed(policy: Mapping[str, Any], products: frozenset[Product] | Unchecked) -> SnpPolicy:
+    own = {key: value for key, value in policy.items() if key not in _WITH_WHOLE_POLICY}
+    whole = policy_from_json(canonical.dumps(own))
+    measurements = _one(policy, "measurement")
+    return replace(
+        whole,
+        measurements=_both(whole.measurements, measurements),
+        products=_both(whole.products, products),
+    )
+
+
+def _both(a: frozenset[T] | Unchecked, b: frozenset[T] | Unchecked) -> frozenset[T] | Unchecked:
+    if isinstance(a, Unchecked):
+        return b
+    return a if isinstance(b, Unchecked) else a & b
+
+
+def _one(requirements: Mapping[str, Any], key: str) -> frozenset[bytes] | Unchecked:
+    value = octets(requirements, key)
+    return UNCHECKED if value is None else frozenset({value})
+
+
+def _exact(requirements: Mapping[str, Any], key: str) -> bytes | Unchecked:
+    value = octets(requirements, key)
+    return UNCHECKED if value is None else value
+
+
+def _no_author(requirements: Mapping[str, Any]) -> bool:
+    value = octets(requirements, "author_key_digest")
+    return value is not None and not any(value)
+
+
+def _flag(requirements: Mapping[str, Any], key: str) -> bool:
+    value = requirements.get(key, False)
+    if not isinstance(value, bool):
+        raise InputError(f"policy.{key} is not true or false", code="policy.invalid")
+    return value
+
+
+def _tcb(requirements: Mapping[str, Any], key: str) -> TcbVersion | Unchecked:
+    if key not in requirements:
+        return UNCHECKED
+    parts = requirements[key]
+    names = ("fmc", "bootloader", "tee", "snp", "microcode")
+    legal = isinstance(parts, dict) and parts and parts.keys() <= set(names)
+    if not legal or not all(type(value) is int for value in parts.values()):
+        raise InputError(f"policy.{key} is not numbers of {names}", code="policy.invalid")
+    try:
+        return TcbVersion(**{name: parts.get(name, 0) for name in names})
+    except ValueError as error:
+        raise InputError(f"policy.{key}: {error}", code="policy.invalid") from error
