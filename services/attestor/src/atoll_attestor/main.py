@@ -6,7 +6,8 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -76,16 +77,15 @@ def make_verifier(config: AttestorConfig) -> Verifier:
 
     Raises:
         ConfigError: `config.unreadable`; `config.invalid`: a file is not what it should be;
-            `policy.*`, `trust.development_root`.
+            `policy.*`, `json.*`, `trust.development_root`.
     """
     key = _signing_key(config.signing_key_file)
     trust: TrustStore = PRODUCTION
-    try:
+    with _naming(config.development_root_file):
         if config.development_root_file is not None:
             trust = trust.with_development_root(_read(config.development_root_file))
+    with _naming(config.policy_file):
         policy = policy_from_json(_read(config.policy_file))
-    except InputError as error:
-        raise ConfigError(error.message, code=error.code) from error
     public = key.public_key().public_bytes_raw()
     return Verifier(
         signing_key=key,
@@ -120,6 +120,15 @@ def _endpoint(
             return schema.encode(await operation(schema.decode(row.request, payload)))
 
     return Endpoint(name=row.name, subject=row.subject.template, handler=handle)
+
+
+@contextmanager
+def _naming(path: Path | None) -> Iterator[None]:
+    """What is wrong with the content of a file is a matter of settings."""
+    try:
+        yield
+    except InputError as error:
+        raise ConfigError(f"{path}: {error.message}", code=error.code) from error
 
 
 def _signing_key(path: Path) -> Ed25519PrivateKey:

@@ -14,7 +14,7 @@ Rules:
 2. An input about an attempt older than the current one is ignored (fencing): an
    enclave that was given up can no longer change anything.
 3. Within an attempt the state only moves forward. Reports may arrive out of order or
-   twice; a late one changes nothing.
+   twice; a late one changes nothing. One that comes before its lease stands for it too.
 4. Every change of state appends exactly one event, numbered without gaps. A refused
    key release is a notice: an event without a change of state.
 """
@@ -121,6 +121,10 @@ def _report(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
         if report.attempt == view.attempt:
             return None
         return _lease(record, report, now_ms)
+    if report.attempt > view.attempt:
+        # Its lease is on the way: a gateway died holding it, and the bus waits to repeat it.
+        leased = _lease(record, report, now_ms)
+        return _report(leased, report, now_ms) or leased
     if report.attempt != view.attempt or report.enclave_id != view.enclave_id:
         return None
     match report.kind:
@@ -166,7 +170,8 @@ def _advance(record: JobRecord, state: JobState, report: Report, now_ms: int) ->
     if _RANK[state] <= _RANK[record.view.state]:
         return None
     digest = report.evidence_digest or record.view.evidence_digest
-    view = replace(record.view, state=state, evidence_digest=digest)
+    host_id = record.view.host_id or report.host_id
+    view = replace(record.view, state=state, evidence_digest=digest, host_id=host_id)
     return _append(record, view, EventType(state.value), now_ms)
 
 

@@ -101,6 +101,48 @@ ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
 RESULTS: Final = ObjectBucket(name="results", description="Sealed results.")
 OBJECT_BUCKETS: Final = (ASSETS, RESULTS)
 
+READERS: Final[dict[str, frozenset[Role]]] = {
+    EVENTS.name: frozenset({"client", "gateway"}),
+    TELEMETRY.name: frozenset({"client"}),
+    ENCLAVE.name: frozenset({"enclave"}),
+    "KV_jobs": frozenset({"gateway", "manager"}),
+    "KV_evidence": frozenset({"manager"}),
+    "KV_hosts": frozenset({"client"}),
+    "OBJ_assets": frozenset({"client", "enclave", "gateway"}),
+    "OBJ_results": frozenset({"client", "gateway"}),
+}
+"""Who may follow which stream with nameless consumers of its own. Who may do that on a
+work queue could also take from it, so the queues are not here."""
+
+WORKERS: Final[dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]] = {
+    SPAWN.name: (frozenset({"manager"}), tuple(spawn_consumer(tee) for tee in Tee)),
+    REPORTS.name: (frozenset({"gateway"}), (LEDGER_CONSUMER,)),
+    TELEMETRY.name: (frozenset({"gateway"}), (FORWARDER_CONSUMER,)),
+}
+"""Who takes messages from which durable consumers, and settles them."""
+
+_READ: Final = ("CREATE", "MSG.NEXT", "DELETE")
+
+
+def _reading() -> dict[str, frozenset[Role]]:
+    return {
+        f"$JS.API.CONSUMER.{verb}.{stream}.>": roles
+        for stream, roles in READERS.items()
+        for verb in _READ
+    }
+
+
+def _working() -> dict[str, frozenset[Role]]:
+    rows: dict[str, frozenset[Role]] = {}
+    for stream, (roles, consumers) in WORKERS.items():
+        for consumer in consumers:
+            rows[f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer.name}"] = roles
+            rows[f"$JS.ACK.{stream}.{consumer.name}.>"] = roles
+            # The form with domain and account (ADR-15).
+            rows[f"$JS.ACK.*.*.{stream}.{consumer.name}.>"] = roles
+    return rows
+
+
 WRITERS: Final[dict[str, frozenset[Role]]] = {
     **{endpoint.subject.template: endpoint.callers for endpoint in ENDPOINTS},
     subjects.SPAWN.wildcard: frozenset({"gateway"}),
@@ -120,14 +162,13 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$JS.API.STREAM.PURGE.OBJ_assets": frozenset({"client", "gateway"}),
     "$O.results.>": frozenset({"enclave"}),
     "$JS.API.STREAM.PURGE.OBJ_results": frozenset({"enclave"}),
-    # Reading streams and buckets, which hold ciphertext and states, and acknowledging.
+    # Reading what streams and buckets hold by subject: ciphertext and states.
     "$JS.API.INFO": frozenset(ROLES),
     "$JS.API.STREAM.INFO.>": frozenset(ROLES),
     "$JS.API.STREAM.MSG.GET.>": frozenset(ROLES),
     "$JS.API.DIRECT.GET.>": frozenset(ROLES),
-    "$JS.API.CONSUMER.>": frozenset(ROLES),
-    "$JS.ACK.>": frozenset(ROLES),
-    "$JS.FC.>": frozenset(ROLES),
+    **_reading(),
+    **_working(),
     "$SRV.>": frozenset({"client"}),
 }
 """Who may publish where. What stands in no row is closed to all."""

@@ -1,0 +1,181 @@
+"""Any process is killed at any moment: each job still ends once, with one result, and its
+history has no gap. The guest sleeps, so that there is a middle of the job to kill in.
+"""
+
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from atoll.bus.jetstream import api
+from atoll.client.assets import PIECE, upload_pieces
+from atoll.client.connection import AtollClient
+from atoll.wire import topology
+from atoll.wire.messages import EventType, JobState
+from e2e.guests import sleeping
+from e2e.inflight import InFlight, started
+from support import wat
+from support.client import drafted, opened, party, reached, see_through
+from support.nats import wait_for
+from support.stack import Stack, wait_until
+
+NAP_MS = 1500
+RUNNING = reached(JobState.RUNNING)
+
+
+@pytest_asyncio.fixture
+async def client(stack: Stack) -> AsyncIterator[AtollClient]:
+    async with stack.client() as connected:
+        yield connected
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """The sleeping guest, as a file."""
+    path = tmp_path / "sleep.wasm"
+    path.write_bytes(sleeping(NAP_MS))
+    return path
+
+
+@pytest_asyncio.fixture
+async def job(
+    stack: Stack, client: AtollClient, module: Path, tmp_path: Path
+) -> AsyncIterator[InFlight]:
+    """A job, from its start; cancelled if the test leaves it running."""
+    async with started(stack, client, module, tmp_path) as running:
+        yield running
+
+
+def sigkill(pids: list[int]) -> None:
+    (pid,) = pids
+    os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_killed_agent_is_replaced_and_there_is_one_result(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(RUNNING)
+    killed = job.watcher.events[-1].enclave_id
+    sigkill(stack.agents())
+    outcome = await job.completed()
+    assert outcome.view.attempt == 2
+    assert job.count(EventType.RETRYING) == 1
+    assert job.count(EventType.SCHEDULED) == 2
+    assert await job.stored_outcomes() == [2]
+    assert len(job.watcher.appraisals) == 2
+    for enclave in (killed, outcome.view.enclave_id):
+        stack.require_nothing_left(enclave)
+
+
+async def test_a_killed_worker_fails_the_job_with_a_code_and_a_receipt(
+    stack: Stack, job: InFlight
+) -> None:
+    """The enclave itself is well: to it, this is a guest that crashed its sandbox."""
+    await job.at(RUNNING)
+    wait_until(lambda: bool(stack.workers()), "the guest runs")
+    sigkill(stack.workers())
+    outcome = await job.task
+    assert outcome.view.state is JobState.FAILED
+    assert outcome.view.reason is not None
+    assert outcome.view.reason.code == "workload.crash"
+    assert outcome.result is not None
+    assert outcome.result.receipt.receipt.outcome == "workload.crash"
+    stack.require_nothing_left(outcome.view.enclave_id)
+
+
+async def test_a_killed_manager_comes_back_and_the_job_completes_once(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(RUNNING)
+    enclave = job.watcher.events[-1].enclave_id
+    agents = stack.agents()
+    stack.kill_service("manager")
+    wait_until(lambda: not set(stack.agents()) & set(agents), "no orphan of the dead manager")
+    stack.require_nothing_left(enclave)
+    outcome = await job.completed()
+    assert outcome.view.attempt == 2
+    assert await job.stored_outcomes() == [2]
+
+
+async def test_a_killed_gateway_comes_back_and_the_job_never_noticed(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(RUNNING)
+    stack.kill_service("gateway")
+    outcome = await job.completed()
+    assert outcome.view.attempt == 1
+
+
+async def test_a_gateway_killed_at_the_submission_loses_nothing(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(reached(JobState.SUBMITTED))
+    stack.kill_service("gateway")
+    await job.completed()
+
+
+async def test_a_gateway_that_dies_with_the_lease_in_its_hands_does_not_strand_the_job(
+    stack: Stack, client: AtollClient, module: Path, tmp_path: Path
+) -> None:
+    """The bus repeats the lease after a while; what comes after it must not be lost meanwhile."""
+    manager, gateway = stack.service("manager"), stack.service("gateway")
+    os.kill(manager, signal.SIGSTOP)
+    async with started(stack, client, module, tmp_path) as job, stack.bus("operator") as operator:
+        await job.at(reached(JobState.SUBMITTED))
+        os.kill(gateway, signal.SIGSTOP)
+        os.kill(manager, signal.SIGCONT)
+
+        async def delivered() -> bool:
+            info = await api(operator, f"CONSUMER.INFO.REPORTS.{topology.LEDGER_CONSUMER.name}")
+            return bool(info["num_ack_pending"])
+
+        await wait_for(delivered, "the lease was delivered to the gateway")
+        stack.kill_service("gateway")
+        outcome = await job.completed()
+        assert outcome.view.attempt == 1
+        assert job.count(EventType.SCHEDULED) == 1
+
+
+async def test_an_attestor_killed_before_the_appraisal_delays_the_job_only(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(reached(JobState.SUBMITTED))
+    stack.kill_service("attestor")
+    await job.completed()
+
+
+async def test_a_nats_server_killed_in_the_middle_of_a_job_loses_nothing(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(RUNNING)
+    stack.kill_service("nats-server")
+    outcome = await job.completed()
+    assert await job.stored_outcomes() == [outcome.view.attempt]
+
+
+async def test_a_nats_server_killed_during_an_upload_loses_nothing(
+    stack: Stack, client: AtollClient, tmp_path: Path
+) -> None:
+    keys, content = party(), secrets.token_bytes(12 * PIECE)
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(12):
+            if number == 6:
+                stack.kill_service("nats-server")
+            yield content[number * PIECE : (number + 1) * PIECE]
+
+    uploaded = await upload_pieces(client, pieces(), provider=keys.name)
+    draft = await drafted(client, keys, wat.echo(), data={"in": b"replaced below"})
+    draft = replace(
+        draft.changed(datasets={"in": uploaded.ref}), assets={**draft.assets, "in": uploaded}
+    )
+    view = (await see_through(client, draft))[-1]
+    assert view.state is JobState.COMPLETED
+    result = await opened(client, draft, view.job_id, stack.appraiser(), tmp_path / "out")
+    (out,) = (file for file in result.files if file.name == "results/out")
+    assert out.path.read_bytes() == content[:4096]
