@@ -29,11 +29,15 @@ from atoll_cli.commands import (
     events,
     jobs,
     keys,
+    measure,
+    policy,
     receipt,
     result,
     run,
     trace,
     up,
+    vectors,
+    verify,
     version,
 )
 from atoll_cli.commands import status as status_command
@@ -67,6 +71,9 @@ for _command in (
     result.result,
     receipt.receipt,
     attest.attest,
+    measure.measure,
+    policy.policy,
+    vectors.vectors,
     status_command.status,
     doctor.doctor,
     up.up,
@@ -74,6 +81,8 @@ for _command in (
     version.version,
 ):
     cli.add_command(_command)
+for _command in (verify.verify, verify.parse, verify.explain):
+    attest.attest.add_command(_command)
 
 
 def main() -> None:

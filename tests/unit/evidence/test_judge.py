@@ -1,6 +1,7 @@
 """The verification API: every published vector, and what the requests themselves must be."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from atoll.errors import EvidenceError, InputError, NotFoundError
 from atoll.evidence.cert_table import ARK, ASK, VCEK, CertificateTable
 from atoll.evidence.dcap.intel_chain import read_certificate
+from atoll.evidence.dcap.quote import Quote
 from atoll.evidence.judge import ALIASES, FIELDS, JUDGES, UNSUPPORTED, judge, judge_vector, parse
 from atoll.evidence.judgement import Judgement, Request, Roots
 from atoll.evidence.policy import UNCHECKED, policy_to_json
+from atoll.evidence.quote_fields import fields_of
 from atoll.evidence.snp import GuestPolicy
 from atoll.evidence.x509 import ders
 from support import evidence, id_block, ovmf, vectors
@@ -192,6 +195,7 @@ def test_another_product_than_was_asked_for_fails() -> None:
         ({"policy": {"min_tcb": {"snp": True}}}, "policy.invalid"),
         ({"policy": {"tee": "sev-snp"}}, "policy.invalid"),
         ({"files": {"cert": [b"x"]}}, "judge.files"),
+        ({"params": {"vcpus": 1}}, "judge.params"),
         ({"now": None}, "judge.time"),
         ({"roots": Roots(certificates=(b"x",))}, "trust.root"),
         ({"roots": Roots(certificates=(evidence.chain().ask,))}, "trust.root"),
@@ -280,6 +284,9 @@ def test_a_revocation_list_of_a_root_that_nobody_trusts_is_refused() -> None:
     assert judge("snp_crl", crl, **given).claims["revoked_serials"] == "20001"
     nobody = judge("snp_crl", crl, **given, roots=Roots(amd_spki_sha256={}))
     assert (nobody.reason, nobody.claims) == ("snp.root", {})
+    intermediate = vectors.read("snp/certs/ask-genoa.pem")
+    not_a_root = judge("snp_crl", crl, **(given | {"files": {"issuer": [intermediate]}}))
+    assert not_a_root.reason == "snp.root"
     other = judge("snp_crl", crl, **given, product="Milan")
     assert other.reason == "snp.product_line"
 
@@ -358,6 +365,20 @@ def test_an_id_block_is_judged_by_signatures_digests_and_policy() -> None:
     assert judge("snp_id_block", debug, files=files, policy={"allow_debug": True}).reason == ""
 
 
+def test_an_id_block_is_parsed_with_and_without_its_authentication() -> None:
+    raw = id_block.block()
+    assert parse("snp_id_block", raw)["guest_svn"] == "7"
+    files = {"auth": [id_block.auth(raw, author=False)]}
+    assert "author_key_digest" not in judge("snp_id_block", raw, files=files).claims
+
+
+def test_a_quote_is_parsed_also_when_its_certificates_cannot_be() -> None:
+    quote = Quote.from_bytes(vectors.read(_vector("tdx_quote", verdict="valid")["path"]))
+    assert "fmspc" in fields_of(quote)
+    bad = replace(quote, certification=replace(quote.certification, chain=(b"x",)))
+    assert "fmspc" not in fields_of(bad)
+
+
 def test_an_id_block_without_an_author_does_not_satisfy_one_who_wants_that_author() -> None:
     raw = id_block.block()
     files = {"auth": [id_block.auth(raw, author=False)]}
@@ -390,6 +411,19 @@ def test_a_launch_digest_wants_something_to_compare_with() -> None:
         judge("snp_launch_digest", ovmf.image())
 
 
+@pytest.mark.parametrize(
+    "kind", ["keystone", "ccel", "rtmr_json_log", "tpm_quote", "azure_hcl_snp", "ratls_cert"]
+)
+def test_files_and_roots_that_would_not_be_looked_at_are_refused(kind: str) -> None:
+    with pytest.raises(InputError) as caught:
+        judge(kind, b"x", files={"crls": [b"x"]}, now=NOW)
+    assert caught.value.code == "judge.files"
+    if kind != "keystone":
+        with pytest.raises(InputError) as caught:
+            judge(kind, b"x", now=NOW, roots=ROOTS)
+        assert caught.value.code == "trust.root"
+
+
 def test_keystone_without_a_device_key_believes_nothing() -> None:
     assert judge("keystone", bytes(1352), now=NOW).reason == "keystone.root"
 
@@ -409,8 +443,8 @@ def test_arbitrary_bytes_are_never_valid_and_raise_nothing(kind: str, raw: bytes
     roots = Roots(certificates=(bytes(32),)) if kind == "keystone_report" else Roots()
     files: dict[str, list[bytes]] = {}
     if kind.startswith("azure"):
-        files = {role: [raw] for role in ("tpm_message", "tpm_signature", "tpm_pcrs", "quote")}
-        files |= {"certs": [raw]}
+        beside = "certs" if kind.endswith("snp") else "quote"
+        files = {role: [raw] for role in ("tpm_message", "tpm_signature", "tpm_pcrs", beside)}
     judgement = judge(kind, raw, files=files, policy=policy, now=NOW, roots=roots)
     assert judgement.verdict == "invalid"
     assert judgement.reason

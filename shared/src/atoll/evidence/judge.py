@@ -91,7 +91,7 @@ def judge(
         roots: what is believed beside or instead of the pinned roots.
 
     Raises:
-        InputError: `judge.kind`, `judge.files`, `judge.time`, `policy.invalid`,
+        InputError: `judge.kind`, `judge.files`, `judge.params`, `judge.time`, `policy.invalid`,
             `trust.root`, `measure.*`, `input.*`: the request cannot be meant.
     """
     request = Request(
@@ -104,6 +104,8 @@ def judge(
         now=now,
         roots=roots or Roots(),
     )
+    if request.params and request.kind != "snp_launch_digest":
+        raise InputError(f"{request.kind} takes no parameters", code="judge.params")
     return JUDGES[request.kind](request)
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from atoll.errors import EvidenceError
+from atoll.errors import EvidenceError, InputError
 from atoll.evidence.comparisons import finding
 from atoll.evidence.eventlog.ccel import EventLog
 from atoll.evidence.eventlog.judge import judge_ccel, judge_rtmr_json_log
@@ -22,7 +22,7 @@ from atoll.evidence.eventlog.registers import COUNT
 from atoll.evidence.eventlog.rtmr_json import RtmrLog
 from atoll.evidence.flat import flat
 from atoll.evidence.judged import Files, Judged
-from atoll.evidence.judgement import Judgement, Request
+from atoll.evidence.judgement import Judgement, Request, Roots
 from atoll.evidence.keystone.judge import judge_keystone_report
 from atoll.evidence.keystone.report import KeystoneReport
 from atoll.evidence.quote_fields import fields_of
@@ -37,6 +37,7 @@ from atoll.evidence.tpm.td_report import TdReport
 Parse = Callable[[bytes], Mapping[str, str]]
 
 _MAX_REASON: Final = 48
+_TPM: Final = ("tpm_message", "tpm_signature", "tpm_pcrs")
 
 
 class JudgeFunction(Protocol):
@@ -110,10 +111,18 @@ def ratls_fields(raw: bytes) -> dict[str, str]:
     return {**fields_of(quote), **flat({"certificate": certificate, "claims": named})}
 
 
-def adapted(prefix: str, function: JudgeFunction, parse: Parse) -> Callable[[Request], Judgement]:
-    """A judge whose one check is `<prefix>.<reason>`, or `<prefix>.verified`."""
+def adapted(
+    prefix: str, function: JudgeFunction, parse: Parse, *roles: str
+) -> Callable[[Request], Judgement]:
+    """A judge whose one check is `<prefix>.<reason>`, or `<prefix>.verified`.
+
+    It refuses files with other roles and roots of the caller's, which it would not use.
+    """
 
     def judge(request: Request) -> Judgement:
+        request.only(*roles)
+        if request.roots != Roots():
+            raise InputError(f"{request.kind} takes no roots", code="trust.root")
         result = function(
             request.evidence,
             files=request.files_by_role(),
@@ -131,10 +140,7 @@ def _judgement(request: Request, prefix: str, result: Judged, parse: Parse) -> J
         reason = result.reason.removeprefix(f"{prefix}.")[:_MAX_REASON]
         failed = finding(f"{prefix}.{reason}", request.kind, "holds", reason.replace("_", " "))
         return Judgement.of(request, (failed,))
-    try:
-        claims = parse(request.evidence)
-    except EvidenceError:
-        claims = {}  # an outer form, such as trailing padding, that only the judge takes off
+    claims = parse(request.evidence)
     if result.verdict == "parse-only":
         read = finding(f"{prefix}.parse", request.kind, "parses", "parses", passed=True)
         return Judgement.parsed(request, read, claims)
@@ -147,6 +153,7 @@ def judge_keystone(request: Request) -> Judgement:
 
     There is no vendor whose key could be pinned, so without one nothing is believed.
     """
+    request.only()
     roots = request.roots.certificates
     if "device_public_key" not in request.policy and len(roots) != 1:
         expected, actual = "one trusted device key", f"{len(roots)} are configured"
@@ -165,11 +172,11 @@ def judge_keystone(request: Request) -> Judgement:
 
 JUDGES: Final[Mapping[str, Callable[[Request], Judgement]]] = {
     "keystone_report": judge_keystone,
-    "ccel": adapted("ccel", judge_ccel, ccel_fields),
-    "rtmr_json_log": adapted("rtmr_json", judge_rtmr_json_log, rtmr_json_fields),
-    "tpm_quote": adapted("tpm", judge_tpm_quote, tpm_fields),
-    "azure_hcl_snp": adapted("azure", judge_azure_hcl_snp, hcl_fields),
-    "azure_hcl_tdx": adapted("azure", judge_azure_hcl_tdx, hcl_fields),
+    "ccel": adapted("ccel", judge_ccel, ccel_fields, "quote"),
+    "rtmr_json_log": adapted("rtmr_json", judge_rtmr_json_log, rtmr_json_fields, "quote"),
+    "tpm_quote": adapted("tpm", judge_tpm_quote, tpm_fields, "ak_public", *_TPM[1:]),
+    "azure_hcl_snp": adapted("azure", judge_azure_hcl_snp, hcl_fields, "certs", *_TPM),
+    "azure_hcl_tdx": adapted("azure", judge_azure_hcl_tdx, hcl_fields, "quote", *_TPM),
     "ratls_cert": adapted("ratls", judge_ratls_cert, ratls_fields),
 }
 

@@ -200,12 +200,13 @@ def judge_crl(request: Request) -> Judgement:
         trusted = product is not None and trust.find(product, digest) is not None
         actual = f"{name} with SHA-256 {digest.hex()}"
         yield finding("snp.root", "issuer", "a trusted root", actual, passed=trusted)
+        if product is None:
+            return
         crl = verify_crl(request.evidence, issuer, now=now)
         serials = ", ".join(f"{serial:x}" for serial in sorted(crl.serials)) or "nothing"
         actual = f"signed, revokes {serials}"[:1000]
         yield finding("snp.crl", "crl", "signed and current", actual, passed=True)
-        if product is not None:
-            yield _product(request, product)
+        yield _product(request, product)
 
     judgement = _judge(request, "snp.crl", check)
     claims = {} if judgement.reason else crl_fields(request.evidence)

@@ -1,0 +1,303 @@
+"""`atoll policy new|sign|lint|show|diff|activate`."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from atoll.client.appraisal import trust_store
+from atoll.client.files import read_private, write_private
+from atoll.client.keystore import KeyStore
+from atoll.corim.measured import KEYSTONE as KEYSTONE_CORIM
+from atoll.corim.measured import TDX as TDX_CORIM
+from atoll.corim.measured import from_corim
+from atoll.corim.signed import MAX_SIGNED, verify_corim
+from atoll.corim.snp import snp_from_corim
+from atoll.corim.values import Corim
+from atoll.evidence.policy import SnpPolicy
+from atoll.identity import MAX_FILE, PartyPublic
+from atoll.policy.activation import activate as next_state
+from atoll.policy.diff import Direction, diff
+from atoll.policy.document import Mode, PolicyDocument
+from atoll.policy.lint import Severity, lint
+from atoll.policy.records import judge_with, replay
+from atoll.policy.sections import KEYSTONE, SECTIONS, SNP, TDX, Policy
+from atoll.policy.signed import SignedPolicy, sign_policy, verify_policy
+from atoll.policy.templates import strict
+from atoll_cli import policy_show as shown
+from atoll_cli.options import (
+    DEFAULT_KEY,
+    FILE,
+    KEY_NAME,
+    NameType,
+    json_option,
+    key_option,
+    pass_session,
+    root_option,
+)
+from atoll_cli.policy_files import pretty, read_keys, read_policy, read_records, read_signed
+from atoll_cli.policy_store import FilePolicyStore
+from atoll_cli.session import Session
+from atoll_cli.text import table
+
+_NAME: Final = NameType("policy name")
+_OUTPUT: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
+_DIRECTORY: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+_MAX_ROOT: Final = 16 << 10
+_REFUSED: Final = 1
+
+
+@click.group()
+def policy() -> None:
+    """What an enclave must be: documents that are signed, numbered and never rolled back."""
+
+
+def _hex(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> frozenset[bytes]:
+    try:
+        return frozenset(bytes.fromhex(value) for value in values)
+    except ValueError as error:
+        raise click.BadParameter("want hex digits") from error
+
+
+@policy.command()
+@click.argument("name", type=_NAME)
+@click.option("--tee", type=click.Choice(list(SECTIONS)), default=SNP, show_default=True)
+@click.option(
+    "--measurement",
+    "measurements",
+    metavar="HEX",
+    multiple=True,
+    callback=_hex,
+    help="Code that may run: launch digest, MRTD or enclave hash. Repeatable.",
+)
+@click.option("--corim", type=FILE, help="Take reference values from this signed CoRIM.")
+@click.option(
+    "--corim-key",
+    nargs=2,
+    type=(str, FILE),
+    metavar="KID PEM",
+    help="Key id and public key of the CoRIM's signer.",
+)
+@click.option("--from", "origin", type=FILE, help="Start from this document, one version on.")
+@click.option(
+    "--mode", type=click.Choice([mode.value for mode in Mode]), default="enforce", show_default=True
+)
+@click.option("--output", "-o", required=True, type=_OUTPUT, help="The file to write.")
+@json_option
+@pass_session
+def new(  # noqa: PLR0917 - click passes one parameter for each option
+    session: Session,
+    name: str,
+    tee: str,
+    measurements: frozenset[bytes],
+    corim: Path | None,
+    corim_key: tuple[str, Path] | None,
+    origin: Path | None,
+    mode: str,
+    output: Path,
+) -> None:
+    """Write a strict document NAME, to be looked at and changed by a person.
+
+    Fields that depend on the host are "unchecked" in it; `atoll policy lint` lists them.
+    """
+    if (corim is None) != (corim_key is None):
+        raise click.UsageError("--corim and --corim-key go together")
+    before = read_policy(origin)[0] if origin else None
+    if before is not None and before.name != name:
+        raise click.UsageError(f"{origin} is of the policy {before.name!r}")
+    sections = dict(before.sections) if before else {}
+    if measurements or corim or not sections:
+        values = _reference_values(corim, corim_key) if corim and corim_key else None
+        sections[tee] = _section(tee, sections.get(tee), measurements, values)
+    document = PolicyDocument(
+        name=name,
+        version=before.version + 1 if before else 1,
+        not_before=before.not_before if before else 0,
+        mode=Mode(mode),
+        sections=sections,
+    )
+    write_private(output, pretty(document), exclusive=True)
+    session.say(f"wrote {output}; next: atoll policy lint, then sign, then activate")
+    shown.show_document(session, document, None)
+
+
+def _reference_values(path: Path, key: tuple[str, Path]) -> Corim:
+    keys = read_keys({key[0]: key[1]})
+    raw = read_private(path, limit=MAX_SIGNED)
+    return verify_corim(raw, keys, now=datetime.now(UTC)).corim
+
+
+def _section(
+    tee: str, before: Policy | None, measurements: frozenset[bytes], corim: Corim | None
+) -> Policy:
+    """The section with other code in it, and the rest as before or as strict as can be."""
+    if corim is None:
+        if before is None:
+            return strict(tee, measurements)
+        identity = SECTIONS[tee].identity[0]
+        changed: Policy = replace(before, **{identity: measurements})  # type: ignore[arg-type]
+        return changed
+    if measurements:
+        raise click.UsageError("--corim and --measurement exclude each other")
+    start = before or strict(tee, frozenset())
+    if isinstance(start, SnpPolicy):
+        return snp_from_corim(corim).apply(start)
+    fields: dict[str, Any] = dict(
+        from_corim({TDX: TDX_CORIM, KEYSTONE: KEYSTONE_CORIM}[tee], corim)
+    )
+    return replace(start, **fields)
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+@key_option
+@click.option("--output", "-o", required=True, type=_OUTPUT, help="The file to write.")
+@json_option
+@pass_session
+def sign(session: Session, file: Path, key_name: str, output: Path) -> None:
+    """Sign the document FILE; one that has signatures already gets one more."""
+    document, before = read_policy(file)
+    made = sign_policy(document, [KeyStore(session.home).load(key_name)])
+    kept = before.signatures if before else ()
+    mine = {item.signing_key for item in made.signatures}
+    every = (*made.signatures, *(item for item in kept if item.signing_key not in mine))
+    ordered = tuple(sorted(every, key=lambda item: item.signing_key))
+    whole = SignedPolicy(document=document, signatures=ordered)
+    write_private(output, whole.to_bytes(), exclusive=True)
+    session.say(f"wrote {output}")
+    shown.show_document(session, document, whole)
+
+
+@policy.command(name="lint")
+@click.argument("file", type=FILE)
+@json_option
+@pass_session
+def lint_(session: Session, file: Path) -> int:
+    """Say what to look at in FILE before signing it. Exit status 1 if there are errors."""
+    document, _ = read_policy(file)
+    remarks = lint(document, now=int(time.time()))
+    for line in table((item.severity.value, item.path, item.message) for item in remarks):
+        session.print(line)
+    if not remarks:
+        session.print("nothing to remark")
+    session.document({"remarks": [shown.remark(item) for item in remarks]})
+    return _REFUSED if any(item.severity is Severity.ERROR for item in remarks) else 0
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+@json_option
+@pass_session
+def show(session: Session, file: Path) -> None:
+    """Show the document FILE. Signatures are listed and not checked."""
+    shown.show_document(session, *read_policy(file))
+
+
+@policy.command(name="diff")
+@click.argument("new_file", metavar="NEW", type=FILE)
+@click.option("--against", type=FILE, help="Compare with this document (default: the active one).")
+@click.option(
+    "--replay",
+    "replayed",
+    is_flag=True,
+    help="Judge kept appraisals again under NEW, and show which verdicts would change.",
+)
+@click.option(
+    "--records",
+    type=_DIRECTORY,
+    help="Where the appraisals are kept (default: ATOLL_HOME/appraisals).",
+)
+@root_option
+@json_option
+@pass_session
+def diff_(  # noqa: PLR0917 - click passes one parameter for each option
+    session: Session,
+    new_file: Path,
+    against: Path | None,
+    replayed: bool,  # noqa: FBT001
+    records: Path | None,
+    root: Path | None,
+) -> None:
+    """Show what NEW changes, and whether that is tighter or looser."""
+    document, _ = read_policy(new_file)
+    old = read_policy(against)[0] if against else _active(session, document.name)
+    changes = diff(old, document) if old else ()
+    if old is None:
+        session.print(f"no version of {document.name} is active, so everything is new")
+    rows = ((item.direction.value, item.path, item.old, "->", item.new) for item in changes)
+    for line in table(rows):
+        session.print(line)
+    looser = sum(item.direction is Direction.LOOSER for item in changes)
+    session.print(f"{len(changes)} changes, {looser} of them accept more than before")
+    result = None
+    if replayed:
+        directory = records or session.home / "appraisals"
+        trust = trust_store(read_private(root, limit=_MAX_ROOT) if root else b"")
+        result = replay(read_records(directory), document, judge_with(trust))
+        shown.show_replay(session, result)
+    session.document(
+        {
+            "changes": [shown.change(item) for item in changes],
+            "replay": shown.replay_document(result) if result else None,
+        }
+    )
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+@click.option(
+    "--owner",
+    "owners",
+    metavar="FILE",
+    type=FILE,
+    multiple=True,
+    help="Public file of a party that may sign this policy (default: your key).",
+)
+@click.option(
+    "--threshold",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="How many of the owners must have signed.",
+)
+@click.option(
+    "--key",
+    "key_name",
+    type=KEY_NAME,
+    default=DEFAULT_KEY,
+    show_default=True,
+    help="Your key, which is the owner if no --owner is given.",
+)
+@json_option
+@pass_session
+def activate(
+    session: Session, file: Path, owners: tuple[Path, ...], threshold: int, key_name: str
+) -> None:
+    """Put the signed document FILE in force here.
+
+    Refused: a document that is not signed by its owners, one that is older than any that was
+    active before, and one whose time has not come. In the modes shadow and warn, the document
+    that was in force before still decides.
+    """
+    keys = [_owner(path).signing_key for path in owners]
+    if not owners:
+        keys = [KeyStore(session.home).load(key_name).signing_key]
+    verified = verify_policy(read_signed(file), keys, threshold=threshold)
+    store = FilePolicyStore(session.home / "policies")
+    before = store.load(verified.document.name)
+    after = next_state(before, verified, now=int(time.time()))
+    if after != before:
+        store.replace(before, after)
+    shown.show_state(session, after, changed=after != before)
+
+
+def _owner(path: Path) -> PartyPublic:
+    return PartyPublic.from_bytes(read_private(path, limit=MAX_FILE))
+
+
+def _active(session: Session, name: str) -> PolicyDocument | None:
+    state = FilePolicyStore(session.home / "policies").load(name)
+    return (state.enforced or state.candidate) if state else None
