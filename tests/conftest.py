@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+LONGEST_NAME = 16
 IN_CI = os.environ.get("CI") == "true"  # noqa: TID251
 
 
@@ -19,3 +20,9 @@ def pytest_runtest_makereport(
     if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped in CI: {report.longrepr}"
+
+
+@pytest.hookimpl
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a blob by its parameter and place: keys are fresh in each process, names must not be."""
+    return argname if isinstance(val, bytes) and len(val) > LONGEST_NAME else None
