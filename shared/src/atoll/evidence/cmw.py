@@ -79,7 +79,7 @@ class Record:
                 raise _malformed(f"has the media type {self.type[:80]!r}")
         elif isinstance(self.type, bool) or not 0 <= self.type <= MAX_CONTENT_FORMAT:
             raise _malformed(f"has the content format {self.type!s:.40}")
-        if self.ind is not None and (not self.ind or self.ind & ~_ALL):
+        if self.ind is not None and not 0 < int(self.ind) <= int(_ALL):
             raise _malformed(f"has the role bits {int(self.ind)}")
 
 

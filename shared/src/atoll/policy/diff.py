@@ -1,9 +1,11 @@
 """What changed between two documents, field by field, and in which direction.
 
-"Looser" means that evidence may pass now which did not before. The direction follows from how
-fields are named and written in every section: a set accepts its items, `*_required` and
-`*_forbidden` demand theirs, `minimum_*` grow tighter, `allow_*` loosen, `require_*` tighten,
-and `"unchecked"` is looser than anything. What fits none of these is "other".
+"Looser" means that evidence may pass now which did not before, "tighter" the reverse, and
+"both" that some passes and other does not (a measurement that took another's place). The
+direction follows from how fields are named and written in every section: a set accepts its
+items, `*_required` and `*_forbidden` demand theirs, `minimum_*` grow tighter, `allow_*` loosen,
+`require_*` tighten, and `"unchecked"` is looser than anything. What the document says about
+itself has the direction "none", and any other field has "both", which is the careful answer.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,13 @@ class Direction(Enum):
 
     TIGHTER = "tighter"
     LOOSER = "looser"
-    OTHER = "other"
+    BOTH = "both"
+    NONE = "none"
+
+    @property
+    def accepts_more(self) -> bool:
+        """Whether something may pass that did not before."""
+        return self in {Direction.LOOSER, Direction.BOTH}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +48,7 @@ def diff(old: PolicyDocument, new: PolicyDocument) -> tuple[Change, ...]:
     """Every difference, in a fixed order; none for equal documents."""
     before, after = old.to_plain(), new.to_plain()
     changes = [
-        _change(name, before[name], after[name], Direction.OTHER)
+        _change(name, before[name], after[name], Direction.NONE)
         for name in _PLAIN
         if before[name] != after[name]
     ]
@@ -67,19 +75,19 @@ def _direction(name: str, old: Any, new: Any) -> Direction:
     if isinstance(old, bool):
         loosens = new is True if name.startswith("allow_") else new is False
         known = name.startswith(("allow_", "require_"))
-        return _looser_if(loosens) if known else Direction.OTHER
+        return _looser_if(loosens) if known else Direction.BOTH
     if isinstance(old, list):
         return _of_sets(name, set(map(str, old)), set(map(str, new)))
     if name.startswith("minimum_"):
         return _of_minimums(old, new)
-    return Direction.OTHER
+    return Direction.BOTH
 
 
 def _of_sets(name: str, old: set[str], new: set[str]) -> Direction:
     demands = name.endswith(("_required", "_forbidden"))
     if new > old:
         return _looser_if(not demands)
-    return _looser_if(demands) if new < old else Direction.OTHER
+    return _looser_if(demands) if new < old else Direction.BOTH
 
 
 def _of_minimums(old: Any, new: Any) -> Direction:
@@ -87,7 +95,7 @@ def _of_minimums(old: Any, new: Any) -> Direction:
     if all(after >= before for before, after in pairs):
         return Direction.TIGHTER
     lower = all(after <= before for before, after in pairs)
-    return Direction.LOOSER if lower else Direction.OTHER
+    return Direction.LOOSER if lower else Direction.BOTH
 
 
 def _components(value: Any) -> list[int]:

@@ -4,7 +4,7 @@ Canonical JSON: {"format": "atoll-signed-policy", "format_version": 1, "document
 "signatures": [{"name", "signing_key", "signature"}, ...]}, keys and signatures in hex, sorted
 by key, each key once. Because all of it is canonical, the document's bytes inside are the
 bytes that were signed. A signature is over the transcript "atoll policy v1" with the
-document; names are labels and the keys decide.
+document and the signer's name; the name is what the signer says, and the keys decide.
 """
 
 from collections.abc import Collection, Sequence
@@ -107,7 +107,9 @@ def sign_policy(document: PolicyDocument, signers: Sequence[Signer]) -> SignedPo
     raw = document.to_bytes()
     made = (
         PolicySignature(
-            name=signer.name, signing_key=signer.signing_key, signature=signer.sign(LABEL, raw)
+            name=signer.name,
+            signing_key=signer.signing_key,
+            signature=signer.sign(LABEL, raw, signer.name.encode()),
         )
         for signer in signers
     )
@@ -133,7 +135,7 @@ def verify_policy(raw: bytes, owners: Collection[bytes], *, threshold: int = 1) 
         if item.signing_key not in owners:
             continue
         try:
-            verify_signature(item.signing_key, item.signature, LABEL, document)
+            verify_signature(item.signing_key, item.signature, LABEL, document, item.name.encode())
         except SealError as error:
             raise InputError(
                 f"policy document: the signature of {item.name!r} does not hold",

@@ -41,7 +41,7 @@ class PolicyState:
             raise invalid("state does not end with its highest version")
         enforces = self.enforced is None or self.enforced.mode is Mode.ENFORCE
         waits = self.candidate is None or self.candidate.mode is not Mode.ENFORCE
-        if not enforces or not waits or self.candidate not in {None, last}:
+        if not enforces or not waits or (self.candidate and self.candidate is not last):
             raise invalid("state has a document in the wrong place")
 
     @property
