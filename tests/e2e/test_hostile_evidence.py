@@ -230,7 +230,7 @@ class Rogue:
         draft = await drafted(self.client, party(), wat.echo())
         view = await submit(self.client, draft)
         event = (await until(self.client, view.job_id, reached(JobState.SCHEDULED)))[-1]
-        wait_until(lambda: bool(self.stack.agents()), "the real enclave was started")
+        wait_until(lambda: len(self.stack.agents()) == 1, "only the real enclave is there")
         (agent,) = self.stack.agents()
         with held(agent):
             await self.publish(await make(self, draft, event))
@@ -347,7 +347,7 @@ async def test_an_enclave_that_the_attestor_accepts_is_offered_work(rogue: Rogue
     draft = await drafted(rogue.client, party(), wat.echo())
     view = await submit(rogue.client, draft)
     event = (await until(rogue.client, view.job_id, reached(JobState.SCHEDULED)))[-1]
-    wait_until(lambda: bool(rogue.stack.agents()), "the real enclave was started")
+    wait_until(lambda: len(rogue.stack.agents()) == 1, "only the real enclave is there")
     (agent,) = rogue.stack.agents()
     with held(agent):
         await rogue.publish(await good(rogue, draft, event))

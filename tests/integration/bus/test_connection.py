@@ -225,13 +225,13 @@ async def test_a_timeout_holds_when_the_server_stops_reading(nats: EmbeddedNats)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     config = bus_config(nats, url=f"nats://127.0.0.1:{port}", drain_timeout_s=0.2)
-    try:
-        async with server, asyncio.timeout(30), connect(config) as bus:
-            stop.set()
-            for _ in range(40):
-                with pytest.raises(UnreachableError) as caught:
-                    await bus.request("x", bytes(1_000_000), timeout_s=0.02)
-                assert caught.value.code == "bus.timeout"
-    finally:
-        gone.set()
-        await asyncio.sleep(0)
+    async with server:
+        try:
+            async with asyncio.timeout(30), connect(config) as bus:
+                stop.set()
+                for _ in range(40):
+                    with pytest.raises(UnreachableError) as caught:
+                        await bus.request("x", bytes(1_000_000), timeout_s=0.02)
+                    assert caught.value.code == "bus.timeout"
+        finally:
+            gone.set()

@@ -1,5 +1,6 @@
 """Where the bus is and who we are on it."""
 
+import ssl
 from dataclasses import dataclass, field
 
 
@@ -19,3 +20,9 @@ class BusConfig:
     drain_timeout_s: float = 5.0
     tls_ca_file: str | None = None
     """PEM roots for `tls://`; None: the system's."""
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """How to check the server's certificate; None without TLS."""
+        if not self.url.startswith("tls://"):
+            return None
+        return ssl.create_default_context(cafile=self.tls_ca_file)

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
@@ -312,18 +311,13 @@ class Bus:
 
     async def _open(self) -> None:
         config = self._config
-        tls = (
-            ssl.create_default_context(cafile=config.tls_ca_file)
-            if (config.url.startswith("tls://"))
-            else None
-        )
         await self._client.connect(
             config.url,
             name=config.name,
             user=config.user,
             password=config.password,
             inbox_prefix=config.inbox_prefix,
-            tls=tls,
+            tls=config.tls_context(),
             connect_timeout=2,
             reconnect_time_wait=1,
             max_reconnect_attempts=-1,
@@ -364,6 +358,8 @@ class Bus:
         if self.connected:
             with contextlib.suppress(AtollError):
                 await self.flush(deadline)
+        else:
+            self._client.forget()
         with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
             async with asyncio.timeout(deadline):
                 await self._client.close()

@@ -20,6 +20,12 @@ class PatientClient(Client):
         else:
             await self._process_op_err(nats_errors.Error(f"nats: {err_msg}"))
 
+    def forget(self) -> None:
+        """Drop what waits for a connection. `close` would write it to the transport that is
+        gone, which asyncio of Python 3.12 and later answers with a TypeError."""
+        self._pending.clear()
+        self._pending_data_size = 0
+
     def abort(self) -> None:
         """Drop the socket; a peer that reads no more would hold up an orderly end."""
         writer = getattr(self._transport, "_io_writer", None)
