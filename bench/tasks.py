@@ -34,6 +34,7 @@ from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.runner import run as run_guest
 from atoll_agent.sandbox.workspace import open_workspace
 from bench import raw
+from bench.appraisals import appraisals
 from bench.machine import peak_resident
 from bench.report import BenchError
 
@@ -217,6 +218,7 @@ TASKS: Final[dict[str, Task]] = {
     "forget": forget,
     "jobs": jobs,
     "guests": guests,
+    "appraisals": appraisals,
     "publish_chunks": raw.publish_chunks,
     "fetch_chunks": raw.fetch_chunks,
     "aes_seal": raw.aes_seal,

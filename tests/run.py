@@ -17,11 +17,12 @@ LINT: Final = (
     ("ruff format", [BIN / "ruff", "format", "--check", "--quiet"]),
     ("import contracts", [BIN / "lint-imports", "--no-cache"]),
     ("types of the sources", [BIN / "mypy"]),
-    ("types of the tests", [BIN / "mypy", "tests", "bench", "examples"]),
+    ("types of the tests", [BIN / "mypy", "tests", "bench", "examples", "fuzz"]),
 )
+UNIT: Final = ("tests/unit", "tests/architecture", "tests/independent", "tests/vectors")
 TESTS: Final = (
     # Two workers for what is mostly computing; one for what starts whole stacks.
-    ("unit tests", ["tests/unit", "tests/architecture", "-n", "2", "--dist", "loadfile"]),
+    ("unit tests", [*UNIT, "-n", "2", "--dist", "loadfile"]),
     ("integration and end-to-end tests", ["tests/integration", "tests/e2e"]),
 )
 

@@ -94,9 +94,14 @@ def test_compares_what_the_policy_names() -> None:
     assert _judge(_case(require_sept_ve_disable=True, min_tcb_eval=17)) == ("valid", "")
     assert _judge(_case(report_data="01" * 64)) == ("invalid", "tdx.report_data")
     sgx = _case(Platform.sgx(), "SGX", isvprodid=9, min_isvsvn=4, mrsigner=dcap.QE_MR_SIGNER.hex())
-    assert _judge(sgx) == ("valid", "")
+    assert _judge(sgx, "sgx_quote") == ("valid", "")
     other = _case(Platform.sgx(), "SGX", mrenclave="00" * 32)
-    assert _judge(other) == ("invalid", "sgx.mr_enclave")
+    assert _judge(other, "sgx_quote") == ("invalid", "sgx.mr_enclave")
+
+
+def test_a_quote_of_the_other_tee_is_refused() -> None:
+    assert _judge(_case(Platform.sgx(), "SGX"), "tdx_quote") == ("invalid", "evidence.tee")
+    assert _judge(_case(), "sgx_quote") == ("invalid", "evidence.tee")
 
 
 def test_a_missing_file_refuses() -> None:

@@ -1,18 +1,26 @@
 """Policies for TDX and SGX: explicit, closed, and one finding for every field."""
 
+import hashlib
 import json
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
+from atoll import canonical
 from atoll.errors import InputError
+from atoll.evidence.dcap.quote import INTEL_QE_VENDOR
 from atoll.evidence.dcap.reports import TdAttributes
 from atoll.evidence.dcap.tcb_info import TcbStatus
 from atoll.evidence.dcap.verify import VerifiedQuote, verify_quote
 from atoll.evidence.findings import Outcome
 from atoll.evidence.policy_forms import UNCHECKED
-from atoll.evidence.sgx_policy import SgxPolicy, sgx_findings
+from atoll.evidence.sgx_policy import (
+    SgxPolicy,
+    sgx_findings,
+    sgx_policy_from_json,
+    sgx_policy_to_json,
+)
 from atoll.evidence.tdx_findings import tdx_findings
 from atoll.evidence.tdx_policy import (
     MAX_POLICY,
@@ -68,6 +76,16 @@ STRICT: dict[str, tuple[str, Any, dict[str, Any]]] = {
         bytes([5, 1, 7]) + bytes(13),
         {"tee_tcb_svn": bytes([5, 1, 7]) + bytes(13)},
     ),
+    "minimum_tee_tcb_svn_2": (
+        "tdx.tee_tcb_svn_2",
+        b"\xf0" + bytes(15),
+        {"tee_tcb_svn_2": b"\xf0" + bytes(15)},
+    ),
+    "td_attributes": (
+        "tdx.td_attributes",
+        frozenset({bytes(3) + b"\x50" + bytes(4)}),
+        {"td_attributes": 1 << 28 | 1 << 30},
+    ),
     "report_data": ("tdx.report_data", b"\x01" * 64, {"report_data": b"\x01" * 64}),
     "xfams": ("tdx.xfam", frozenset({b"\xe7" + bytes(7)}), {"xfam": b"\xe7" + bytes(7)}),
     "attributes_required": (
@@ -102,6 +120,21 @@ def test_a_td_report_10_has_no_service_td_to_accept() -> None:
     policy = _tdx(mr_service_tds=frozenset({bytes(48)}))
     assert _failed(_td(), policy) == ["tdx.mr_service_td"]
     assert _failed(_td(newer=True), policy) == []
+
+
+def test_a_td_report_10_has_no_second_tcb_to_accept() -> None:
+    policy = _tdx(minimum_tee_tcb_svn_2=bytes(16))
+    assert _failed(_td(), policy) == ["tdx.tee_tcb_svn_2"]
+    assert _failed(_td(newer=True), policy) == []
+
+
+def test_the_quoting_enclave_is_checked() -> None:
+    td = _td()
+    svn = td.quote.qe_report.isv_svn
+    assert _failed(td, _tdx(minimum_qe_svn=svn)) == []
+    assert _failed(td, _tdx(minimum_qe_svn=svn + 1)) == ["tdx.qe_svn"]
+    assert _failed(td, _tdx(qe_vendor_ids=frozenset({INTEL_QE_VENDOR}))) == []
+    assert _failed(td, _tdx(qe_vendor_ids=frozenset({bytes(16)}))) == ["tdx.qe_vendor_id"]
 
 
 def test_refuses_debug_unless_allowed() -> None:
@@ -166,6 +199,51 @@ def test_refuses_an_illegal_policy(changes: dict[str, Any]) -> None:
 def test_sgx_policy_cannot_accept_revoked_either() -> None:
     with pytest.raises(InputError, match="never acceptable"):
         _sgx(tcb_statuses=frozenset({TcbStatus.REVOKED}))
+
+
+SGX: dict[str, Any] = {
+    "mr_enclaves": frozenset({bytes(32), b"\x01" * 32}),
+    "mr_signers": frozenset({b"\x02" * 32}),
+    "isv_prod_ids": frozenset({0, 65535}),
+    "minimum_isv_svn": 3,
+    "report_data": bytes(64),
+    "allow_debug": True,
+    "tcb_statuses": frozenset(),
+    "minimum_tcb_evaluation_data_number": 17,
+}
+
+
+def test_an_sgx_policy_reads_back_and_is_named_by_its_json() -> None:
+    for policy in (_sgx(), _sgx(**SGX)):
+        raw = sgx_policy_to_json(policy)
+        assert sgx_policy_from_json(raw) == policy
+        assert policy.digest == hashlib.sha256(raw).digest()
+    assert len({_sgx(**{name: SGX[name]}).digest for name in SGX} | {_sgx().digest}) == 9
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(SgxPolicy)])
+def test_an_sgx_policy_has_no_defaults(name: str) -> None:
+    value = json.loads(sgx_policy_to_json(_sgx()))
+    del value[name]
+    with pytest.raises(InputError, match="lacks"):
+        sgx_policy_from_json(canonical.dumps(value))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mr_enclaves": frozenset({bytes(48)})},
+        {"isv_prod_ids": frozenset({65536})},
+        {"minimum_isv_svn": True},
+        {"report_data": b""},
+        {"allow_debug": UNCHECKED},
+        {"tcb_statuses": UNCHECKED},
+    ],
+)
+def test_refuses_an_illegal_sgx_policy(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        _sgx(**changes)
+    assert caught.value.code == "policy.invalid"
 
 
 def test_writes_and_reads_json() -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -84,18 +85,29 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The inputs of one case. `trusted_root_spki` replaces Intel's root if it is there."""
+    """The inputs of one case.
+
+    `trusted_root_spki` replaces Intel's root if it is there, `more_root_spkis` are believed
+    beside it. What stands under any root but Intel's counts as simulated.
+    """
 
     evidence: bytes
     files: Mapping[str, bytes]
     policy: Mapping[str, Any]
     now: datetime
     trusted_root_spki: bytes | None = None
+    more_root_spkis: frozenset[bytes] = frozenset()
 
     @property
     def roots(self) -> IntelRoots:
-        """The roots to believe."""
-        return PRODUCTION if self.trusted_root_spki is None else _only(self.trusted_root_spki)
+        """The roots to believe.
+
+        Raises:
+            InputError: `case.invalid`: a root is no SHA-256 digest.
+        """
+        named = self.trusted_root_spki
+        first = PRODUCTION.roots if named is None else frozenset({_root(named)})
+        return IntelRoots(roots=first | {_root(spki) for spki in self.more_root_spkis})
 
     def file(self, role: str) -> bytes:
         """The file with this role.
@@ -108,9 +120,14 @@ class Case:
         return self.files[role]
 
 
-def judge_quote(case: Case) -> CaseResult:
-    """Kinds `tdx_quote` and `sgx_quote`: authenticity, TCB, policy; never raises."""
-    return _judged(case, _quote)
+def judge_tdx_quote(case: Case) -> CaseResult:
+    """Kind `tdx_quote`: authenticity, TCB, policy; never raises."""
+    return _judged(case, partial(_quote, QuoteTee.TDX))
+
+
+def judge_sgx_quote(case: Case) -> CaseResult:
+    """Kind `sgx_quote`: authenticity, TCB, policy; never raises."""
+    return _judged(case, partial(_quote, QuoteTee.SGX))
 
 
 def judge_quote_crypto_only(case: Case) -> CaseResult:
@@ -129,8 +146,8 @@ def judge_pck_chain(case: Case) -> CaseResult:
 
 
 JUDGES: Final[Mapping[str, Callable[[Case], CaseResult]]] = {
-    "tdx_quote": judge_quote,
-    "sgx_quote": judge_quote,
+    "tdx_quote": judge_tdx_quote,
+    "sgx_quote": judge_sgx_quote,
     "quote_crypto_only": judge_quote_crypto_only,
     "quote_parse": judge_quote_parse,
     "intel_pck_chain": judge_pck_chain,
@@ -155,11 +172,17 @@ def _valid() -> CaseResult:
     return CaseResult(verdict=CaseVerdict.VALID, reason="", tcb_status=None, verified=None)
 
 
-def _quote(case: Case) -> CaseResult:
+def _quote(tee: QuoteTee, case: Case) -> CaseResult:
     beside = chain_of(case.files["pck_chain"]) if "pck_chain" in case.files else ()
     verified = verify_quote(
         case.evidence, _collateral(case), case.roots, now=case.now, pck_chain=beside
     )
+    # Genuine all the same, and not what was asked for: an SGX enclave is no TD.
+    found = verified.quote.header.tee
+    if found is not tee:
+        raise RejectedEvidenceError(
+            f"quote is of {found.name}, want {tee.name}", code="evidence.tee"
+        )
     findings = _findings(verified, case.policy)
     reason = first_failed(findings)
     return CaseResult(
@@ -206,7 +229,7 @@ def _pck_chain(case: Case) -> CaseResult:
         raise RejectedEvidenceError(
             "chain does not end in the given root", code="evidence.untrusted_root"
         )
-    roots = _only(sha256(anchor.spki).digest())
+    roots = IntelRoots(roots=frozenset({_root(sha256(anchor.spki).digest())}))
     pck = verify_pck_chain([one.der for one in certificates], roots, now=case.now)
     check_revocation(
         pck.leaf,
@@ -241,9 +264,13 @@ def _tdx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, .
             mr_service_tds=_one(policy, "mrservicetd"),
             mr_seams=_one(policy, "mrseam"),
             minimum_tee_tcb_svn=UNCHECKED,
+            minimum_tee_tcb_svn_2=UNCHECKED,
+            qe_vendor_ids=UNCHECKED,
+            minimum_qe_svn=UNCHECKED,
             report_data=_octets(policy, "report_data"),
             xfams=_one(policy, "xfam"),
             allow_debug=_flag(policy, "allow_debug"),
+            td_attributes=UNCHECKED,
             attributes_required=ve if _flag(policy, "require_sept_ve_disable") else UNCHECKED,
             attributes_forbidden=UNCHECKED,
             fmspcs=UNCHECKED,
@@ -270,10 +297,11 @@ def _sgx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, .
     )
 
 
-def _only(spki_sha256: bytes) -> IntelRoots:
+def _root(spki_sha256: bytes) -> IntelRoot:
     if len(spki_sha256) != sha256().digest_size:
         raise InputError("trusted root is not a SHA-256 digest", code="case.invalid")
-    return IntelRoots(roots=frozenset({IntelRoot(spki_sha256=spki_sha256, simulated=False)}))
+    genuine = PRODUCTION.find(spki_sha256)
+    return genuine or IntelRoot(spki_sha256=spki_sha256, simulated=True)
 
 
 def _one(policy: Mapping[str, Any], key: str) -> frozenset[bytes] | Unchecked:

@@ -1,0 +1,1 @@
+"""Fuzz targets for everything that parses what others wrote; see README.md."""

@@ -1,0 +1,11 @@
+"""Fuzz the target "pck_extension" of `targets.py`; see README.md."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from fuzz.harness import main
+
+if __name__ == "__main__":
+    main("pck_extension")
