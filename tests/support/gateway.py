@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from dataclasses import dataclass, field
 
 from atoll import manifest as manifests
-from atoll.errors import ConflictError, NotFoundError
+from atoll.errors import ConflictError, NotFoundError, UnreachableError
 from atoll.identity import PartyKeys
 from atoll.manifest import Algorithm, AssetRef, Manifest, ManifestLimits, ManifestParty
 from atoll.sealing.release import KeyRelease
@@ -149,6 +149,18 @@ class MemoryOutcomes:
 
     async def get(self, job_id: str, attempt: int) -> OutcomeRecord | None:
         return self.stored.get((job_id, attempt))
+
+
+@dataclass
+class MemoryKeys:
+    """An attestor's keys; None: no attestor answers."""
+
+    document: str | None = '{"keys":[]}'
+
+    async def jwks(self) -> str:
+        if self.document is None:
+            raise UnreachableError("no attestor", code="bus.no_responders")
+        return self.document
 
 
 @dataclass

@@ -17,6 +17,7 @@ from atoll.wire.messages import Tee
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_cli.stack.layout import Plan, nats_users
 from atoll_cli.stack.material import Material
+from atoll_cli.stack.policies import activate_installed
 from atoll_cli.stack.service import start
 from support.wiretap import Wiretap
 
@@ -76,6 +77,8 @@ async def tapped_stack(home: Path, data_dir: Path) -> AsyncIterator[Tapped]:
         for spec in (plan.attestor(), plan.gateway(), plan.manager()):
             service = await start(spec)
             stack.push_async_callback(service.stop)
+            if spec.name == "attestor":
+                await activate_installed(operator, material)
             if "http" in service.facts:
                 ports["http"] = int(str(service.facts["http"]).rpartition(":")[2])
         http_tap = await stack.enter_async_context(Wiretap("127.0.0.1", ports["http"]))

@@ -33,6 +33,7 @@ from atoll_cli.commands import (
     policy,
     receipt,
     result,
+    rotate,
     run,
     trace,
     up,
@@ -81,7 +82,7 @@ for _command in (
     version.version,
 ):
     cli.add_command(_command)
-for _command in (verify.verify, verify.parse, verify.explain):
+for _command in (verify.verify, verify.parse, verify.explain, rotate.rotate_key):
     attest.attest.add_command(_command)
 
 

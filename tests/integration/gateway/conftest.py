@@ -2,16 +2,16 @@
 
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest_asyncio
 
-from atoll.bus import connect, provision
+from atoll.bus import Bus, Endpoint, Service, connect, provision
 from atoll.telemetry.span import Recorder
-from atoll.wire import topology
-from atoll.wire.messages import Tee
+from atoll.wire import endpoints, schema, topology
+from atoll.wire.messages import KeysReply, KeysRequest, Tee, VerificationKey
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.http import sources
@@ -22,6 +22,20 @@ from atoll_gateway.ledger import Ledger
 from atoll_gateway.service import gateway_service
 from integration.gateway.client import TOKEN, Gateway
 from support.nats import bus_config, running
+
+KEYS = KeysReply(keys=(VerificationKey(kid="k1", public_key=bytes(32)),), jwks='{"keys":[]}')
+
+
+def attestor(bus: Bus) -> Service:
+    """Answers what its keys are, and nothing else."""
+
+    async def answer(payload: bytes, _: Mapping[str, str]) -> bytes:
+        schema.decode(KeysRequest, payload)
+        return schema.encode(KEYS)
+
+    row = endpoints.KEYS
+    served = [Endpoint(name=row.name, subject=row.subject.template, handler=answer)]
+    return Service(bus, name="attestor", version="0.0.0", description="a test", endpoints=served)
 
 
 @pytest_asyncio.fixture
@@ -37,6 +51,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             buckets=topology.BUCKETS,
             object_buckets=topology.OBJECT_BUCKETS,
         )
+        await stack.enter_async_context(attestor(bus))
         counter = itertools.count(1)
         tracer = Recorder(
             "atoll-gateway",
@@ -60,6 +75,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             manifests=manifests,
             evidence=sources.BusEvidence(bus),
             outcomes=sources.BusOutcomes(bus),
+            attestor_keys=sources.BusAttestorKeys(bus, tracer),
             releases=sources.BusReleases(bus, tracer),
             assets=sources.BusObjects(bus, topology.ASSETS),
             results=sources.BusObjects(bus, topology.RESULTS),

@@ -270,6 +270,11 @@ async def test_a_manifest_of_two_mebibytes_is_refused_and_the_gateway_goes_on(
     await submit(gateway)
 
 
+async def test_the_attestors_keys_are_public_as_it_says_them(gateway: Gateway) -> None:
+    answer = await gateway.call("GET", "/.well-known/jwks.json", token=None)
+    assert (answer.status, answer.json) == (200, {"keys": []})
+
+
 async def test_nobody_gets_in_without_the_token(gateway: Gateway) -> None:
     for token in (None, "wrong-token-for-tests"):
         answer = await gateway.call("GET", "/v1/jobs", token=token)

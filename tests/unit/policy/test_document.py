@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from atoll import canonical
 from atoll.errors import InputError
-from atoll.evidence.keystone.policy import KeystonePolicy
+from atoll.evidence.keystone.policy import (
+    KeystonePolicy,
+    keystone_policy_from_json,
+    keystone_policy_to_json,
+)
 from atoll.evidence.policy_forms import UNCHECKED
 from atoll.policy.document import MAX_DOCUMENT, Mode, PolicyDocument
-from atoll.policy.keystone import keystone_policy_from_json, keystone_policy_to_json
 from atoll.policy.sections import SECTIONS
 from atoll.policy.signed import SignedPolicy
 from atoll.policy.state import PolicyState

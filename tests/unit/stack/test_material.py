@@ -18,7 +18,8 @@ from support.evidence import keys
 @pytest.fixture(autouse=True)
 def quick_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     """RSA keys take seconds; those of the other tests do."""
-    monkeypatch.setattr(DevelopmentKeys, "generate", keys)
+    made = keys()  # by the real function, before it is replaced
+    monkeypatch.setattr(DevelopmentKeys, "generate", lambda: made)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-FILES = ("secrets.json", "attestor.pem", "simulated/chain.pem")
+FILES = ("secrets.json", "attestor-keys.json", "operator.json", "simulated/chain.pem")
 
 
 def test_everything_is_made_and_private(data: Path) -> None:

@@ -20,7 +20,7 @@ from atoll.corim.values import Corim
 from atoll.evidence.policy import SnpPolicy
 from atoll.identity import MAX_FILE, PartyPublic
 from atoll.policy.activation import activate as next_state
-from atoll.policy.diff import Direction, diff
+from atoll.policy.diff import diff
 from atoll.policy.document import Mode, PolicyDocument
 from atoll.policy.lint import Severity, lint
 from atoll.policy.records import judge_with, replay
@@ -28,6 +28,7 @@ from atoll.policy.sections import KEYSTONE, SECTIONS, SNP, TDX, Policy
 from atoll.policy.signed import SignedPolicy, sign_policy, verify_policy
 from atoll.policy.templates import strict
 from atoll_cli import policy_show as shown
+from atoll_cli import policy_stack as stack
 from atoll_cli.options import (
     DEFAULT_KEY,
     FILE,
@@ -41,6 +42,7 @@ from atoll_cli.options import (
 from atoll_cli.policy_files import pretty, read_keys, read_policy, read_records, read_signed
 from atoll_cli.policy_store import FilePolicyStore
 from atoll_cli.session import Session
+from atoll_cli.stopping import run_stoppable
 from atoll_cli.text import table
 
 _NAME: Final = NameType("policy name")
@@ -48,6 +50,9 @@ _OUTPUT: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 _DIRECTORY: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _MAX_ROOT: Final = 16 << 10
 _REFUSED: Final = 1
+_local_option: Final = click.option(
+    "--local", is_flag=True, help="Keep to ATOLL_HOME, even if there is the profile of a stack."
+)
 
 
 @click.group()
@@ -208,8 +213,10 @@ def show(session: Session, file: Path) -> None:
 @click.option(
     "--records",
     type=_DIRECTORY,
-    help="Where the appraisals are kept (default: ATOLL_HOME/appraisals).",
+    help="Where the appraisals are kept (default: at the stack of the profile; without one, "
+    "in ATOLL_HOME/appraisals).",
 )
+@_local_option
 @root_option
 @json_option
 @pass_session
@@ -219,31 +226,48 @@ def diff_(  # noqa: PLR0917 - click passes one parameter for each option
     against: Path | None,
     replayed: bool,  # noqa: FBT001
     records: Path | None,
+    local: bool,  # noqa: FBT001
     root: Path | None,
 ) -> None:
-    """Show what NEW changes, and whether that is tighter or looser."""
+    """Show what NEW changes, and whether that is tighter or looser.
+
+    NEW is compared with what is active at the stack of the profile, if there is one.
+    """
     document, _ = read_policy(new_file)
-    old = read_policy(against)[0] if against else _active(session, document.name)
+    at_stack = stack.has_stack(session) and not local
+    if against:
+        old: PolicyDocument | None = read_policy(against)[0]
+    elif at_stack:
+        old = run_stoppable(stack.active(session, document.name))
+    else:
+        old = _active(session, document.name)
     changes = diff(old, document) if old else ()
     if old is None:
-        session.print(f"no version of {document.name} is active, so everything is new")
+        session.say(f"no version of {document.name} is active, so everything is new")
     rows = ((item.direction.value, item.path, item.old, "->", item.new) for item in changes)
     for line in table(rows):
         session.print(line)
-    looser = sum(item.direction is Direction.LOOSER for item in changes)
-    session.print(f"{len(changes)} changes, {looser} of them accept more than before")
+    more = sum(item.direction.accepts_more for item in changes)
+    session.print(f"{len(changes)} changes, {more} of them accept more than before")
     result = None
     if replayed:
-        directory = records or session.home / "appraisals"
-        trust = trust_store(read_private(root, limit=_MAX_ROOT) if root else b"")
-        result = replay(read_records(directory), document, judge_with(trust))
-        shown.show_replay(session, result)
-    session.document(
-        {
-            "changes": [shown.change(item) for item in changes],
-            "replay": shown.replay_document(result) if result else None,
-        }
-    )
+        trusted = read_private(root, limit=_MAX_ROOT) if root else b""
+        if records or not at_stack:
+            result = _replay_files(session, document, records, trusted)
+        else:
+            tally = run_stoppable(stack.replay_kept(session, document, trusted))
+            stack.show_tally(session, tally)
+            result = stack.tally_document(tally)
+    session.document({"changes": [shown.change(item) for item in changes], "replay": result})
+
+
+def _replay_files(
+    session: Session, document: PolicyDocument, records: Path | None, root: bytes
+) -> dict[str, Any]:
+    found = read_records(records or session.home / "appraisals")
+    result = replay(found, document, judge_with(trust_store(root)))
+    shown.show_replay(session, result)
+    return shown.replay_document(result)
 
 
 @policy.command()
@@ -271,17 +295,28 @@ def diff_(  # noqa: PLR0917 - click passes one parameter for each option
     show_default=True,
     help="Your key, which is the owner if no --owner is given.",
 )
+@_local_option
 @json_option
 @pass_session
-def activate(
-    session: Session, file: Path, owners: tuple[Path, ...], threshold: int, key_name: str
+def activate(  # noqa: PLR0917 - click passes one parameter for each option
+    session: Session,
+    file: Path,
+    owners: tuple[Path, ...],
+    threshold: int,
+    key_name: str,
+    local: bool,  # noqa: FBT001
 ) -> None:
-    """Put the signed document FILE in force here.
+    """Put the signed document FILE in force: at the stack of the profile, or else here.
+
+    At a stack, its attestor knows the owners; --owner, --threshold and --key are for here.
 
     Refused: a document that is not signed by its owners, one that is older than any that was
     active before, and one whose time has not come. In the modes shadow and warn, the document
     that was in force before still decides.
     """
+    if stack.has_stack(session) and not (local or owners):
+        stack.show_view(session, run_stoppable(stack.activate(session, read_signed(file))))
+        return
     keys = [_owner(path).signing_key for path in owners]
     if not owners:
         keys = [KeyStore(session.home).load(key_name).signing_key]

@@ -8,8 +8,10 @@ from typing import Final
 
 from atoll.wire import topology
 from atoll.wire.endpoints import ROLES
+from atoll_cli.commands.rotate import KEY_RING
 from atoll_cli.nats_server import NatsUser
-from atoll_cli.stack.material import Material
+from atoll_cli.stack.material import COLLATERAL, OWNERS, Material
+from atoll_cli.stack.policies import POLICY_NAME
 from atoll_cli.stack.service import ServiceSpec
 
 PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
@@ -35,8 +37,10 @@ class Plan:
         data = self.material.data_dir
         return self._spec(
             "attestor",
-            signing_key_file=data / "attestor.pem",
-            policy_file=data / "policy.json",
+            key_ring_file=data / KEY_RING,
+            policy_owners_dir=data / OWNERS,
+            policy_name=POLICY_NAME,
+            collateral_dir=data / COLLATERAL,
             development_root_file=data / "simulated" / "ark.pem",
         )
 

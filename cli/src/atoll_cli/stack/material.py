@@ -1,9 +1,12 @@
 """What a deployment on one machine is made of, made at the first start and kept.
 
     <data_dir>/secrets.json          bus passwords and the HTTP token
-    <data_dir>/attestor.pem          signs attestation results
+    <data_dir>/attestor-keys.json    keys that sign attestation results
+    <data_dir>/operator.json         the operator's keys, which sign the policy
+    <data_dir>/owners/operator.json  their public halves: who may sign it
     <data_dir>/simulated/chain.pem   the simulated TEE's certificates and its VCEK key
     <data_dir>/simulated/ark.pem     its root, which trusting it takes
+    <data_dir>/collateral/           revocation lists and roots, if there are any, for the attestor
     <data_dir>/policy.json           accepts the agent that is installed now, nothing else
 
 All files are 0600. Directories that are made here are 0700; one that was there before
@@ -17,26 +20,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-
 from atoll.client.files import make_private_directory, read_private, write_private
 from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll.evidence.certs import Signer
+from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.policy import UNCHECKED, SnpPolicy, policy_to_json
 from atoll.evidence.products import Product
+from atoll.identity import PartyKeys
 from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
 from atoll.wire.endpoints import ROLES
+from atoll_cli.commands.rotate import KEY_RING
 
 MAX_FILE: Final = 1 << 20
+OPERATOR: Final = "operator.json"
+OWNERS: Final = "owners"
+COLLATERAL: Final = "collateral"
 MIN_SECRET: Final = 16
 LOGINS: Final = (*ROLES, "operator")
 
@@ -49,6 +49,8 @@ class Material:
     passwords: dict[str, str] = field(repr=False)
     http_token: str = field(repr=False)
     policy: bytes
+    """What clients ask of an enclave, and the first policy of the attestor."""
+    operator: PartyKeys
     ark_pem: bytes
 
     @classmethod
@@ -60,11 +62,13 @@ class Material:
                 written there; `file.unwritable`.
         """
         try:
-            make_private_directory(data_dir)
+            make_private_directory(data_dir / COLLATERAL)
         except OSError as error:
             raise ConfigError(f"{data_dir}: {error.strerror}", code="data_dir.unusable") from error
         passwords, token = _secrets(data_dir / "secrets.json")
-        _signing_key(data_dir / "attestor.pem")
+        _key_ring(data_dir / KEY_RING)
+        operator = _operator(data_dir / OPERATOR)
+        write_private(data_dir / OWNERS / OPERATOR, operator.public.to_bytes())
         chain = _chain(data_dir / "simulated" / "chain.pem")
         write_private(data_dir / "simulated" / "ark.pem", chain.ark_pem)
         write_private(data_dir / "http-token", token.encode())
@@ -75,6 +79,7 @@ class Material:
             passwords=passwords,
             http_token=token,
             policy=policy,
+            operator=operator,
             ark_pem=chain.ark_pem,
         )
 
@@ -85,22 +90,40 @@ def simulated_policy() -> SnpPolicy:
     return SnpPolicy(
         measurements=frozenset({measurement}),
         minimum_tcb=DEFAULT_TCB,
+        minimum_launch_tcb=UNCHECKED,
+        minimum_committed_tcb=UNCHECKED,
+        minimum_current_tcb=UNCHECKED,
+        minimum_current_version=UNCHECKED,
+        minimum_committed_version=UNCHECKED,
+        minimum_current_build=UNCHECKED,
+        minimum_committed_build=UNCHECKED,
         allow_provisional_firmware=False,
         products=frozenset({Product.SIMULATED}),
+        steppings=UNCHECKED,
         signers=frozenset({Signer.VCEK}),
+        minimum_report_version=UNCHECKED,
         vmpls=frozenset({0}),
         allow_debug=False,
         allow_migrate_ma=False,
         allow_smt=True,
+        guest_policy_required=UNCHECKED,
+        guest_policy_forbidden=UNCHECKED,
+        minimum_guest_abi=UNCHECKED,
         host_data=UNCHECKED,
+        require_id_block=False,
         id_key_digests=UNCHECKED,
+        require_author_key=False,
         author_key_digests=UNCHECKED,
         family_id=UNCHECKED,
         image_id=UNCHECKED,
         chip_ids=UNCHECKED,
+        report_ids=UNCHECKED,
+        report_id_mas=UNCHECKED,
         minimum_guest_svn=UNCHECKED,
         platform_info_required=UNCHECKED,
         platform_info_forbidden=UNCHECKED,
+        launch_mitigations_required=UNCHECKED,
+        current_mitigations_required=UNCHECKED,
         require_crl=False,
     )
 
@@ -129,17 +152,25 @@ def _secret(value: Any) -> str:
     return value
 
 
-def _signing_key(path: Path) -> None:
+def _key_ring(path: Path) -> None:
     try:
-        key = load_pem_private_key(_read(path), password=None)
-    except NotFoundError:
-        fresh = Ed25519PrivateKey.generate()
-        write_private(path, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        return
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        KeyRing.from_bytes(_read(path))
+    except InputError as error:
         raise _damaged(path) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise _damaged(path)
+    except NotFoundError:
+        now = int(datetime.now(UTC).timestamp())
+        write_private(path, KeyRing.generate(secrets.token_bytes, now=now).to_bytes())
+
+
+def _operator(path: Path) -> PartyKeys:
+    try:
+        return PartyKeys.from_bytes(_read(path))
+    except InputError as error:
+        raise _damaged(path) from error
+    except NotFoundError:
+        keys = PartyKeys.generate("operator", secrets.token_bytes)
+        write_private(path, keys.to_bytes())
+        return keys
 
 
 def _chain(path: Path) -> DevelopmentChain:

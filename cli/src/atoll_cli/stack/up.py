@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 from atoll.bus import BusConfig, connect
 from atoll.bus.provision import provision
 from atoll.client.files import read_private, write_private
+from atoll.client.keystore import KeyStore
 from atoll.client.profile import Profile, ProfileFile
 from atoll.errors import AtollError, InputError, NotFoundError
 from atoll.wire import topology
@@ -21,7 +22,8 @@ from atoll.wire.messages import Tee
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_cli.stack import address
 from atoll_cli.stack.layout import Plan, nats_users
-from atoll_cli.stack.material import Material
+from atoll_cli.stack.material import OPERATOR, Material
+from atoll_cli.stack.policies import activate_installed
 from atoll_cli.stack.service import ServiceProcess, ServiceSpec, start
 
 RESTART_DELAY_S: Final = 1.0
@@ -75,10 +77,12 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
         supervisor = _Supervisor(stop)
         stack.push_async_callback(supervisor.stop)
         await supervisor.add(plan.attestor)
+        await _activate_policy(nats.url, material)
         gateway = await supervisor.add(plan.gateway)
         await supervisor.add(plan.manager)
         http_url = str(gateway.facts["http"])
         ports.save(nats=nats.port, http=int(http_url.rpartition(":")[2]))
+        _share_operator(options.home, material)
         profile = _profile(material, nats.url, http_url)
         ProfileFile(options.home).save(profile)
         _ready(options, nats.url, http_url)
@@ -93,15 +97,25 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
                 task.cancel()
 
 
-async def _provision(url: str, material: Material) -> None:
-    config = BusConfig(
+def _as_operator(url: str, material: Material) -> BusConfig:
+    return BusConfig(
         url=url,
         name="atoll up",
         user="operator",
         password=material.passwords["operator"],
         inbox_prefix="_INBOX_operator",
     )
-    async with connect(config) as bus:
+
+
+async def _activate_policy(url: str, material: Material) -> None:
+    async with connect(_as_operator(url, material)) as bus:
+        view = await activate_installed(bus, material)
+    if view is not None:
+        _talk(f"policy {view.name} version {view.enforced} accepts the agent that is installed")
+
+
+async def _provision(url: str, material: Material) -> None:
+    async with connect(_as_operator(url, material)) as bus:
         await provision(
             bus,
             streams=topology.STREAMS,
@@ -184,6 +198,21 @@ class _Ports:
 
     def save(self, **ports: int) -> None:
         write_private(self._path, json.dumps(ports).encode())
+
+
+def _share_operator(home: Path, material: Material) -> None:
+    """`atoll policy sign --key operator` finds its key in ATOLL_HOME, as any other."""
+    keys = KeyStore(home)
+    try:
+        same = keys.load(material.operator.name).signing_key == material.operator.signing_key
+    except NotFoundError:
+        write_private(keys.path(material.operator.name), material.operator.to_bytes())
+        return
+    except InputError:
+        same = False
+    if not same:
+        path = material.data_dir / OPERATOR
+        _talk(f"the key 'operator' in {home} is another one than this stack's, {path}")
 
 
 def _profile(material: Material, nats_url: str, http_url: str) -> Profile:

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from atoll.errors import ConfigError
+from atoll.errors import ConfigError, InputError
+from atoll.policy.signed import MAX_SIGNATURES
+from atoll.wire.names import require_name
 
 PREFIX: Final = "ATOLL_ATTESTOR_"
 MAX_TTL_S: Final = 24 * 3600
@@ -18,15 +20,33 @@ class AttestorConfig:
     nats_user: str = "attestor"
     nats_password: str = field(repr=False)
 
-    signing_key_file: Path
-    """Ed25519 private key, PKCS#8 PEM, for attestation results; made by whoever sets up."""
+    key_ring_file: Path
+    """The keys that sign attestation results (`atoll.evidence.ear_keys`), made by whoever
+    sets up. It is read again when it changes, which is how a key rotates."""
 
-    policy_file: Path
-    """The appraisal policy, canonical JSON (`atoll.evidence.policy`)."""
+    policy_owners_dir: Path
+    """Here are the public files (`*.json`) of the parties that may sign the policy."""
+
+    policy_threshold: int = 1
+    """How many of them must have signed."""
+
+    policy_name: str = "default"
+    """The policy that is enforced here; its documents are in the bucket `policies`. As long as
+    there is none, no evidence passes."""
 
     development_root_file: Path | None = None
     """The ARK certificate of a simulated TEE. Only naming it here makes simulated evidence
     pass; the genuine AMD roots are always trusted."""
+
+    collateral_dir: Path | None = None
+    """Revocation lists (`*.crl`, `*.der`) and their roots (`*.pem`), taken at the start."""
+
+    kds_url: str = ""
+    """AMD's key distribution service or a mirror of it, asked for revocation lists. Empty:
+    offline, nothing is ever fetched."""
+
+    kds_refresh_s: int = 6 * 3600
+    """How often it is asked."""
 
     result_ttl_s: int = 300
     """How long an attestation result holds."""
@@ -39,9 +59,17 @@ class AttestorConfig:
 
     def __post_init__(self) -> None:
         """Raises: ConfigError `config.invalid`."""
-        for name in ("result_ttl_s", "nonce_ttl_s"):
-            if not 1 <= getattr(self, name) <= MAX_TTL_S:
-                raise ConfigError(
-                    f"{PREFIX}{name.upper()}={getattr(self, name)}: want 1 to {MAX_TTL_S}",
-                    code="config.invalid",
-                )
+        for name in ("result_ttl_s", "nonce_ttl_s", "kds_refresh_s"):
+            self._require_range(name, MAX_TTL_S)
+        self._require_range("policy_threshold", MAX_SIGNATURES)
+        try:
+            require_name(self.policy_name, "policy")
+        except InputError as error:
+            raise ConfigError(f"{PREFIX}POLICY_NAME: {error}", code="config.invalid") from error
+
+    def _require_range(self, name: str, high: int) -> None:
+        if not 1 <= getattr(self, name) <= high:
+            raise ConfigError(
+                f"{PREFIX}{name.upper()}={getattr(self, name)}: want 1 to {high}",
+                code="config.invalid",
+            )

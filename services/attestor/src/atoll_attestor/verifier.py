@@ -1,39 +1,45 @@
 """What the attestor does: hand out challenges, appraise evidence, sign what it is worth."""
 
+import logging
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll.evidence import document as documents
-from atoll.evidence.appraise import appraise_document
 from atoll.evidence.ear import issue_ear
-from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.trust import TrustStore
+from atoll.policy.records import judge_with
 from atoll.wire.messages import (
+    ActivateRequest,
     AppraiseReply,
     AppraiseRequest,
     KeysReply,
     KeysRequest,
     NonceReply,
     NonceRequest,
-    VerificationKey,
+    PolicyView,
 )
+from atoll_attestor import ports
+from atoll_attestor.appraising import appraise
+from atoll_attestor.collateral.crls import for_chain
 from atoll_attestor.nonces import NonceIssuer
+from atoll_attestor.signing import SigningKeys
 
 ISSUER = "urn:atoll:attestor"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
     """Answers requests; keeps nothing between them, so any replica answers any request."""
 
-    signing_key: Ed25519PrivateKey = field(repr=False)
-    kid: str
+    keys: SigningKeys = field(repr=False)
     nonces: NonceIssuer = field(repr=False)
     trust: TrustStore
-    policy: SnpPolicy
+    policy_name: str
+    policies: ports.Policies
+    archive: ports.Archive
+    crls: ports.Crls
     result_ttl_s: int
 
     async def nonce(self, _request: NonceRequest, random: bytes) -> NonceReply:
@@ -44,40 +50,70 @@ class Verifier:
     async def appraise(self, request: AppraiseRequest) -> AppraiseReply:
         """A signed result, whatever the verdict is; bad evidence is a verdict, not an error.
 
-        Whether the manifest is the right one is for those who know it: the result
-        repeats what the evidence is bound to by the evidence's digest.
+        The appraisal is kept before it is answered. Whether the manifest is the right one is
+        for those who know it: the result repeats what the evidence is bound to by the
+        evidence's digest.
 
         Raises:
             MalformedEvidenceError: not an evidence document at all.
             RejectedEvidenceError: `evidence.nonce`, `evidence.stale`.
+            UnreachableError: it could not be kept.
         """
         document = documents.parse(request.evidence)
-        self.nonces.require_fresh(document.nonce, now_ms=_now_ms())
-        now = datetime.now(UTC)
-        appraisal = appraise_document(
+        at = _now_ms()
+        self.nonces.require_fresh(document.nonce, now_ms=at)
+        found = appraise(
             request.evidence,
-            trust=self.trust,
-            policy=self.policy,
-            manifest_digest=document.manifest_digest,
-            nonce=document.nonce,
-            now=now,
+            document,
+            name=self.policy_name,
+            in_force=self.policies.in_force,
+            judge=judge_with(self.trust),
+            simulated=self.trust.has_simulated,
+            at=at,
+            crls=for_chain(self.crls.known, document.certs),
         )
+        for role, record in found.records:
+            await self.archive.keep(role, record)
+        if found.warning:
+            _log.warning(
+                "evidence of %s fails %s of version %d, which is on trial",
+                document.enclave_id,
+                found.warning,
+                found.records[-1][1].policy_version,
+            )
+        elif found.disagreement:
+            _log.info("the policy on trial disagrees: %s", found.disagreement)
+        kid, key = self.keys.active
         ear = issue_ear(
-            appraisal,
+            found.appraisal,
             evidence_digest=documents.digest(request.evidence),
             nonce=document.nonce,
             issuer=ISSUER,
-            key=self.signing_key,
-            kid=self.kid,
-            now=now,
+            key=key,
+            kid=kid,
+            now=found.records[0][1].moment(),
             ttl_s=self.result_ttl_s,
         )
-        return AppraiseReply(ear=ear, verdict=appraisal.verdict.value, reason=appraisal.reason)
+        return AppraiseReply(
+            ear=ear,
+            verdict=found.appraisal.verdict.value,
+            reason=found.appraisal.reason,
+            warning=found.warning,
+        )
 
-    async def keys(self, _request: KeysRequest) -> KeysReply:
-        """The keys that results are signed with."""
-        public = self.signing_key.public_key().public_bytes_raw()
-        return KeysReply(keys=(VerificationKey(kid=self.kid, public_key=public),))
+    async def published_keys(self, _request: KeysRequest) -> KeysReply:
+        """The keys that results are signed with which may still hold."""
+        return self.keys.published(now=_now_ms() // 1000)
+
+    async def activate(self, request: ActivateRequest) -> PolicyView:
+        """Put a policy in force.
+
+        Raises:
+            InputError: `policy.*`, `name.invalid`, `json.*`: it is not what the owners signed.
+            RefusedError: `policy.rollback`, `policy.fork`, `policy.not_yet`.
+            ConflictError: somebody else activated one at the same moment.
+        """
+        return await self.policies.activate(request.signed, now=_now_ms() // 1000)
 
 
 def _now_ms() -> int:

@@ -21,6 +21,7 @@ from atoll_gateway.forwarder import TraceForwarder
 from atoll_gateway.http.app import make_app
 from atoll_gateway.http.server import HttpServer
 from atoll_gateway.http.sources import (
+    BusAttestorKeys,
     BusEvents,
     BusEvidence,
     BusObjects,
@@ -80,6 +81,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             manifests=manifests,
             evidence=BusEvidence(bus),
             outcomes=BusOutcomes(bus),
+            attestor_keys=BusAttestorKeys(bus, tracing.tracer),
             releases=BusReleases(bus, tracing.tracer),
             assets=BusObjects(bus, topology.ASSETS),
             results=BusObjects(bus, topology.RESULTS),

@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from atoll.evidence.keystone.policy import KeystonePolicy
+from atoll.evidence.keystone.policy import (
+    KeystonePolicy,
+    keystone_policy_from_json,
+    keystone_policy_to_json,
+)
 from atoll.evidence.policy import SnpPolicy, policy_from_json, policy_to_json
 from atoll.evidence.tdx_policy import TdxPolicy, tdx_policy_from_json, tdx_policy_to_json
-from atoll.policy.keystone import keystone_policy_from_json, keystone_policy_to_json
 
 SNP: Final = "sev-snp"
 TDX: Final = "tdx"

@@ -87,8 +87,17 @@ KEYS: Final = Endpoint(
     request=m.KeysRequest,
     reply=m.KeysReply,
     owner="attestor",
-    callers=frozenset({"manager", "client"}),
+    callers=frozenset({"gateway", "manager", "client"}),
     summary="The keys that attestation results are signed with.",
+)
+ACTIVATE: Final = Endpoint(
+    name="activate",
+    subject=subjects.ATTEST_ACTIVATE,
+    request=m.ActivateRequest,
+    reply=m.PolicyView,
+    owner="attestor",
+    callers=frozenset({"client"}),
+    summary="Put a policy in force that its owners signed; older versions are refused.",
 )
 
 ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
@@ -99,4 +108,5 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     NONCE,
     APPRAISE,
     KEYS,
+    ACTIVATE,
 )  # type: ignore[assignment]

@@ -21,6 +21,13 @@ MAX_MANIFEST: Final = 256 << 10
 
 MAX_EVIDENCE: Final = 64 << 10
 MAX_TOKEN: Final = 32 << 10
+MAX_POLICY: Final = 384 << 10
+"""Bytes of the largest signed policy on the bus, where two of them share a message."""
+
+MAX_CRL: Final = 64 << 10
+"""As in a kept appraisal (`atoll.policy.records`)."""
+
+MAX_JWKS: Final = 16 << 10
 
 Attempt = Annotated[int, Range(0, 1 << 31)]
 Sha256 = Annotated[bytes, Size(32, 32)]
@@ -280,6 +287,8 @@ class AppraiseReply:
     ear: Annotated[str, Size(1, MAX_TOKEN)]
     verdict: Annotated[str, Pattern("pass|fail")]
     reason: Annotated[str, Size(0, 64)] = ""
+    warning: Annotated[str, Size(0, 64)] = ""
+    """The check that a policy in mode warn would have refused this evidence for."""
 
 
 @message
@@ -296,6 +305,50 @@ class VerificationKey:
 @message
 class KeysReply:
     keys: Annotated[tuple[VerificationKey, ...], Size(1, 16)]
+    jwks: Annotated[str, Size(0, MAX_JWKS)] = ""
+    """The same keys as a JWK set (RFC 7517, RFC 8037)."""
+
+
+@message
+class PolicyRecord:
+    """What is in force (bucket `policies`, key: the policy's name), as its owners signed it.
+
+    Each of the two is a signed policy document (`atoll.policy.signed`), or empty.
+    """
+
+    version: Annotated[int, Range(1, 1)] = 1
+    enforced: Annotated[bytes, Size(0, MAX_POLICY)]
+    candidate: Annotated[bytes, Size(0, MAX_POLICY)]
+
+
+@message
+class CrlRecord:
+    """A revocation list with its issuer's certificate, both in DER (bucket `collateral`)."""
+
+    version: Annotated[int, Range(1, 1)] = 1
+    crl: Annotated[bytes, Size(1, MAX_CRL)]
+    ark: Annotated[bytes, Size(1, 32 << 10)]
+    fetched_ms: Timestamp
+
+
+@message
+class ActivateRequest:
+    signed: Annotated[bytes, Size(2, MAX_POLICY)]
+    """A signed policy document."""
+
+
+@message
+class PolicyView:
+    """Which versions of a policy are in force; 0: none."""
+
+    name: Name
+    highest: Annotated[int, Range(1, (1 << 53) - 1)]
+    digest: Digest
+    """Of the document with the highest version."""
+    enforced: Annotated[int, Range(0, (1 << 53) - 1)]
+    candidate: Annotated[int, Range(0, (1 << 53) - 1)]
+    changed: bool
+    """False: it was active already."""
 
 
 @message

@@ -68,6 +68,9 @@ JOBS_CANCEL: Final = Subject("atoll.v1.jobs.cancel")
 ATTEST_NONCE: Final = Subject("atoll.v1.attest.nonce")
 ATTEST_APPRAISE: Final = Subject("atoll.v1.attest.appraise")
 ATTEST_KEYS: Final = Subject("atoll.v1.attest.keys")
+ATTEST_ACTIVATE: Final = Subject("atoll.v1.attest.activate")
+APPRAISAL: Final = Subject("atoll.v1.appraisal.{role}")
+"""Kept appraisals: `enforce` decided; `shadow` and `warn` are what a policy on trial said."""
 
 SPAWN: Final = Subject("atoll.v1.spawn.{tee}")
 """Enclaves wanted; managers pull when they have capacity."""

@@ -59,7 +59,15 @@ DEAD: Final = Stream(
     max_age_s=90 * _DAY_S,
     description="Messages nobody could process, with the reason.",
 )
-STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD)
+APPRAISALS: Final = Stream(
+    name="APPRAISALS",
+    subjects=(subjects.APPRAISAL.wildcard,),
+    max_bytes=1024 * _MIB,
+    max_age_s=90 * _DAY_S,
+    discard="old",
+    description="Past appraisals with all that they followed from, to be replayed.",
+)
+STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD, APPRAISALS)
 
 MAX_ATTEMPTS: Final = 5
 """How often a job is handed to a manager before it fails for good."""
@@ -95,7 +103,9 @@ MANIFESTS: Final = Bucket(name="manifests", description="Signed manifests by dig
 EVIDENCE: Final = Bucket(name="evidence", ttl_s=30 * _DAY_S, description="By enclave.")
 OUTCOMES: Final = Bucket(name="outcomes", description="Result records and receipts by attempt.")
 HOSTS: Final = Bucket(name="hosts", ttl_s=30.0, description="Managers that are alive.")
-BUCKETS: Final = (JOBS, MANIFESTS, EVIDENCE, OUTCOMES, HOSTS)
+POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
+COLLATERAL: Final = Bucket(name="collateral", description="Revocation lists by product.")
+BUCKETS: Final = (JOBS, MANIFESTS, EVIDENCE, OUTCOMES, HOSTS, POLICIES, COLLATERAL)
 
 ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
 RESULTS: Final = ObjectBucket(name="results", description="Sealed results.")
@@ -105,6 +115,9 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     EVENTS.name: frozenset({"client", "gateway"}),
     TELEMETRY.name: frozenset({"client"}),
     ENCLAVE.name: frozenset({"enclave"}),
+    APPRAISALS.name: frozenset({"client"}),
+    "KV_policies": frozenset({"attestor"}),
+    "KV_collateral": frozenset({"attestor"}),
     "KV_jobs": frozenset({"gateway", "manager"}),
     "KV_evidence": frozenset({"manager"}),
     "KV_hosts": frozenset({"client"}),
@@ -157,6 +170,9 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$KV.evidence.>": frozenset({"enclave"}),
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),
+    subjects.APPRAISAL.wildcard: frozenset({"attestor"}),
+    "$KV.policies.>": frozenset({"attestor"}),
+    "$KV.collateral.>": frozenset({"attestor"}),
     "$O.assets.>": frozenset({"client", "gateway"}),
     # A failed upload takes its chunks away again.
     "$JS.API.STREAM.PURGE.OBJ_assets": frozenset({"client", "gateway"}),

@@ -20,6 +20,7 @@ from support.gateway import (
     NOW_MS,
     MemoryEvidence,
     MemoryJobs,
+    MemoryKeys,
     MemoryManifests,
     MemoryObjects,
     MemoryOutcomes,
@@ -52,6 +53,7 @@ class Gateway:
     manifests: MemoryManifests = field(default_factory=MemoryManifests)
     evidence: MemoryEvidence = field(default_factory=MemoryEvidence)
     outcomes: MemoryOutcomes = field(default_factory=MemoryOutcomes)
+    attestor_keys: MemoryKeys = field(default_factory=MemoryKeys)
     releases: MemoryReleases = field(default_factory=MemoryReleases)
     assets: MemoryObjects = field(default_factory=MemoryObjects)
     results: MemoryObjects = field(default_factory=MemoryObjects)
@@ -81,6 +83,7 @@ class Gateway:
             "manifests": self.manifests,
             "evidence": self.evidence,
             "outcomes": self.outcomes,
+            "attestor_keys": self.attestor_keys,
             "releases": self.releases,
             "assets": self.assets,
             "results": self.results,

@@ -30,6 +30,16 @@ async def test_a_submission_makes_a_job_and_the_same_again_finds_it() -> None:
     assert (found.status, found.json) == (200, first.json)
 
 
+async def test_the_attestors_keys_need_no_token_but_an_attestor() -> None:
+    gateway = Gateway()
+    answer = await gateway.call("GET", "/.well-known/jwks.json", token=None)
+    assert (answer.status, answer.json) == (200, {"keys": []})
+    assert answer.headers["content-type"] == "application/json"
+    gateway.attestor_keys.document = None
+    answer = await gateway.call("GET", "/.well-known/jwks.json")
+    assert (answer.status, answer.code) == (503, "bus.no_responders")
+
+
 async def test_a_key_used_for_another_manifest_is_a_conflict() -> None:
     gateway = Gateway()
     await gateway.submit()

@@ -65,6 +65,7 @@ class Operations:
     manifests: ports.Manifests
     evidence: ports.Evidence
     outcomes: ports.Outcomes
+    attestor_keys: ports.AttestorKeys
     releases: ports.Releases
     assets: ports.Objects
     results: ports.Objects
@@ -84,6 +85,11 @@ class Operations:
     async def openapi(self, request: Request) -> Response:
         del request
         return Response(self.document, media_type=body.JSON)
+
+    async def jwks(self, request: Request) -> Response:
+        with wiring.serve(self.tracer, subjects.ATTEST_KEYS, trace_headers(request)):
+            document = await self.attestor_keys.jwks()
+        return Response(document, media_type=body.JSON)
 
     async def submit(self, request: Request) -> Response:
         plain = await body.read_json(request, limit=MAX_SUBMIT, idle_s=self.idle_s)

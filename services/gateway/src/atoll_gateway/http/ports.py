@@ -45,6 +45,14 @@ class Outcomes(Protocol):
     async def get(self, job_id: str, attempt: int) -> OutcomeRecord | None: ...
 
 
+class AttestorKeys(Protocol):
+    """What attestation results are signed with."""
+
+    async def jwks(self) -> str:
+        """A JWK set. Raises: UnreachableError: no attestor answers."""
+        ...
+
+
 class Releases(Protocol):
     """The way to an enclave's ear; saying a thing twice is saying it once."""
 

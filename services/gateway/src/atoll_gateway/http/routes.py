@@ -127,6 +127,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         secured=False,
     ),
     Operation(
+        method="GET",
+        path="/.well-known/jwks.json",
+        id="getJwks",
+        summary="The keys that attestation results are signed with (RFC 7517).",
+        call=Operations.jwks,
+        answers={200: Answer(text="A JWK set.", media=body.JSON)},
+        secured=False,
+    ),
+    Operation(
         method="POST",
         path="/v1/jobs",
         id="submitJob",

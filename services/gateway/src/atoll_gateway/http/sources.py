@@ -3,17 +3,26 @@
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
+from typing import Final
 
 from atoll.bus import Bus, KeyValue, ObjectInfo, ObjectStore, publish, read_stream
 from atoll.errors import NotFoundError
 from atoll.sealing.release import KeyRelease
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import schema, subjects, topology
-from atoll.wire.messages import EvidenceRecord, JobEvent, OutcomeRecord
+from atoll.wire import endpoints, schema, subjects, topology
+from atoll.wire.messages import (
+    EvidenceRecord,
+    JobEvent,
+    KeysReply,
+    KeysRequest,
+    OutcomeRecord,
+)
 from atoll.wire.topology_types import ObjectBucket
 from atoll_gateway.adapters import stored
 from atoll_gateway.http.ports import Stored
+
+ASK_S: Final = 5.0
 
 
 class BusEvidence:
@@ -40,6 +49,23 @@ class BusOutcomes:
         if entry is None or entry.value is None:
             return None
         return stored(OutcomeRecord, entry.value)
+
+
+class BusAttestorKeys:
+    """Endpoint `atoll.v1.attest.keys`."""
+
+    def __init__(self, bus: Bus, tracer: Tracer) -> None:
+        self._bus = bus
+        self._tracer = tracer
+
+    async def jwks(self) -> str:
+        reply = await self._bus.request(
+            endpoints.KEYS.subject.of(),
+            schema.encode(KeysRequest()),
+            timeout_s=ASK_S,
+            headers=wiring.headers(self._tracer),
+        )
+        return stored(KeysReply, reply.payload).jwks
 
 
 class BusReleases:
