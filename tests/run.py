@@ -5,6 +5,7 @@ python tests/run.py [--lint-only] [pytest arguments]
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,22 @@ def main(arguments: list[str]) -> int:
     for name, options in TESTS:
         if status := step(name, [sys.executable, "-m", "pytest", "-q", *options]):
             return status
+        if name == "unit tests" and (status := coverage()):
+            return status
     return 0
+
+
+def coverage() -> int:
+    """Whether its own tests take every branch of `atoll.evidence`."""
+    tool = [sys.executable, "-m", "coverage"]
+    tests = ["-m", "pytest", "-q", "tests/unit/evidence", "-n", "2", "--dist", "loadfile"]
+    with tempfile.TemporaryDirectory() as folder:
+        data = f"--data-file={folder}/coverage"
+        return (
+            step("evidence under coverage", [*tool, "run", data, *tests])
+            or step("data of all processes", [*tool, "combine", data, "--quiet", folder])
+            or step("every branch of evidence", [*tool, "report", data])
+        )
 
 
 def step(name: str, command: list[str]) -> int:

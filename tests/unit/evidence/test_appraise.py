@@ -16,7 +16,8 @@ from atoll.evidence.document import EvidenceDocument
 from atoll.evidence.findings import Appraisal, Finding, Outcome, Verdict
 from atoll.evidence.policy import UNCHECKED
 from atoll.evidence.products import Product
-from atoll.evidence.snp import GuestPolicy, PlatformInfo
+from atoll.evidence.snp import AbiVersion, GuestPolicy, PlatformInfo, ReportBody
+from atoll.evidence.snp_findings import Subject, snp_findings
 from atoll.evidence.trust import PRODUCTION
 from atoll.wire import schema
 from support import evidence
@@ -51,6 +52,11 @@ def test_good_evidence_passes_and_is_called_simulated() -> None:
     assert appraisal.claims["product"] == "Simulated"
     assert appraisal.evidence_digest == documents.digest(documents.encode(document)).hex()
     assert appraisal.policy_digest == evidence.policy().digest.hex()
+
+
+def test_an_appraisal_has_no_finding_of_another_name() -> None:
+    with pytest.raises(KeyError):
+        _appraise(evidence.document()).finding("snp.nothing")
 
 
 def test_ids_are_unique_and_the_same_for_good_and_bad_evidence() -> None:
@@ -211,12 +217,88 @@ POLICY_CASES: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] =
     ("snp.revocation", {"require_crl": False}, {"require_crl": True}, {}),
     *(
         (
-            f"snp.tcb.{name}",
-            {"minimum_tcb": TCB},
-            {"minimum_tcb": replace(TCB, **{name: value + 1})},
+            f"snp.{prefix}tcb.{name}",
+            {f"minimum_{prefix}tcb": TCB},
+            {f"minimum_{prefix}tcb": replace(TCB, **{name: value + 1})},
             {},
         )
+        for prefix in ("", "launch_", "committed_", "current_")
         for name, value in TCB.components()
+    ),
+    *(
+        (
+            f"snp.{which}_version",
+            {f"minimum_{which}_version": AbiVersion(1, 55)},
+            {f"minimum_{which}_version": AbiVersion(*least)},
+            {"current_version": (1, 55, 21), "committed_version": (1, 55, 21)},
+        )
+        for which in ("current", "committed")
+        for least in ((1, 56), (2, 0))
+    ),
+    *(
+        (
+            f"snp.{which}_build",
+            {f"minimum_{which}_build": 21},
+            {f"minimum_{which}_build": 22},
+            {"current_version": (1, 55, 21), "committed_version": (1, 55, 21)},
+        )
+        for which in ("current", "committed")
+    ),
+    (
+        "snp.policy.required",
+        {"guest_policy_required": GuestPolicy.SINGLE_SOCKET | GuestPolicy.RESERVED_ONE},
+        {"guest_policy_required": GuestPolicy.SINGLE_SOCKET | GuestPolicy.RAPL_DIS},
+        {"policy": BASE | GuestPolicy.SINGLE_SOCKET},
+    ),
+    (
+        "snp.policy.forbidden",
+        {"guest_policy_forbidden": GuestPolicy.CXL_ALLOW},
+        {"guest_policy_forbidden": GuestPolicy.CXL_ALLOW | GuestPolicy.SINGLE_SOCKET},
+        {"policy": BASE | GuestPolicy.SINGLE_SOCKET},
+    ),
+    *(
+        (
+            "snp.policy.abi",
+            {"minimum_guest_abi": AbiVersion(1, 55)},
+            {"minimum_guest_abi": AbiVersion(*least)},
+            {"policy": BASE & ~0xFFFF | 1 << 8 | 55},
+        )
+        for least in ((1, 56), (2, 0))
+    ),
+    ("snp.id_block", {"require_id_block": False}, {"require_id_block": True}, {}),
+    ("snp.author_key_en", {"require_author_key": False}, {"require_author_key": True}, {}),
+    (
+        "snp.report_id",
+        {"report_ids": frozenset({evidence.REPORT_ID})},
+        {"report_ids": frozenset({bytes(32)})},
+        {},
+    ),
+    (
+        "snp.report_id_ma",
+        {"report_id_mas": frozenset({b"m" * 32})},
+        {"report_id_mas": frozenset({b"\xff" * 32})},
+        {"report_id_ma": b"m" * 32},
+    ),
+    (
+        "snp.report_version",
+        {"minimum_report_version": 3},
+        {"minimum_report_version": 4},
+        {"version": 3},
+    ),
+    (
+        "snp.stepping",
+        {"steppings": frozenset({1})},
+        {"steppings": frozenset({0})},
+        {"cpuid_step": 1},
+    ),
+    *(
+        (
+            f"snp.{which}_mitigations",
+            {f"{which}_mitigations_required": b"\x01" + bytes(7)},
+            {f"{which}_mitigations_required": b"\x01\x01" + bytes(6)},
+            {"version": 5, f"{which}_mit_vector": 3},
+        )
+        for which in ("launch", "current")
     ),
 ]
 
@@ -232,6 +314,31 @@ def test_each_field_of_a_policy_can_pass_and_fail(
     bad = _appraise(document, policy=evidence.policy(**failing))
     assert _failed(bad) == [name]
     assert bad.finding(name).expected != bad.finding(name).actual
+
+
+def test_a_signed_launch_and_a_vouched_owner_meet_what_is_required() -> None:
+    policy = evidence.policy(require_id_block=True, require_author_key=True)
+    document = evidence.document(id_key_digest=b"k" * 48, author_key_en=True)
+    appraisal = _appraise(document, policy=policy)
+    assert appraisal.passed
+    for name in ("snp.id_block", "snp.author_key_en"):
+        assert appraisal.finding(name).outcome is Outcome.PASS
+
+
+def test_a_version_2_report_has_no_stepping_to_accept() -> None:
+    body = ReportBody(version=2)
+    policy = evidence.policy(steppings=frozenset({0}))
+    findings = {item.id: item for item in snp_findings(Subject.claimed(body), policy)}
+    assert findings["snp.stepping"].outcome is Outcome.FAIL
+
+
+def test_a_report_that_is_not_verified_has_no_tcb_to_compare() -> None:
+    document = evidence.document(signer=evidence.other_chain())
+    policy = evidence.policy(minimum_launch_tcb=TCB, minimum_current_tcb=UNCHECKED)
+    appraisal = _appraise(document, policy=policy)
+    assert appraisal.finding("snp.launch_tcb.snp").outcome is Outcome.FAIL
+    assert appraisal.finding("snp.launch_tcb.snp").actual == "not verified"
+    assert appraisal.finding("snp.current_tcb.snp").outcome is Outcome.UNCHECKED
 
 
 def test_a_higher_microcode_does_not_make_up_for_an_older_firmware() -> None:

@@ -61,6 +61,8 @@ def test_reads_an_old_product_name_with_a_stepping() -> None:
         {"OID_PRODUCT": b"\x16\x06Naples"},
         {"OID_PRODUCT": b"\x16\x05Turin"},
         {"OID_PRODUCT": b"\x16\x05Milan\x00"},
+        {"OID_PRODUCT": b"\x16\x06Milan\x00"},
+        {"OID_HWID": None, "OID_CSP": b"\x16\x00"},
         {"OID_STRUCT_VERSION": b"\x02\x01\x01"},
         {"OID_SNP": None},
         {"OID_SNP": b"\x02\x02\x01\x00"},
@@ -93,6 +95,12 @@ def test_refuses_every_truncation_of_a_certificate(which: int) -> None:
             Certificate.from_bytes(der[:size])
     with pytest.raises(MalformedEvidenceError, match="after its end"):
         Certificate.from_bytes(der + b"\x00")
+
+
+def test_refuses_an_oversized_certificate_or_list_unread() -> None:
+    for parse in (Certificate.from_bytes, RevocationList.from_bytes):
+        with pytest.raises(MalformedEvidenceError, match="at most"):
+            parse(bytes(8 << 20))
 
 
 @given(st.binary(max_size=200), st.integers(0, 600))

@@ -7,13 +7,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from atoll.errors import EvidenceError, MalformedEvidenceError, UnsupportedEvidenceError
 from atoll.evidence.chain import verify_authorities, verify_chain, verify_crl
 from atoll.evidence.products import Product
 from atoll.evidence.trust import PRODUCTION, TrustStore
-from atoll.evidence.x509 import RevocationList
+from atoll.evidence.x509 import Certificate, RevocationList
 from support import evidence
 from support.evidence import NOW
 
@@ -150,6 +150,15 @@ def test_refuses_keys_of_another_kind() -> None:
     assert _with_ask(key=p256) == "evidence.chain_key"
     small = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     assert _with_ask(key=small) == "evidence.chain_key"
+
+
+def test_refuses_a_key_that_is_no_point_of_its_curve() -> None:
+    chain, keys = evidence.chain(), evidence.keys()
+    point = keys.vcek.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    changed = chain.vcek.replace(point, point[:49] + b"\xff" * 48)
+    tbs = Certificate.from_bytes(changed).tbs
+    signed = changed[:-512] + keys.ask.sign(tbs, PSS, SHA384())
+    assert _code(signed, chain.ask, chain.ark) == "evidence.malformed"
 
 
 def test_refuses_an_issuer_name_that_is_not_the_issuers() -> None:

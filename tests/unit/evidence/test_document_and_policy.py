@@ -15,8 +15,9 @@ from atoll import canonical
 from atoll.errors import InputError, MalformedEvidenceError
 from atoll.evidence import document as documents
 from atoll.evidence.policy import UNCHECKED, SnpPolicy, policy_from_json, policy_to_json
+from atoll.evidence.policy_forms import BOOL, forms_of
 from atoll.evidence.products import Product
-from atoll.evidence.snp import PlatformInfo
+from atoll.evidence.snp import AbiVersion, GuestPolicy, PlatformInfo
 from support import evidence
 
 
@@ -93,6 +94,24 @@ FULL = {
     "vmpls": frozenset({2, 0}),
     "products": frozenset({Product.TURIN, Product.MILAN}),
     "require_crl": True,
+    "minimum_launch_tcb": evidence.TCB,
+    "minimum_committed_tcb": evidence.TCB,
+    "minimum_current_tcb": evidence.TCB,
+    "minimum_current_version": AbiVersion(1, 55),
+    "minimum_committed_version": AbiVersion(1, 0),
+    "minimum_current_build": 21,
+    "minimum_committed_build": 0,
+    "steppings": frozenset({0, 1}),
+    "minimum_report_version": 3,
+    "guest_policy_required": GuestPolicy.SINGLE_SOCKET,
+    "guest_policy_forbidden": GuestPolicy.CXL_ALLOW | GuestPolicy.SMT,
+    "minimum_guest_abi": AbiVersion(0, 31),
+    "require_id_block": True,
+    "require_author_key": True,
+    "report_ids": frozenset({bytes(32)}),
+    "report_id_mas": frozenset({b"\xff" * 32}),
+    "launch_mitigations_required": b"\x01" + bytes(7),
+    "current_mitigations_required": bytes(8),
 }
 
 
@@ -114,6 +133,11 @@ def test_every_field_changes_the_digest_of_a_policy() -> None:
             change = {field.name: not value}
         digests.add(replace(base, **change).digest)
     assert len(digests) == 1 + len(fields(SnpPolicy))
+
+
+def test_every_field_of_a_policy_wants_one_form() -> None:
+    with pytest.raises(ValueError, match="SnpPolicy"):
+        forms_of(SnpPolicy, {"measurements": BOOL})
 
 
 def test_a_policy_has_no_defaults() -> None:
@@ -145,6 +169,20 @@ def test_a_policy_has_no_defaults() -> None:
         {"minimum_tcb": {"bootloader": 1, "fmc": 0, "microcode": 1, "snp": 256, "tee": 1}},
         {"minimum_tcb": {"bootloader": "1", "fmc": 0, "microcode": 1, "snp": 2, "tee": 1}},
         {"minimum_tcb": []},
+        {"minimum_tcb": {"bootloader": True, "fmc": 0, "microcode": 1, "snp": 2, "tee": 1}},
+        {"minimum_launch_tcb": 1},
+        {"minimum_current_version": "1.55"},
+        {"minimum_current_version": {"major": 1}},
+        {"minimum_current_version": {"major": 1, "minor": 256}},
+        {"minimum_current_version": {"major": True, "minor": 0}},
+        {"minimum_current_build": 256},
+        {"minimum_guest_abi": [1, 55]},
+        {"guest_policy_required": ["no_such_bit"]},
+        {"guest_policy_forbidden": 1 << 20},
+        {"steppings": [256]},
+        {"report_ids": ["00"]},
+        {"launch_mitigations_required": 1},
+        {"require_id_block": "unchecked"},
         {"vmpls": [4]},
         {"vmpls": [True]},
         {"vmpls": [[0]]},

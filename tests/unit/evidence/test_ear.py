@@ -154,6 +154,12 @@ def test_refuses_a_token_without_a_claim(drop: str) -> None:
     assert _code(_forge({}, drop=drop)) == "ear.malformed"
 
 
+@pytest.mark.parametrize("payload", [b"[]", b"7", b"{", b"\xff"])
+def test_refuses_a_signed_payload_that_is_no_object(payload: bytes) -> None:
+    headers = {"kid": "k1", "typ": "JWT"}
+    assert _code(jwt.api_jws.encode(payload, KEY, "EdDSA", headers)) == "ear.malformed"
+
+
 def test_refuses_other_algorithms() -> None:
     assert _code(_forge({}, key="", algorithm="none")) == "ear.malformed"
     secret = b"s" * 64

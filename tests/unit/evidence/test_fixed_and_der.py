@@ -111,6 +111,13 @@ def test_der_refuses_a_time_that_is_none(content: bytes) -> None:
         DerReader(raw, structure="time").time()
 
 
+def test_der_refuses_a_generalized_time_of_another_length() -> None:
+    content = b"2025010100000Z"
+    raw = bytes((_der.GENERALIZED_TIME, len(content))) + content
+    with pytest.raises(MalformedEvidenceError, match="impossible time"):
+        DerReader(raw, structure="time").time()
+
+
 @pytest.mark.parametrize(
     ("tag", "content", "year"),
     [

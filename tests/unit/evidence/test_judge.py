@@ -19,7 +19,7 @@ from atoll.evidence.policy import UNCHECKED, policy_to_json
 from atoll.evidence.quote_fields import fields_of
 from atoll.evidence.snp import GuestPolicy
 from atoll.evidence.x509 import ders
-from support import evidence, id_block, ovmf, vectors
+from support import dcap, evidence, id_block, ovmf, vectors
 from support.evidence import NOW
 
 BASE = 0x30133
@@ -147,9 +147,9 @@ def test_each_requirement_can_pass_and_fail(
 
 def test_requirements_on_a_tcb_fail_when_the_report_is_not_genuine() -> None:
     judgement = _judge(_report(), roots=None, policy={"min_launch_tcb": {"snp": 0}})
-    assert [item.outcome.value for item in judgement.checks if item.id == "snp.launch_tcb"] == [
-        "fail"
-    ]
+    checks = {item.id: item.outcome.value for item in judgement.checks}
+    assert checks["snp.launch_tcb.snp"] == "fail"
+    assert checks["snp.current_tcb.snp"] == "unchecked"
 
 
 def _whole(**fields: Any) -> dict[str, Any]:
@@ -317,24 +317,67 @@ def _accepted(case: dict[str, Any]) -> bool:
     return bool(case["expected"]["verdict"] == "valid")
 
 
-def test_a_root_for_quotes_is_one_certificate_and_takes_the_place_of_intels() -> None:
+def test_roots_for_quotes_are_believed_beside_intels() -> None:
     case = _vector("tdx_quote", verdict="valid")
     quote, given = _tdx(case["path"])
     genuine = read_certificate(ders(given["files"]["tcb_chain"][0])[-1]).der
-    assert judge("tdx", quote, **given, roots=Roots(certificates=(genuine,))).verdict == "valid"
-    other = read_certificate(ders(given["files"]["tcb_chain"][0])[0]).der
-    refused = judge("tdx", quote, **given, roots=Roots(certificates=(other,)))
-    assert refused.reason == "tdx.untrusted_root"
-    for bad in ((b"x",), (other, _another_root())):
-        with pytest.raises(InputError) as caught:
-            judge("tdx", quote, **given, roots=Roots(certificates=bad))
-        assert caught.value.code == "trust.root"
+    for certificates in ((genuine,), (dcap.root_der(),), (genuine, dcap.root_der())):
+        judgement = judge("tdx", quote, **given, roots=Roots(certificates=certificates))
+        assert (judgement.verdict, judgement.simulated) == ("valid", False)
+    with pytest.raises(InputError) as caught:
+        judge("tdx", quote, **given, roots=Roots(certificates=(b"x",)))
+    assert caught.value.code == "trust.root"
 
 
-def _another_root() -> bytes:
-    """Another certificate of Intel's than a TCB signing one."""
-    case = _vector("intel_pck_chain", verdict="valid")
-    return read_certificate(ders(vectors.read(case["files"]["root"]))[0]).der
+def test_a_quote_under_a_root_that_is_not_intels_is_called_simulated() -> None:
+    made = dcap.collateral()
+    files = {
+        "tcb_info": [made.tcb_info.raw],
+        "tcb_info_sig": [made.tcb_info.signature.hex().encode()],
+        "tcb_chain": [made.tcb_info_chain],
+        "qe_identity": [made.qe_identity.raw],
+        "qe_identity_sig": [made.qe_identity.signature.hex().encode()],
+        "qe_chain": [made.qe_identity_chain],
+        "root_crl": [made.root_crl],
+        "pck_crl": [made.pck_crl],
+    }
+    (own,) = dcap.roots().roots
+    quote = dcap.Platform().quote()
+    assert judge("tdx", quote, files=files, now=dcap.NOW).reason == "tdx.untrusted_root"
+    for roots in (
+        Roots(certificates=(dcap.root_der(),)),
+        Roots(intel_spki_sha256=frozenset({own.spki_sha256})),
+    ):
+        judgement = judge("tdx", quote, files=files, now=dcap.NOW, roots=roots)
+        assert (judgement.verdict, judgement.simulated) == ("valid", True)
+
+
+@pytest.mark.parametrize("kind", ["snp", "tdx", "snp_cert_chain", "intel_pck_chain"])
+def test_a_kind_with_certificates_needs_the_time(kind: str) -> None:
+    collateral = ("root_crl", "pck_crl", "tcb_info", "tcb_info_sig", "tcb_chain")
+    wanted: dict[str, tuple[str, ...]] = {
+        "intel_pck_chain": ("root", "root_crl", "pck_crl"),
+        "tdx": (*collateral, "qe_identity", "qe_identity_sig", "qe_chain"),
+    }
+    with pytest.raises(InputError) as caught:
+        judge(kind, b"x", files={role: [b"x"] for role in wanted.get(kind, ())})
+    assert caught.value.code == "judge.time"
+
+
+@pytest.mark.parametrize("files", [{}, {"auth": [b"a", b"b"]}])
+def test_a_role_of_one_file_wants_exactly_one(files: dict[str, list[bytes]]) -> None:
+    with pytest.raises(InputError) as caught:
+        judge("snp_id_block", b"x", files=files)
+    assert caught.value.code == "judge.files"
+
+
+def test_only_one_root_can_stand_in_for_intels() -> None:
+    case = _vector("tdx_quote", verdict="valid")
+    quote, given = _tdx(case["path"])
+    two = frozenset({bytes(32), b"\x01" * 32})
+    with pytest.raises(InputError) as caught:
+        judge("tdx", quote, **given, roots=Roots(intel_spki_sha256=two))
+    assert caught.value.code == "trust.root"
 
 
 def test_a_log_without_anything_to_compare_with_is_only_parsed() -> None:

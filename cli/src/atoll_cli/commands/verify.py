@@ -13,7 +13,10 @@ from atoll.errors import InputError
 from atoll.evidence import judge as judging
 from atoll.evidence.findings import Finding, Outcome
 from atoll.evidence.judgement import Judgement, Roots
+from atoll.evidence.policy_forms import UNCHECKED_TEXT
 from atoll.evidence.products import Product
+from atoll.policy.document import FORMAT, MAX_DOCUMENT, PolicyDocument
+from atoll.policy.sections import KEYSTONE, SNP, TDX
 from atoll_cli import evidence_files
 from atoll_cli.explanations import sentence
 from atoll_cli.options import FILE, json_option, pass_session
@@ -28,6 +31,12 @@ _MEASUREMENT: Final = {
     "tdx_quote": "mrtd",
     "sgx_quote": "mrenclave",
     "keystone_report": "enclave_hash",
+}
+_SECTIONS: Final = {
+    "snp_report": SNP,
+    "snp_extended_report": SNP,
+    "tdx_quote": TDX,
+    "keystone_report": KEYSTONE,
 }
 _WITH_PRODUCT: Final = ("snp_report", "snp_extended_report", "snp_cert_chain", "snp_crl")
 _REPORT_DATA: Final = {"keystone_report": "data"}
@@ -146,7 +155,11 @@ _OPTIONS: Final = (
         callback=_pairs,
         help="A parameter of the kind, such as vcpus=4.",
     ),
-    click.option("--policy", type=FILE, help="What the evidence must say, as JSON."),
+    click.option(
+        "--policy",
+        type=FILE,
+        help="What the evidence must say, as JSON: requirements, a policy, or a policy document.",
+    ),
     click.option("--report-data", metavar="HEX", callback=_hex, help="What REPORT_DATA must be."),
     click.option("--measurement", metavar="HEX", callback=_hex, help="What must have launched."),
     click.option(
@@ -256,18 +269,30 @@ def _roots(options: _Options) -> tuple[bytes, ...]:
 def _policy(options: _Options) -> dict[str, Any]:
     policy: dict[str, Any] = {}
     if options.policy is not None:
-        limit = evidence_files.MAX_POLICY
-        policy = evidence_files.json_object(options.policy, limit=limit, code="policy.invalid")
+        policy = _policy_file(options.policy, options.kind)
     for value, names, default in (
         (options.report_data, _REPORT_DATA, "report_data"),
         (options.measurement, _MEASUREMENT, "measurement"),
     ):
         key = names.get(options.kind, default)
-        if value is not None and policy.get(key, value.hex()) != value.hex():
+        if value is not None and policy.get(key, value.hex()) not in (value.hex(), UNCHECKED_TEXT):
             raise click.UsageError(f"--policy says another {key} than the option does")
         if value is not None:
             policy[key] = value.hex()
     return policy
+
+
+def _policy_file(path: Path, kind: str) -> dict[str, Any]:
+    """Requirements, a whole policy, or the section about this kind of a policy document."""
+    value = evidence_files.json_object(path, limit=MAX_DOCUMENT, code="policy.invalid")
+    if value.get("format") != FORMAT:
+        return value
+    sections: dict[str, dict[str, Any]] = PolicyDocument.from_plain(value).to_plain()["sections"]
+    tee = _SECTIONS.get(kind, "")
+    if tee not in sections:
+        known = ", ".join(sections) or "none"
+        raise click.UsageError(f"--policy has no section about {kind}; its sections: {known}")
+    return sections[tee]
 
 
 def _param(value: str) -> int | str:

@@ -12,6 +12,8 @@
     document       what an enclave publishes about itself
     policy         what a relying party accepts
     appraise       judgement: `appraise_*` collects every finding
+    steps, snp_steps, tdx_steps   verification, step by step, as findings
+    claims         what authentic evidence says
     policy_forms, comparisons   what the policies of all kinds are made of
     findings       the findings and the appraisal as messages
     dcap           Intel SGX and TDX quotes, collateral, TCB

@@ -10,35 +10,52 @@ The findings, in order (`*` stands for a field):
 
 | id                       | what                                                        |
 | document.parse           | the bytes are an evidence document                          |
-| snp.report               | the report parses                                           |
-| snp.root                 | the chain ends in a trusted root                            |
-| snp.chain                | the certificates are a valid chain at this time             |
-| snp.crl                  | the revocation list, if there is one                        |
-| snp.signer snp.product   | the report is of the chain's kind of key and of processor   |
-| snp.tcb_match            | the chain's key was made for the reported TCB               |
-| snp.hwid                 | the chain's key was made for this chip                      |
-| snp.signature            | the processor signed the report                             |
+| document.tee             | the evidence is of the kind that the policy is about        |
+| snp.report to .signature | verification of a SEV-SNP report, see `snp_steps`           |
+| tdx.quote to .module     | or of a TDX quote, see `tdx_steps`                          |
+| keystone.report to .signature | or of a Keystone report, see `keystone.steps`          |
 | document.manifest        | the evidence is for this manifest                           |
 | document.nonce           | the evidence answers this challenge                         |
 | snp.report_data          | the report commits to the keys, the manifest and the nonce  |
-| snp.*                    | the policy's fields, see `snp_findings`                     |
+| document.report_data     | the same of a TDX quote or a Keystone report                |
+| snp.* tdx.* keystone.*   | the policy's fields, see `snp_findings` and its likes       |
+
+A document of a kind that the policy is not about fails at `document.tee`, and nothing is
+verified.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from atoll.errors import EvidenceError
 from atoll.evidence import document as documents
-from atoll.evidence.document import EvidenceDocument
+from atoll.evidence.claims import keystone_claims, snp_claims, tdx_claims
+from atoll.evidence.comparisons import equal, finding
+from atoll.evidence.dcap.collateral import Collateral, VerifiedCollateral
+from atoll.evidence.dcap.intel_chain import IntelRoots
+from atoll.evidence.document import EvidenceDocument, Tee
 from atoll.evidence.findings import Appraisal, Finding, Outcome, Verdict, first_failed
+from atoll.evidence.keystone.findings import claimed_keystone_findings
+from atoll.evidence.keystone.policy import KeystonePolicy
+from atoll.evidence.keystone.steps import verify_keystone_steps
+from atoll.evidence.keystone.verify import DEVELOPMENT_DEVICE_KEY
 from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.products import Product, product_of_cpuid
 from atoll.evidence.snp import AttestationReport
-from atoll.evidence.snp_findings import Subject, equal, finding, snp_findings
-from atoll.evidence.snp_steps import error_text, verify_steps
+from atoll.evidence.snp_findings import Subject, snp_findings
+from atoll.evidence.snp_steps import verify_steps
+from atoll.evidence.steps import error_text
+from atoll.evidence.tdx_findings import claimed_tdx_findings, tdx_findings
+from atoll.evidence.tdx_policy import TdxPolicy
+from atoll.evidence.tdx_steps import verify_tdx_steps
 from atoll.evidence.trust import TrustStore
-from atoll.evidence.verify import VerifiedReport
+
+EvidencePolicy = SnpPolicy | TdxPolicy | KeystonePolicy
+"""A policy of any kind that a document can be of."""
+
+_TEES: Final = {SnpPolicy: Tee.SNP, TdxPolicy: Tee.TDX, KeystonePolicy: Tee.KEYSTONE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +70,12 @@ def appraise_document(
     raw: bytes,
     *,
     trust: TrustStore,
-    policy: SnpPolicy,
+    policy: EvidencePolicy,
     manifest_digest: bytes,
     nonce: bytes | None,
     now: datetime,
     crls: Sequence[bytes] = (),
+    collateral: Collateral | VerifiedCollateral | None = None,
 ) -> Appraisal:
     """Judge an encoded evidence document.
 
@@ -67,28 +85,108 @@ def appraise_document(
             enclave that has no job yet.
         nonce: the challenge that it must answer, or None if it was somebody else's.
             Without one, only `now` and the bound manifest speak for freshness.
+        crls: AMD's, for SEV-SNP.
+        collateral: what Intel signs about the platform, without which no TDX quote can
+            pass. It comes from the caller and never from the enclave's document, so
+            that verified collateral serves many quotes.
     """
     try:
         document = documents.parse(raw)
     except EvidenceError as error:
         broken = finding("document.parse", "document", "an evidence document", error_text(error))
-        return _appraisal(raw, None, policy, (broken,), verified=None, simulated=False)
-    parsed = finding("document.parse", "document", "an evidence document", "version 1", passed=True)
+        return _appraisal(raw, None, policy, (broken,), _Judged())
     expected = Binding(manifest_digest=manifest_digest, nonce=nonce)
+    match document.tee, policy:
+        case Tee.SNP, SnpPolicy():
+            judged = _snp(document, policy, expected, trust, now=now, crls=crls)
+        case Tee.TDX, TdxPolicy():
+            judged = _tdx(document, policy, expected, trust.intel, now=now, collateral=collateral)
+        case Tee.KEYSTONE, KeystonePolicy():
+            judged = _keystone(document, policy, expected, trust)
+        case _:
+            judged = _Judged()
+    kind = _TEES[type(policy)].value
+    before = (
+        finding("document.parse", "document", "an evidence document", "version 1", passed=True),
+        finding("document.tee", "tee", kind, document.tee.value, passed=document.tee.value == kind),
+    )
+    return _appraisal(raw, document, policy, (*before, *judged.findings), judged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """What came out of the part that depends on the kind."""
+
+    findings: tuple[Finding, ...] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
+    simulated: bool = False
+
+
+def _snp(
+    document: EvidenceDocument,
+    policy: SnpPolicy,
+    expected: Binding,
+    trust: TrustStore,
+    *,
+    now: datetime,
+    crls: Sequence[bytes],
+) -> _Judged:
     steps = verify_steps(document.report, document.certs, trust, now=now, crls=crls)
     report, verified = steps.report, steps.verified
-    findings = (parsed, *steps.findings, *_binding(document, report, expected))
+    data = report.body.report_data if report else b""
+    findings = (*steps.findings, *_binding(document, "snp.report_data", data, expected))
     if report is None:
-        simulated = False
-    else:
-        subject = Subject.verified(verified) if verified else Subject.claimed(report.body)
-        findings += snp_findings(subject, policy)
-        simulated = verified.simulated if verified else _says_simulated(report)
-    return _appraisal(raw, document, policy, findings, verified=verified, simulated=simulated)
+        return _Judged(findings=findings)
+    subject = Subject.verified(verified) if verified else Subject.claimed(report.body)
+    return _Judged(
+        findings=(*findings, *snp_findings(subject, policy)),
+        claims=snp_claims(verified) if verified else {},
+        simulated=verified.simulated if verified else _says_simulated(report),
+    )
+
+
+def _tdx(
+    document: EvidenceDocument,
+    policy: TdxPolicy,
+    expected: Binding,
+    roots: IntelRoots,
+    *,
+    now: datetime,
+    collateral: Collateral | VerifiedCollateral | None,
+) -> _Judged:
+    steps = verify_tdx_steps(document.report, document.certs, roots, now=now, collateral=collateral)
+    quote, verified = steps.quote, steps.verified
+    data = quote.body.report_data if quote else b""
+    findings = (*steps.findings, *_binding(document, "document.report_data", data, expected))
+    if verified is not None:
+        return _Judged(
+            findings=(*findings, *tdx_findings(verified, policy)),
+            claims=tdx_claims(verified),
+            simulated=verified.simulated,
+        )
+    if quote is not None:
+        findings += claimed_tdx_findings(quote, policy)
+    return _Judged(findings=findings)
+
+
+def _keystone(
+    document: EvidenceDocument, policy: KeystonePolicy, expected: Binding, trust: TrustStore
+) -> _Judged:
+    steps = verify_keystone_steps(document.report, trust.keystone)
+    report = steps.report
+    data = report.data if report else b""
+    findings = (*steps.findings, *_binding(document, "document.report_data", data, expected))
+    if report is None:
+        return _Judged(findings=findings)
+    return _Judged(
+        findings=(*findings, *claimed_keystone_findings(report, policy)),
+        claims=keystone_claims(report) if steps.verified else {},
+        simulated=report.device_public_key == DEVELOPMENT_DEVICE_KEY,
+    )
 
 
 def _binding(
-    document: EvidenceDocument, report: AttestationReport | None, expected: Binding
+    document: EvidenceDocument, name: str, report_data: bytes, expected: Binding
 ) -> tuple[Finding, ...]:
     committed = documents.expected_report_data(document)
     nonce = Finding(
@@ -108,54 +206,28 @@ def _binding(
             document.manifest_digest,
         ),
         nonce,
-        equal(
-            "snp.report_data",
-            "REPORT_DATA",
-            committed,
-            report.body.report_data if report else b"",
-        ),
+        equal(name, "REPORT_DATA", committed, report_data),
     )
 
 
 def _appraisal(
     raw: bytes,
     document: EvidenceDocument | None,
-    policy: SnpPolicy,
+    policy: EvidencePolicy,
     findings: tuple[Finding, ...],
-    *,
-    verified: VerifiedReport | None,
-    simulated: bool,
+    judged: _Judged,
 ) -> Appraisal:
     reason = first_failed(findings)
     return Appraisal(
         tee=document.tee if document else None,
         verdict=Verdict.FAIL if reason else Verdict.PASS,
         reason=reason,
-        simulated=simulated,
+        simulated=judged.simulated,
         policy_digest=policy.digest.hex(),
         evidence_digest=documents.digest(raw).hex(),
         findings=findings,
-        claims=_claims(verified) if verified else {},
+        claims=dict(judged.claims),
     )
-
-
-def _claims(verified: VerifiedReport) -> dict[str, str]:
-    body = verified.body
-    tcb = " ".join(f"{name}={value}" for name, value in verified.reported_tcb.components())
-    return {
-        "product": verified.product.value,
-        "signer": verified.signer.value,
-        "measurement": body.measurement.hex(),
-        "host_data": body.host_data.hex(),
-        "report_data": body.report_data.hex(),
-        "report_id": body.report_id.hex(),
-        "chip_id": body.chip_id.hex(),
-        "policy": f"0x{body.policy:x}",
-        "platform_info": f"0x{body.platform_info:x}",
-        "vmpl": str(body.vmpl),
-        "guest_svn": str(body.guest_svn),
-        "reported_tcb": tcb,
-    }
 
 
 def _says_simulated(report: AttestationReport) -> bool:

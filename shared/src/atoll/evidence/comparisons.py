@@ -58,6 +58,15 @@ def least(name: str, field: str, minimum: int | Unchecked, actual: int) -> Findi
     return finding(name, field, f"at least {minimum}", str(actual), passed=actual >= minimum)
 
 
+def masked(name: str, field: str, bits: int | Unchecked, actual: int, *, want: bool) -> Finding:
+    """Whether a field has all (`want`) or none of these bits."""
+    if isinstance(bits, Unchecked):
+        return unchecked(name, field, f"0x{actual:x}")
+    expected = f"0x{int(bits):x} {'set' if want else 'clear'}"
+    passed = actual & bits == (bits if want else 0)
+    return finding(name, field, expected, f"0x{actual:x}", passed=passed)
+
+
 def show(value: object) -> str:
     """How a value looks in a finding."""
     if value is None:

@@ -28,14 +28,18 @@ class Tee(Enum):
     """Kinds of trusted execution environment that evidence can be of."""
 
     SNP = "sev-snp"
+    TDX = "tdx"
+    KEYSTONE = "keystone"
 
 
 @message
 class EvidenceDocument:
     """One enclave's evidence with what it binds.
 
-    `certs` are DER or PEM, in any order. `manifest_digest` is empty for an enclave
-    that was started for no job yet.
+    `certs` are DER or PEM: SEV-SNP's in any order; for TDX the PCK chain, leaf first, if the
+    quote brings none; none for Keystone. What Intel signs about a platform is not here: it is
+    not the enclave's word, and one copy does for many quotes. `manifest_digest` is empty for
+    an enclave that was started for no job yet.
     """
 
     version: Annotated[int, Range(1, 1)] = 1
@@ -69,6 +73,8 @@ def parse(raw: bytes) -> EvidenceDocument:
         raise MalformedEvidenceError(
             "evidence document", 0, f"manifest_digest is {size} bytes, want 0 or {DIGEST_SIZE}"
         )
+    if document.tee is Tee.KEYSTONE and document.certs:
+        raise MalformedEvidenceError("evidence document", 0, "Keystone has no certificates")
     return document
 
 

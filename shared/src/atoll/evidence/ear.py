@@ -39,10 +39,29 @@ _ALGORITHM: Final = "EdDSA"
 _TYPE: Final = "JWT"
 _POLICY_URI: Final = "ni:///sha-256;"
 
-_GENUINE: Final = ("snp.root", "snp.chain", "snp.crl", "snp.product", "snp.signature")
-_IDENTITY: Final = ("snp.signer", "snp.hwid", "snp.tcb_match", "snp.chip_id", "snp.report_data")
-_EXECUTABLES: Final = ("snp.measurement",)
-_OPAQUE: Final = ("snp.debug", "snp.migrate_ma")
+_GENUINE: Final = frozenset(
+    {
+        *("snp.root", "snp.chain", "snp.crl", "snp.product", "snp.signature"),
+        *("tdx.collateral", "tdx.root", "tdx.chain", "tdx.crl", "tdx.qe", "tdx.module"),
+        *("tdx.signature", "tdx.tcb_status"),
+        *("keystone.root", "keystone.sm_signature", "keystone.sm_hash"),
+    }
+)
+_IDENTITY: Final = frozenset(
+    {
+        *("snp.signer", "snp.hwid", "snp.tcb_match", "snp.chip_id", "snp.report_data"),
+        *("tdx.platform", "tdx.fmspc", "keystone.signature", "keystone.sm_key"),
+        "document.report_data",
+    }
+)
+_EXECUTABLES: Final = frozenset(
+    {
+        "snp.measurement",
+        *("tdx.mr_td", "tdx.rtmr0", "tdx.rtmr1", "tdx.rtmr2", "tdx.rtmr3"),
+        "keystone.enclave_hash",
+    }
+)
+_OPAQUE: Final = frozenset({"snp.debug", "snp.migrate_ma", "tdx.debug", "tdx.reserved_debug"})
 
 _NONE: Final = 0
 _AFFIRMED: Final = 2
@@ -162,7 +181,7 @@ def trust_vector(appraisal: Appraisal) -> dict[str, int]:
     }
 
 
-def _claim(appraisal: Appraisal, names: tuple[str, ...], *, silent: bool) -> int:
+def _claim(appraisal: Appraisal, names: frozenset[str], *, silent: bool) -> int:
     outcomes = [item.outcome for item in appraisal.findings if item.id in names]
     if Outcome.FAIL in outcomes:
         return _CONTRAINDICATED

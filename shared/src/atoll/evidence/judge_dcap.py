@@ -13,7 +13,7 @@ from typing import Final
 from atoll.errors import EvidenceError, InputError
 from atoll.evidence.comparisons import finding
 from atoll.evidence.dcap import judge as dcap
-from atoll.evidence.dcap.intel_chain import PRODUCTION, read_certificate
+from atoll.evidence.dcap.intel_chain import read_certificate
 from atoll.evidence.dcap.judge import Case, CaseResult, CaseVerdict
 from atoll.evidence.eventlog.judge import judge_ccel, judge_rtmr_json_log
 from atoll.evidence.findings import Finding
@@ -63,24 +63,24 @@ def pck_chain_fields(raw: bytes) -> dict[str, str]:
     return flat([read_certificate(der) for der in ders(raw)])
 
 
-def intel_root(request: Request) -> bytes | None:
-    """The one root that is believed instead of Intel's, or None for Intel's.
+def named_roots(request: Request) -> tuple[bytes | None, frozenset[bytes]]:
+    """SHA-256 of the root key that stands in for Intel's, if any, and of those beside it.
 
     Raises:
-        InputError: `trust.root`: several, or no certificate.
+        InputError: `trust.root`: several instead of one, or no certificate.
     """
-    digests = set(request.roots.intel_spki_sha256 or ())
+    instead = sorted(request.roots.intel_spki_sha256 or ())
+    if len(instead) > 1:
+        raise InputError("want at most one root instead of Intel's", code="trust.root")
+    beside: set[bytes] = set()
     for raw in request.roots.certificates:
         try:
-            digests |= {sha256(read_certificate(der).spki).digest() for der in ders(raw)}
+            beside |= {sha256(read_certificate(der).spki).digest() for der in ders(raw)}
         except EvidenceError as error:
             raise InputError(
                 f"root is no certificate: {error.message}", code="trust.root"
             ) from error
-    digests -= {root.spki_sha256 for root in PRODUCTION.roots}
-    if len(digests) > 1:
-        raise InputError("want at most one root beside Intel's", code="trust.root")
-    return digests.pop() if digests else None
+    return (instead[0] if instead else None), frozenset(beside)
 
 
 def _judge(request: Request) -> Judgement:
@@ -91,12 +91,14 @@ def _judge(request: Request) -> Judgement:
         lacks = f"lacks {', '.join(missing)}"
         check = finding(f"{prefix}.collateral", request.kind, ", ".join(wanted), lacks)
         return Judgement.of(request, (check,))
+    instead, beside = named_roots(request)
     case = Case(
         evidence=request.evidence,
         files={role: request.one(role) for role in request.files if role != "event_log"},
         policy=request.policy,
         now=request.moment(),
-        trusted_root_spki=intel_root(request),
+        trusted_root_spki=instead,
+        more_root_spkis=beside,
     )
     result = dcap.JUDGES[request.kind](case)
     verified = result.verified

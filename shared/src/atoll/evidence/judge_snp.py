@@ -29,7 +29,8 @@ from atoll.evidence.snp import REPORT_SIZE, AttestationReport, GuestPolicy
 from atoll.evidence.snp_fields import snp_fields
 from atoll.evidence.snp_findings import Subject, snp_findings
 from atoll.evidence.snp_requirements import more_findings, snp_policy
-from atoll.evidence.snp_steps import STEP_OF, error_text, verify_steps
+from atoll.evidence.snp_steps import STEP_OF, verify_steps
+from atoll.evidence.steps import error_text
 from atoll.evidence.trust import PRODUCTION, TrustedRoot, TrustStore
 from atoll.evidence.x509 import Certificate, RevocationList, ders
 from atoll.measure.kernel_hashes import KernelHashes
@@ -120,7 +121,7 @@ def _judge_report(
     body, verified = steps.report.body, steps.verified
     subject = Subject.verified(verified) if verified else Subject.claimed(body)
     checks += snp_findings(subject, policy)
-    checks += tuple(more_findings(request.policy, body, verified))
+    checks += tuple(more_findings(request.policy, body))
     return Judgement.of(
         request,
         checks,

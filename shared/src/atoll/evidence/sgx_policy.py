@@ -4,15 +4,31 @@ As `tdx_policy`: `UNCHECKED` says "do not check", there are no defaults, and a r
 TCB cannot be made acceptable. Ids are those of the fields: `sgx.mr_enclave` and so on.
 """
 
+import hashlib
 from dataclasses import dataclass
+from typing import Final
 
-from atoll.errors import InputError
+from atoll.evidence import policy_forms
 from atoll.evidence.comparisons import absent, equal, least, member
 from atoll.evidence.dcap.reports import EnclaveReport
 from atoll.evidence.dcap.tcb_info import TcbStatus
 from atoll.evidence.dcap.verify import VerifiedQuote
 from atoll.evidence.findings import Finding
-from atoll.evidence.policy_forms import Unchecked
+from atoll.evidence.policy_forms import (
+    BOOL,
+    Unchecked,
+    blob,
+    digests,
+    enums,
+    forms_of,
+    invalid,
+    number,
+    numbers,
+)
+
+_TEE: Final = "sgx"
+_MAX_U16: Final = 0xFFFF
+_MAX_NUMBER: Final = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +53,43 @@ class SgxPolicy:
     """The TCB info is of at least this evaluation."""
 
     def __post_init__(self) -> None:
+        policy_forms.check(self, _FORMS)
         if TcbStatus.REVOKED in self.tcb_statuses:
-            raise InputError(
-                "policy.tcb_statuses: lists Revoked, which is never acceptable",
-                code="policy.invalid",
-            )
+            raise invalid("tcb_statuses", "lists Revoked, which is never acceptable")
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical JSON: the name of this policy in results."""
+        return hashlib.sha256(sgx_policy_to_json(self)).digest()
+
+
+def sgx_policy_to_json(policy: SgxPolicy) -> bytes:
+    """The canonical JSON form."""
+    return policy_forms.write(policy, _FORMS, tee=_TEE)
+
+
+def sgx_policy_from_json(raw: bytes) -> SgxPolicy:
+    """Read the canonical JSON form.
+
+    Raises:
+        InputError: `policy.invalid`, or `json.*` if it is not canonical JSON.
+    """
+    return SgxPolicy(**policy_forms.read(raw, _FORMS, tee=_TEE))
+
+
+_FORMS: Final = forms_of(
+    SgxPolicy,
+    {
+        "mr_enclaves": digests(32),
+        "mr_signers": digests(32),
+        "isv_prod_ids": numbers(_MAX_U16),
+        "minimum_isv_svn": number(_MAX_U16),
+        "report_data": blob(64),
+        "allow_debug": BOOL,
+        "tcb_statuses": enums(TcbStatus, always=True),
+        "minimum_tcb_evaluation_data_number": number(_MAX_NUMBER),
+    },
+)
 
 
 def sgx_findings(verified: VerifiedQuote, policy: SgxPolicy) -> tuple[Finding, ...]:

@@ -63,6 +63,7 @@ MAX_VMPL: Final = 3
 _STRUCTURE: Final = "SNP report"
 _CPUID_SINCE: Final = 3
 _MIT_SINCE: Final = 5
+_MAX_BYTE: Final = 0xFF
 
 
 class GuestPolicy(IntFlag):
@@ -90,6 +91,22 @@ class PlatformInfo(IntFlag):
     CIPHERTEXT_HIDING_DRAM_EN = 1 << 4
     ALIAS_CHECK_COMPLETE = 1 << 5
     SEV_TIO_EN = 1 << 7
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AbiVersion:
+    """A version of AMD's firmware interface; ordered, the major number first."""
+
+    major: int
+    minor: int
+
+    def __post_init__(self) -> None:
+        for value in (self.major, self.minor):
+            if type(value) is not int or not 0 <= value <= _MAX_BYTE:
+                raise ValueError(f"version {self} is not two numbers of 0 to {_MAX_BYTE}")
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +143,16 @@ class ReportBody:
     launch_tcb: bytes = bytes(8)
     launch_mit_vector: int = 0
     current_mit_vector: int = 0
+
+    @property
+    def guest_abi(self) -> AbiVersion:
+        """The least version of the firmware interface that POLICY demands."""
+        return AbiVersion(self.policy >> 8 & 0xFF, self.policy & 0xFF)
+
+    @property
+    def stepping(self) -> int | None:
+        """CPUID_STEP, or None in a version 2 report, which has none."""
+        return self.cpuid_step if self.version >= _CPUID_SINCE else None
 
     def has(self, bit: GuestPolicy) -> bool:
         """Whether POLICY has this bit."""

@@ -19,19 +19,17 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from atoll import canonical
 from atoll.errors import InputError
-from atoll.evidence.comparisons import equal, finding, least
+from atoll.evidence.comparisons import equal
 from atoll.evidence.findings import Finding
 from atoll.evidence.judged import known, octets
 from atoll.evidence.policy import UNCHECKED, SnpPolicy, Unchecked, policy_from_json
+from atoll.evidence.policy_forms import narrowed
 from atoll.evidence.products import Product, TcbVersion
 from atoll.evidence.snp import PlatformInfo, ReportBody
-from atoll.evidence.verify import VerifiedReport
-
-T = TypeVar("T")
 
 KEYS: Final = (
     "allow_debug",
@@ -80,33 +78,49 @@ def snp_policy(requirements: Mapping[str, Any], *, product: str | None) -> SnpPo
     return SnpPolicy(
         measurements=_one(requirements, "measurement"),
         minimum_tcb=_tcb(requirements, "min_tcb"),
+        minimum_launch_tcb=_tcb(requirements, "min_launch_tcb"),
+        minimum_committed_tcb=_tcb(requirements, "min_committed_tcb"),
+        minimum_current_tcb=_tcb(requirements, "min_current_tcb"),
+        minimum_current_version=UNCHECKED,
+        minimum_committed_version=UNCHECKED,
+        minimum_current_build=UNCHECKED,
+        minimum_committed_build=UNCHECKED,
         allow_provisional_firmware=not _flag(requirements, "forbid_provisional"),
         products=products,
+        steppings=UNCHECKED,
         signers=UNCHECKED,
+        minimum_report_version=UNCHECKED,
         vmpls=UNCHECKED if vmpl is UNCHECKED else frozenset({vmpl}),
         allow_debug=_flag(requirements, "allow_debug"),
         allow_migrate_ma=_flag(requirements, "allow_migrate_ma"),
         allow_smt=True,
+        guest_policy_required=UNCHECKED,
+        guest_policy_forbidden=UNCHECKED,
+        minimum_guest_abi=UNCHECKED,
         host_data=_exact(requirements, "host_data"),
+        require_id_block=_flag(requirements, "require_id_block"),
         id_key_digests=_one(requirements, "id_key_digest"),
+        require_author_key=_flag(requirements, "require_author_key"),
         author_key_digests=UNCHECKED
         if _no_author(requirements)
         else _one(requirements, "author_key_digest"),
         family_id=_exact(requirements, "family_id"),
         image_id=_exact(requirements, "image_id"),
         chip_ids=_one(requirements, "chip_id"),
+        report_ids=_one(requirements, "report_id"),
+        report_id_mas=_one(requirements, "report_id_ma"),
         minimum_guest_svn=requirements.get("min_guest_svn", UNCHECKED),
         platform_info_required=UNCHECKED,
         platform_info_forbidden=PlatformInfo.SMT_EN
         if _flag(requirements, "forbid_smt")
         else UNCHECKED,
+        launch_mitigations_required=UNCHECKED,
+        current_mitigations_required=UNCHECKED,
         require_crl=_flag(requirements, "require_crl"),
     )
 
 
-def more_findings(
-    requirements: Mapping[str, Any], body: ReportBody, verified: VerifiedReport | None
-) -> Iterator[Finding]:
+def more_findings(requirements: Mapping[str, Any], body: ReportBody) -> Iterator[Finding]:
     """What the requirements say that `SnpPolicy` has no field for."""
     yield equal(
         "snp.report_data", "REPORT_DATA", _exact(requirements, "report_data"), body.report_data
@@ -114,37 +128,6 @@ def more_findings(
     if _no_author(requirements):
         digest = _exact(requirements, "author_key_digest")
         yield equal("snp.no_author_key", "AUTHOR_KEY_DIGEST", digest, body.author_key_digest)
-    if _flag(requirements, "require_author_key"):
-        actual = "set" if body.author_key_en else "clear"
-        yield finding(
-            "snp.author_key_en", "AUTHOR_KEY_EN", "set", actual, passed=body.author_key_en
-        )
-    if _flag(requirements, "require_id_block"):
-        digest = body.id_key_digest
-        yield finding("snp.id_block", "ID_KEY_DIGEST", "not zero", digest.hex(), passed=any(digest))
-    for key, actual_id in (("report_id", body.report_id), ("report_id_ma", body.report_id_ma)):
-        if key in requirements:
-            yield equal(f"snp.{key}", key.upper(), _exact(requirements, key), actual_id)
-    for name in ("launch", "committed", "current"):
-        minimum = _tcb(requirements, f"min_{name}_tcb")
-        if not isinstance(minimum, Unchecked):
-            yield from _tcb_findings(name, minimum, verified)
-
-
-def _tcb_findings(
-    name: str, minimum: TcbVersion, verified: VerifiedReport | None
-) -> Iterator[Finding]:
-    if verified is None:
-        field = f"{name.upper()}_TCB"
-        yield finding(f"snp.{name}_tcb", field, f"at least {minimum.components()}", "not verified")
-        return
-    actual = {
-        "launch": verified.launch_tcb,
-        "committed": verified.committed_tcb,
-        "current": verified.current_tcb,
-    }[name]
-    for (part, wanted), (_, got) in zip(minimum.components(), actual.components(), strict=True):
-        yield least(f"snp.{name}_tcb.{part}", f"{name.upper()}_TCB.{part}", wanted, got)
 
 
 def _narrowed(policy: Mapping[str, Any], products: frozenset[Product] | Unchecked) -> SnpPolicy:
@@ -153,15 +136,9 @@ def _narrowed(policy: Mapping[str, Any], products: frozenset[Product] | Unchecke
     measurements = _one(policy, "measurement")
     return replace(
         whole,
-        measurements=_both(whole.measurements, measurements),
-        products=_both(whole.products, products),
+        measurements=narrowed(whole.measurements, measurements),
+        products=narrowed(whole.products, products),
     )
-
-
-def _both(a: frozenset[T] | Unchecked, b: frozenset[T] | Unchecked) -> frozenset[T] | Unchecked:
-    if isinstance(a, Unchecked):
-        return b
-    return a if isinstance(b, Unchecked) else a & b
 
 
 def _one(requirements: Mapping[str, Any], key: str) -> frozenset[bytes] | Unchecked:

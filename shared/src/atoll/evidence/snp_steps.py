@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from atoll.errors import EvidenceError, MalformedEvidenceError
+from atoll.errors import EvidenceError
 from atoll.evidence.chain import verify_chain
-from atoll.evidence.comparisons import finding
 from atoll.evidence.findings import Finding, Outcome
 from atoll.evidence.snp import AttestationReport
+from atoll.evidence.steps import error_text, failed_steps, passed_step
 from atoll.evidence.trust import TrustStore
 from atoll.evidence.verify import VerifiedReport, verify_report
 
@@ -55,8 +55,6 @@ STEP_OF: Final = {
 }
 """Which step an error code belongs to; the others belong to the phase they came from."""
 
-_MAX_TEXT: Final = 1024
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
@@ -86,17 +84,9 @@ def verify_steps(
         verified = verify_report(parsed, chain, now=now)
     except EvidenceError as error:
         failed = STEP_OF.get(error.code, phase)
-        return Steps(
-            report=parsed, verified=None, findings=_failed_steps(failed, error_text(error))
-        )
+        findings = failed_steps(_RANKS, failed, error_text(error), optional="snp.crl")
+        return Steps(report=parsed, verified=None, findings=findings)
     return Steps(report=parsed, verified=verified, findings=_passed_steps(verified))
-
-
-def error_text(error: EvidenceError) -> str:
-    """An error as the `actual` of a finding, short enough for one."""
-    if isinstance(error, MalformedEvidenceError):
-        return error.message[:_MAX_TEXT]
-    return f"{error.code}: {error.message}"[:_MAX_TEXT]
 
 
 def _passed_steps(verified: VerifiedReport) -> tuple[Finding, ...]:
@@ -113,20 +103,5 @@ def _passed_steps(verified: VerifiedReport) -> tuple[Finding, ...]:
                 )
             )
         else:
-            steps.append(finding(step, step, "verified", "verified", passed=True))
+            steps.append(passed_step(step))
     return tuple(steps)
-
-
-def _failed_steps(failed: str, why: str) -> tuple[Finding, ...]:
-    rank = _RANKS[failed]
-    passed = [
-        finding(step, step, "verified", "verified", passed=True)
-        for step, other in _RANKS.items()
-        if other < rank and step != "snp.crl"
-    ]
-    unreached = [
-        finding(step, step, "verified", f"not reached, because {failed} failed")
-        for step, other in _RANKS.items()
-        if step != failed and (other >= rank or step == "snp.crl")
-    ]
-    return (*passed, finding(failed, failed, "verified", why), *unreached)

@@ -2,32 +2,35 @@
 
 As `policy` for SEV-SNP: `UNCHECKED` says "do not check", there are no defaults, and an
 empty set accepts nothing. A revoked TCB cannot be made acceptable.
+
+No field stands for what verification demands of every quote anyway: MRSIGNERSEAM and
+SEAMATTRIBUTES are those of Intel's module, collateral is complete and current, and both
+revocation lists were asked.
 """
 
 import hashlib
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from atoll import canonical
-from atoll.errors import InputError
+from atoll.evidence import policy_forms
 from atoll.evidence.dcap.reports import TdAttributes
 from atoll.evidence.dcap.tcb_info import TcbStatus
 from atoll.evidence.policy_forms import (
     BOOL,
-    UNCHECKED,
-    UNCHECKED_TEXT,
-    Form,
+    MAX_POLICY,
+    VERSION,
     Unchecked,
-    between,
     blob,
     digests,
     enums,
     flags,
+    forms_of,
     invalid,
+    number,
 )
 
-VERSION: Final = 1
-MAX_POLICY: Final = 256 << 10
+__all__ = ["MAX_POLICY", "VERSION", "TdxPolicy", "tdx_policy_from_json", "tdx_policy_to_json"]
+
 _TEE: Final = "tdx"
 _MAX_NUMBER: Final = (1 << 31) - 1
 
@@ -51,6 +54,13 @@ class TdxPolicy:
     """MRSEAM, the TDX module, is one of these."""
     minimum_tee_tcb_svn: bytes | Unchecked
     """Each byte of TEE_TCB_SVN is at least this one's."""
+    minimum_tee_tcb_svn_2: bytes | Unchecked
+    """Each byte of TEE_TCB_SVN_2, the module that runs now, is at least this one's; a TD
+    report 1.0 has none and fails."""
+    qe_vendor_ids: frozenset[bytes] | Unchecked
+    """The quote's QE vendor id is one of these; no other than Intel's is ever read."""
+    minimum_qe_svn: int | Unchecked
+    """ISVSVN of the quoting enclave is at least this."""
     report_data: bytes | Unchecked
     """REPORTDATA is this, all 64 bytes."""
     xfams: frozenset[bytes] | Unchecked
@@ -58,6 +68,8 @@ class TdxPolicy:
     allow_debug: bool
     """False: TDATTRIBUTES has no DEBUG, with which the host could read the TD's memory.
     Other bits of that group are reserved and fail either way."""
+    td_attributes: frozenset[bytes] | Unchecked
+    """TDATTRIBUTES, eight bytes as in the report, is one of these."""
     attributes_required: TdAttributes | Unchecked
     """TDATTRIBUTES has all these bits."""
     attributes_forbidden: TdAttributes | Unchecked
@@ -70,13 +82,7 @@ class TdxPolicy:
     """The TCB info is of at least this evaluation, so old collateral does not do."""
 
     def __post_init__(self) -> None:
-        for name, form in _FORMS.items():
-            value = getattr(self, name)
-            if value is UNCHECKED and name not in _ALWAYS:
-                continue
-            problem = form.problem(value)
-            if problem is not None:
-                raise InputError(f"policy.{name}: {problem}", code="policy.invalid")
+        policy_forms.check(self, _FORMS)
         if TcbStatus.REVOKED in self.tcb_statuses:
             raise invalid("tcb_statuses", "lists Revoked, which is never acceptable")
 
@@ -88,11 +94,7 @@ class TdxPolicy:
 
 def tdx_policy_to_json(policy: TdxPolicy) -> bytes:
     """The canonical JSON form."""
-    value: dict[str, Any] = {"version": VERSION, "tee": _TEE}
-    for name, form in _FORMS.items():
-        field = getattr(policy, name)
-        value[name] = UNCHECKED_TEXT if field is UNCHECKED else form.write(field)
-    return canonical.dumps(value)
+    return policy_forms.write(policy, _FORMS, tee=_TEE)
 
 
 def tdx_policy_from_json(raw: bytes) -> TdxPolicy:
@@ -101,50 +103,34 @@ def tdx_policy_from_json(raw: bytes) -> TdxPolicy:
     Raises:
         InputError: `policy.invalid`, or `json.*` if it is not canonical JSON.
     """
-    if len(raw) > MAX_POLICY:
-        raise invalid("policy", f"is {len(raw)} bytes, at most {MAX_POLICY}")
-    value = canonical.loads(raw)
-    if not isinstance(value, dict):
-        raise invalid("policy", "is not an object")
-    missing = {"version", "tee", *_FORMS} - value.keys()
-    unknown = value.keys() - {"version", "tee", *_FORMS}
-    if missing or unknown:
-        names = f"lacks {sorted(missing)}" if missing else f"has unknown {sorted(unknown)}"
-        raise invalid("policy", names[:400])
-    if value["version"] is True or value["version"] != VERSION or value["tee"] != _TEE:
-        raise invalid("policy", "is not version 1 of a tdx policy")
-    return TdxPolicy(**{name: form.read(name, value[name]) for name, form in _FORMS.items()})
+    return TdxPolicy(**policy_forms.read(raw, _FORMS, tee=_TEE))
 
 
-_ALWAYS: Final = frozenset({"allow_debug", "tcb_statuses"})
-"""Fields that have a value in every policy."""
-
-_FORMS: Final[dict[str, Form]] = {
-    "mr_tds": digests(48),
-    "rtmr0s": digests(48),
-    "rtmr1s": digests(48),
-    "rtmr2s": digests(48),
-    "rtmr3s": digests(48),
-    "mr_config_ids": digests(48),
-    "mr_owners": digests(48),
-    "mr_owner_configs": digests(48),
-    "mr_service_tds": digests(48),
-    "mr_seams": digests(48),
-    "minimum_tee_tcb_svn": blob(16),
-    "report_data": blob(64),
-    "xfams": digests(8),
-    "allow_debug": BOOL,
-    "attributes_required": flags(TdAttributes),
-    "attributes_forbidden": flags(TdAttributes),
-    "fmspcs": digests(6),
-    "tcb_statuses": enums(TcbStatus),
-    "minimum_tcb_evaluation_data_number": Form(
-        kind=int,
-        write=lambda value: value,
-        parse=lambda value: value,
-        item=between(0, _MAX_NUMBER),
-    ),
-}
-
-if list(_FORMS) != [field.name for field in fields(TdxPolicy)]:
-    raise AssertionError("every field of TdxPolicy has one form")
+_FORMS: Final = forms_of(
+    TdxPolicy,
+    {
+        "mr_tds": digests(48),
+        "rtmr0s": digests(48),
+        "rtmr1s": digests(48),
+        "rtmr2s": digests(48),
+        "rtmr3s": digests(48),
+        "mr_config_ids": digests(48),
+        "mr_owners": digests(48),
+        "mr_owner_configs": digests(48),
+        "mr_service_tds": digests(48),
+        "mr_seams": digests(48),
+        "minimum_tee_tcb_svn": blob(16),
+        "minimum_tee_tcb_svn_2": blob(16),
+        "qe_vendor_ids": digests(16),
+        "minimum_qe_svn": number(0xFFFF),
+        "report_data": blob(64),
+        "xfams": digests(8),
+        "allow_debug": BOOL,
+        "td_attributes": digests(8),
+        "attributes_required": flags(TdAttributes),
+        "attributes_forbidden": flags(TdAttributes),
+        "fmspcs": digests(6),
+        "tcb_statuses": enums(TcbStatus, always=True),
+        "minimum_tcb_evaluation_data_number": number(_MAX_NUMBER),
+    },
+)

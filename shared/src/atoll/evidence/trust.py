@@ -1,16 +1,23 @@
-"""Which root keys are believed: AMD's by default, a development one only when named.
+"""Which root keys are believed: the vendors' by default, a development one only when named.
 
-A root is pinned by the SHA-256 of its SubjectPublicKeyInfo, together with the one
-product it may speak for. A certificate that evidence brings along is never a root.
+A root is pinned by the SHA-256 of its SubjectPublicKeyInfo; AMD's together with the one
+product it may speak for. A certificate that evidence brings along is never a root. Keystone
+has no vendor: its devices' keys are believed one by one, and none by default.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from atoll.errors import EvidenceError, InputError
+from atoll.evidence.dcap import intel_chain
+from atoll.evidence.dcap.intel_chain import IntelRoots
+from atoll.evidence.keystone.verify import DEVELOPMENT_DEVICE_KEY, DeviceKeys
 from atoll.evidence.products import Product
 from atoll.evidence.x509 import Certificate, ders
+
+_NO_INTEL_ROOT: Final = IntelRoots(roots=frozenset())
+_NO_DEVICE: Final = DeviceKeys(keys=frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +40,11 @@ class TrustStore:
     """The roots that one relying party believes. An empty store believes nothing."""
 
     roots: frozenset[TrustedRoot]
+    """AMD's, for SEV-SNP."""
+    intel: IntelRoots = _NO_INTEL_ROOT
+    """For TDX."""
+    keystone: DeviceKeys = _NO_DEVICE
+    """Public keys of Keystone devices."""
 
     def find(self, product: Product, spki_sha256: bytes) -> TrustedRoot | None:
         """The root for this product with this key, or None."""
@@ -48,7 +60,11 @@ class TrustStore:
     @property
     def has_simulated(self) -> bool:
         """Whether simulated evidence could be believed; surfaces should say so."""
-        return any(root.simulated for root in self.roots)
+        return (
+            any(root.simulated for root in self.roots)
+            or any(root.simulated for root in self.intel.roots)
+            or DEVELOPMENT_DEVICE_KEY in self.keystone.keys
+        )
 
     def with_development_root(self, ark: bytes) -> Self:
         """This store plus the simulated TEE's root, an `ARK-Simulated` certificate.
@@ -77,7 +93,7 @@ class TrustStore:
             spki_sha256=hashlib.sha256(found[0].spki).digest(),
             simulated=True,
         )
-        return type(self)(roots=self.roots | {root})
+        return replace(self, roots=self.roots | {root})
 
 
 def _amd(product: Product, spki_sha256: str) -> TrustedRoot:
@@ -91,6 +107,8 @@ PRODUCTION: Final = TrustStore(
             _amd(Product.GENOA, "429a69c9422aa258ee4d8db5fcda9c6470ef15f8cd5a9cebd6cbc7d90b863831"),
             _amd(Product.TURIN, "4f125410563a2ab9a50356f9243f6fe0b6f73de98603f53f90339c70e9d7ad08"),
         }
-    )
+    ),
+    intel=intel_chain.PRODUCTION,
 )
-"""SHA-256 of the SubjectPublicKeyInfo of AMD's ARK-Milan, ARK-Genoa and ARK-Turin."""
+"""SHA-256 of the SubjectPublicKeyInfo of AMD's ARK-Milan, ARK-Genoa and ARK-Turin, and of
+Intel's production root. No Keystone device."""

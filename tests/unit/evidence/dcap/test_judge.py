@@ -1,5 +1,6 @@
 """The judge: inputs of a case in, a verdict out, and never an exception."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +8,12 @@ import pytest
 
 from atoll.evidence.dcap.collateral import Collateral
 from atoll.evidence.dcap.judge import JUDGES, Case, CaseResult, CaseVerdict
+from atoll.evidence.dcap.quote import Quote
 from atoll.evidence.dcap.tcb_info import TcbStatus
+from atoll.evidence.policy_forms import UNCHECKED
+from atoll.evidence.sgx_policy import SgxPolicy, sgx_policy_to_json
+from atoll.evidence.tdx_policy import tdx_policy_to_json
+from atoll.policy.templates import strict_tdx
 from support import dcap
 from support.dcap import NOW, PCK, ROOT, Platform, key
 
@@ -158,3 +164,44 @@ def test_a_chain_is_refused_for_a_revoked_pck_or_two_roots() -> None:
     case = _chain_case(chain, root=root, pck_crl=dcap.pck_crl(PCK.serial))
     assert _judge(case, "intel_pck_chain") == ("invalid", "evidence.revoked")
     assert _judge(_chain_case(root=root + root), "intel_pck_chain") == ("invalid", "case.invalid")
+
+
+def _whole(raw: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(raw)
+    return value
+
+
+def _td_case(policy: dict[str, Any], **more: Any) -> Case:
+    return replace(_case(), policy=policy | more)
+
+
+def test_a_whole_policy_of_tdx_counts_with_every_field() -> None:
+    mr_td = Quote.from_bytes(Platform().quote()).td_report
+    assert mr_td is not None
+    own = mr_td.mr_td
+    good = _whole(tdx_policy_to_json(strict_tdx(frozenset({own}))))
+    assert _judge(_td_case(good)) == ("valid", "")
+    assert _judge(_td_case(good, mrtd=own.hex())) == ("valid", "")
+    assert _judge(_td_case(good, mrtd="00" * 47 + "01")) == ("invalid", "tdx.mr_td")
+    lax = good | {"mr_tds": "unchecked"}
+    assert _judge(_td_case(lax, mrtd="00" * 47 + "01")) == ("invalid", "tdx.mr_td")
+    del good["xfams"]
+    assert _judge(_td_case(good)) == ("invalid", "policy.invalid")
+
+
+def test_a_whole_policy_of_sgx_counts_with_every_field() -> None:
+    policy = SgxPolicy(
+        mr_enclaves=frozenset({b"\x07" * 32}),
+        mr_signers=UNCHECKED,
+        isv_prod_ids=frozenset({9}),
+        minimum_isv_svn=UNCHECKED,
+        report_data=UNCHECKED,
+        allow_debug=False,
+        tcb_statuses=frozenset({TcbStatus.UP_TO_DATE}),
+        minimum_tcb_evaluation_data_number=UNCHECKED,
+    )
+    good = _whole(sgx_policy_to_json(policy))
+    assert _judge(replace(_case(Platform.sgx(), "SGX"), policy=good), "sgx_quote") == ("valid", "")
+    other = good | {"isv_prod_ids": [8]}
+    case = replace(_case(Platform.sgx(), "SGX"), policy=other)
+    assert _judge(case, "sgx_quote") == ("invalid", "sgx.isv_prod_id")

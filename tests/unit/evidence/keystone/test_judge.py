@@ -1,5 +1,6 @@
 """Published Keystone vectors, and what their policies may say."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from atoll.errors import InputError
 from atoll.evidence.judged import Judged
 from atoll.evidence.keystone.judge import judge_keystone_report
+from atoll.evidence.keystone.policy import keystone_policy_to_json
 from atoll.evidence.keystone.report import KeystoneReport
+from atoll.policy.templates import strict_keystone
 from support import judging, vectors
-from support.keystone import DEVICE, Content
+from support.keystone import DEVICE, ENCLAVE_HASH, Content
 
 
 def judge(raw: bytes, **policy: Any) -> Judged:
@@ -62,3 +65,19 @@ def test_a_policy_that_is_not_understood_is_an_error_and_not_a_verdict(
 ) -> None:
     with pytest.raises(InputError):
         judge(Content().report(), **policy)
+
+
+def test_a_whole_policy_counts_with_every_field() -> None:
+    key = DEVICE.public.hex()
+    whole: dict[str, Any] = json.loads(
+        keystone_policy_to_json(strict_keystone(frozenset({ENCLAVE_HASH})))
+    )
+    raw = Content().report()
+    assert judge(raw, device_public_key=key, **whole).verdict == "valid"
+    narrow = judge(raw, device_public_key=key, enclave_hash="00" * 64, **whole)
+    assert narrow.reason == "enclave_hash_mismatch"
+    derivable = Content().with_derivable_sm_key().report()
+    assert judge(derivable, device_public_key=key, **whole).verdict == "invalid"
+    del whole["data"]
+    with pytest.raises(InputError):
+        judge(raw, device_public_key=key, **whole)

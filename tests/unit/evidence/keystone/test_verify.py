@@ -1,15 +1,22 @@
 """Authenticity and policy of Keystone reports, good and bad, by devices of our own."""
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atoll import canonical
 from atoll.errors import EvidenceError, InputError, RejectedEvidenceError
 from atoll.evidence.findings import Finding, Outcome, first_failed
 from atoll.evidence.keystone.findings import keystone_findings
-from atoll.evidence.keystone.policy import KeystonePolicy
+from atoll.evidence.keystone.policy import (
+    KeystonePolicy,
+    keystone_policy_from_json,
+    keystone_policy_to_json,
+)
 from atoll.evidence.keystone.report import KeystoneReport
 from atoll.evidence.keystone.verify import (
     DEVELOPMENT_DEVICE_KEY,
@@ -168,3 +175,30 @@ def test_a_policy_that_no_report_can_meet_is_refused(change: dict[str, object]) 
     with pytest.raises(InputError) as caught:
         replace(STRICT, **change)  # type: ignore[arg-type]
     assert caught.value.code == "policy.invalid"
+
+
+@pytest.mark.parametrize("change", [{}, {"data": b""}, {"sm_hashes": UNCHECKED}])
+def test_a_policy_reads_back_and_is_named_by_its_json(change: dict[str, object]) -> None:
+    policy = replace(STRICT, **change)  # type: ignore[arg-type]
+    raw = keystone_policy_to_json(policy)
+    assert keystone_policy_from_json(raw) == policy
+    assert policy.digest == hashlib.sha256(raw).digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": None},
+        {"data": "00" * 1025},
+        {"data": "AB"},
+        {"enclave_hashes": ["00" * 48]},
+        {"allow_derivable_sm_key": "unchecked"},
+        {"tee": "tdx"},
+        {"version": 2},
+        {"more": 1},
+    ],
+)
+def test_refuses_json_that_is_no_keystone_policy(change: dict[str, object]) -> None:
+    value = json.loads(keystone_policy_to_json(STRICT)) | change
+    with pytest.raises(InputError):
+        keystone_policy_from_json(canonical.dumps(value))

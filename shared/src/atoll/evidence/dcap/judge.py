@@ -2,7 +2,8 @@
 
 Each `judge_*` takes the evidence, the files by role, the policy as the case's manifest
 writes it and the moment to judge at. An absent key of the policy is not checked, except
-that debug is refused and only UpToDate accepted; an unknown key refuses the case.
+that debug is refused and only UpToDate accepted; an unknown key refuses the case. A policy
+with a key "tee" is a whole one, beside which only the measurement may be named once more.
 
 | kind              | roles                                                           |
 | tdx_quote         | tcb_info, tcb_info_sig, tcb_chain, qe_identity, qe_identity_sig, |
@@ -13,13 +14,14 @@ that debug is refused and only UpToDate accepted; an unknown key refuses the cas
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
+from atoll import canonical
 from atoll.errors import AtollError, EvidenceError, InputError, RejectedEvidenceError
 from atoll.evidence.dcap.cert_data import chain_of
 from atoll.evidence.dcap.collateral import Collateral
@@ -39,10 +41,10 @@ from atoll.evidence.dcap.signed_json import with_hex_signature
 from atoll.evidence.dcap.tcb_info import TcbStatus
 from atoll.evidence.dcap.verify import VerifiedQuote, verify_quote, verify_quote_crypto
 from atoll.evidence.findings import Finding, first_failed
-from atoll.evidence.policy_forms import UNCHECKED, Unchecked
-from atoll.evidence.sgx_policy import SgxPolicy, sgx_findings
+from atoll.evidence.policy_forms import UNCHECKED, Unchecked, narrowed
+from atoll.evidence.sgx_policy import SgxPolicy, sgx_findings, sgx_policy_from_json
 from atoll.evidence.tdx_findings import tdx_findings
-from atoll.evidence.tdx_policy import TdxPolicy
+from atoll.evidence.tdx_policy import TdxPolicy, tdx_policy_from_json
 from atoll.evidence.x509 import INTEL, RevocationList, crl_der, ders
 
 _COMMON_KEYS: Final = frozenset({"accept_tcb_status", "allow_debug", "min_tcb_eval", "report_data"})
@@ -242,10 +244,28 @@ def _pck_chain(case: Case) -> CaseResult:
 
 def _findings(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
     tdx = verified.quote.header.tee is QuoteTee.TDX
+    if "tee" in policy:
+        return _whole_tdx(verified, policy) if tdx else _whole_sgx(verified, policy)
     unknown = policy.keys() - (_TDX_KEYS if tdx else _SGX_KEYS)
     if unknown:
         raise InputError(f"case policy has unknown {sorted(unknown)}", code="case.invalid")
     return _tdx(verified, policy) if tdx else _sgx(verified, policy)
+
+
+def _whole_tdx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
+    whole = tdx_policy_from_json(_without(policy, "mrtd"))
+    mr_tds = narrowed(whole.mr_tds, _one(policy, "mrtd"))
+    return tdx_findings(verified, replace(whole, mr_tds=mr_tds))
+
+
+def _whole_sgx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
+    whole = sgx_policy_from_json(_without(policy, "mrenclave"))
+    mr_enclaves = narrowed(whole.mr_enclaves, _one(policy, "mrenclave"))
+    return sgx_findings(verified, replace(whole, mr_enclaves=mr_enclaves))
+
+
+def _without(policy: Mapping[str, Any], key: str) -> bytes:
+    return canonical.dumps({name: value for name, value in policy.items() if name != key})
 
 
 def _tdx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:

@@ -1,17 +1,19 @@
 """Judge one published Keystone vector (kind `keystone_report`)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from atoll import canonical
 from atoll.errors import MalformedEvidenceError, RejectedEvidenceError
 from atoll.evidence.findings import first_failed
 from atoll.evidence.judged import Files, Judged, judged, known, octets
 from atoll.evidence.keystone.findings import keystone_findings
-from atoll.evidence.keystone.policy import KeystonePolicy
+from atoll.evidence.keystone.policy import KeystonePolicy, keystone_policy_from_json
 from atoll.evidence.keystone.report import DATA_LEN_AT
 from atoll.evidence.keystone.verify import DeviceKeys, verify_keystone
-from atoll.evidence.policy_forms import UNCHECKED, Unchecked
+from atoll.evidence.policy_forms import UNCHECKED, Unchecked, narrowed
 
 
 def judge_keystone_report(
@@ -26,24 +28,37 @@ def judge_keystone_report(
 
     The policy's `device_public_key` is the one trusted key; without it, none is. To name the
     published development key there is to allow it. `enclave_hash`, `sm_hash` and `data` are
-    compared if present. An SM key that the reference boot loader derives is taken: the samples
-    are made that way.
+    compared if present. A policy with a key "tee" is a whole one, beside which only the device
+    key and the enclave's hash may be named. An SM key that the reference boot loader derives
+    is taken unless a whole policy says otherwise: the samples are made that way.
 
     Raises:
         InputError: the policy is not of this form.
     """
-    known(policy, "device_public_key", "enclave_hash", "sm_hash", "data")
     key = octets(policy, "device_public_key")
     keys = frozenset[bytes]() if key is None else frozenset({key})
     trust = DeviceKeys(keys=keys, allow_development=True)
+    wanted = _whole(policy) if "tee" in policy else _listed(policy)
+    return judged(lambda: _check(evidence, trust, wanted))
+
+
+def _whole(policy: Mapping[str, Any]) -> KeystonePolicy:
+    beside = ("device_public_key", "enclave_hash")
+    own = {name: value for name, value in policy.items() if name not in beside}
+    whole = keystone_policy_from_json(canonical.dumps(own))
+    hashes = narrowed(whole.enclave_hashes, _one(octets(policy, "enclave_hash")))
+    return replace(whole, enclave_hashes=hashes)
+
+
+def _listed(policy: Mapping[str, Any]) -> KeystonePolicy:
+    known(policy, "device_public_key", "enclave_hash", "sm_hash", "data")
     data = octets(policy, "data")
-    wanted = KeystonePolicy(
+    return KeystonePolicy(
         enclave_hashes=_one(octets(policy, "enclave_hash")),
         sm_hashes=_one(octets(policy, "sm_hash")),
         data=UNCHECKED if data is None else data,
         allow_derivable_sm_key=True,
     )
-    return judged(lambda: _check(evidence, trust, wanted))
 
 
 def _check(evidence: bytes, trust: DeviceKeys, policy: KeystonePolicy) -> None:
