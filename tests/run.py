@@ -3,6 +3,7 @@
 python tests/run.py [--lint-only] [pytest arguments]
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,7 +49,12 @@ def main(arguments: list[str]) -> int:
 
 
 def coverage() -> int:
-    """Whether its own tests take every branch of `atoll.evidence`."""
+    """Whether its own tests take every branch of `atoll.evidence`, the published vectors
+    included; without those there is nothing to measure."""
+    vectors = Path(os.environ.get("ATOLL_VECTORS", ROOT.parent / "shared" / "vectors"))
+    if not (vectors / "manifest.json").exists() and os.environ.get("CI") != "true":
+        print(f"== evidence under coverage: left out, no vectors at {vectors}", flush=True)
+        return 0
     tool = [sys.executable, "-m", "coverage"]
     tests = ["-m", "pytest", "-q", "tests/unit/evidence", "-n", "2", "--dist", "loadfile"]
     with tempfile.TemporaryDirectory() as folder:

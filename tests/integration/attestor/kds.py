@@ -1,7 +1,7 @@
 """A key distribution service on this machine that answers what it is told, also badly."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,11 +23,13 @@ class FakeKds:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
-def body(raw: bytes) -> Answer:
+def body(raw: bytes, headers: Mapping[str, str] | None = None) -> Answer:
     """200 with a body."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
+        for name, value in (headers or {}).items():
+            request.send_header(name, value)
         request.send_header("Content-Length", str(len(raw)))
         request.end_headers()
         request.wfile.write(raw)

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from support.search import find
 SECRETS = st.binary(min_size=16, max_size=40)
 AROUND = st.binary(max_size=40)
 
-ENCODINGS = {
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "raw": lambda raw: raw,
     "reversed": lambda raw: raw[::-1],
     "hex": lambda raw: raw.hex().encode(),
