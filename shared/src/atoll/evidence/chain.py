@@ -2,12 +2,17 @@
 
 The result can be kept and used for many reports of one chip: it knows until when it
 holds, and `verify.verify_report` asks it for each report.
+
+What follows from bytes alone (a certificate's fields, whether a key signed something) is
+remembered for the last few hundred inputs. Dates, trust, and what a CRL says are judged
+each time.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -24,6 +29,8 @@ from atoll.evidence.trust import TrustedRoot, TrustStore
 from atoll.evidence.x509 import MAX_CERTIFICATES, Certificate, RevocationList, ders
 
 MAX_CRLS: Final = 4
+MEMO: Final = 256
+"""Entries of each memory: a deployment meets a few chains again and again."""
 
 _BASIC_CONSTRAINTS: Final = _der.oid("2.5.29.19")
 _KEY_USAGE: Final = _der.oid("2.5.29.15")
@@ -86,17 +93,17 @@ def verify_chain(
     if root is None:
         _reject("untrusted_root", f"{ark.subject_cn} with this key is not a trusted root")
     # 4 to 7
-    ark_key = _verify_authority(ark, intermediate, now=now)
-    _check_signature(vek, _ca_key(intermediate))
+    _verify_authority(ark, intermediate, now=now)
+    _check_signature(vek, intermediate)
     _check_leaf(vek)
     _check_dates(vek, now)
     # 8
     for crl in lists:
-        _check_crl(crl, ark, ark_key, now=now)
+        _check_crl(crl, ark, now=now)
         if intermediate.serial in crl.serials:
             _reject("revoked", f"{intermediate.subject_cn} {intermediate.serial:x} is revoked")
     # 9
-    extensions = VekExtensions.of(vek)
+    extensions = _vek_extensions(vek)
     if extensions.product is not product:
         _reject("product", f"VEK is for {extensions.product.value}, chain for {product.value}")
     if extensions.signer.value.upper() != vek.subject_cn.removeprefix("SEV-"):
@@ -143,7 +150,7 @@ def verify_crl(raw: bytes, ark: bytes, *, now: datetime) -> RevocationList:
     """
     certificate = Certificate.from_bytes(ders(ark)[0])
     crl = RevocationList.from_bytes(raw)
-    _check_crl(crl, certificate, _ca_key(certificate), now=now)
+    _check_crl(crl, certificate, now=now)
     return crl
 
 
@@ -155,8 +162,18 @@ def _parse_all(certs: Iterable[bytes]) -> list[Certificate]:
                 raise MalformedEvidenceError(
                     "chain", 0, f"has over {MAX_CERTIFICATES} certificates"
                 )
-            unpacked[der] = Certificate.from_bytes(der)
+            unpacked[der] = _certificate(der)
     return list(unpacked.values())
+
+
+@lru_cache(maxsize=MEMO)
+def _certificate(der: bytes) -> Certificate:
+    return Certificate.from_bytes(der)
+
+
+@lru_cache(maxsize=MEMO)
+def _vek_extensions(certificate: Certificate) -> VekExtensions:
+    return VekExtensions.of(certificate)
 
 
 def _pick(
@@ -191,55 +208,54 @@ def _root(parsed: Sequence[Certificate]) -> tuple[Certificate, Product]:
     return arks[0], Product(name)
 
 
-def _verify_authority(
-    ark: Certificate, intermediate: Certificate, *, now: datetime
-) -> rsa.RSAPublicKey:
-    """Steps 4 to 7 for the two CA certificates; the root's key."""
+def _verify_authority(ark: Certificate, intermediate: Certificate, *, now: datetime) -> None:
+    """Steps 4 to 7 for the two CA certificates."""
     if ark.issuer != ark.subject or intermediate.issuer != ark.subject:
         _reject(
             "chain_names", f"{intermediate.subject_cn} does not name {ark.subject_cn} as issuer"
         )
-    key = _ca_key(ark)
-    _check_signature(ark, key)
-    _check_signature(intermediate, key)
+    _check_signature(ark, ark)
+    _check_signature(intermediate, ark)
     _check_ca(ark, path_length=1)
     _check_ca(intermediate, path_length=0)
     _check_dates(ark, now)
     _check_dates(intermediate, now)
-    return key
 
 
 def _ca_key(certificate: Certificate) -> rsa.RSAPublicKey:
-    key = _load(certificate)
+    key = _load(certificate.spki, certificate.subject_cn)
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != _RSA_BITS:
         _reject("chain_key", f"{certificate.subject_cn} has no RSA-4096 key")
     return key
 
 
 def _p384(certificate: Certificate) -> ec.EllipticCurvePublicKey:
-    key = _load(certificate)
+    key = _load(certificate.spki, certificate.subject_cn)
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         _reject("chain_key", f"{certificate.subject_cn} has no P-384 key")
     return key
 
 
-def _load(certificate: Certificate) -> object:
+@lru_cache(maxsize=MEMO)
+def _load(spki: bytes, name: str) -> object:
     try:
-        return load_der_public_key(certificate.spki)
+        return load_der_public_key(spki)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise MalformedEvidenceError(
-            f"certificate {certificate.subject_cn}", 0, "has an unreadable public key"
+            f"certificate {name}", 0, "has an unreadable public key"
         ) from error
 
 
-def _check_signature(certificate: Certificate, key: rsa.RSAPublicKey) -> None:
-    if not _signed(certificate.signature, certificate.tbs, key):
+def _check_signature(certificate: Certificate, issuer: Certificate) -> None:
+    if not _signed(certificate.signature, certificate.tbs, issuer):
         _reject(
             "chain_signature", f"{certificate.subject_cn} is not signed by {certificate.issuer_cn}"
         )
 
 
-def _signed(signature: bytes, signed: bytes, key: rsa.RSAPublicKey) -> bool:
+@lru_cache(maxsize=MEMO)
+def _signed(signature: bytes, signed: bytes, issuer: Certificate) -> bool:
+    key = _ca_key(issuer)
     scheme = padding.PSS(mgf=padding.MGF1(SHA384()), salt_length=_SALT)
     try:
         key.verify(signature, signed, scheme, SHA384())
@@ -295,14 +311,12 @@ def _check_dates(certificate: Certificate, now: datetime) -> None:
         _reject("expired", f"{certificate.subject_cn} expired at {certificate.not_after}")
 
 
-def _check_crl(
-    crl: RevocationList, ark: Certificate, key: rsa.RSAPublicKey, *, now: datetime
-) -> None:
+def _check_crl(crl: RevocationList, ark: Certificate, *, now: datetime) -> None:
     if crl.issuer != ark.subject:
         _reject("crl_issuer", f"CRL is of {crl.issuer_cn}, want {ark.subject_cn}")
     if not _key_usage(ark) & _CRL_SIGN:
         _reject("key_usage", f"{ark.subject_cn} may not sign CRLs (keyUsage)")
-    if not _signed(crl.signature, crl.tbs, key):
+    if not _signed(crl.signature, crl.tbs, ark):
         _reject("crl_signature", f"CRL is not signed by {ark.subject_cn}")
     if now < crl.this_update:
         _reject("crl_not_yet_valid", f"CRL is valid from {crl.this_update}")

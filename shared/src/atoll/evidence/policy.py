@@ -6,6 +6,7 @@ a field out is an error, and an empty set of acceptable values accepts nothing.
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from atoll.evidence import policy_forms
@@ -126,7 +127,12 @@ class SnpPolicy:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the canonical JSON: the name of this policy in results."""
-        return hashlib.sha256(policy_to_json(self)).digest()
+        return _digest(self)
+
+
+@lru_cache(maxsize=64)
+def _digest(policy: SnpPolicy) -> bytes:
+    return hashlib.sha256(policy_to_json(policy)).digest()
 
 
 def policy_to_json(policy: SnpPolicy) -> bytes:
