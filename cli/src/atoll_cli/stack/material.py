@@ -15,20 +15,20 @@ stays as it is.
 
 import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
 from atoll.client.files import make_private_directory, read_private, write_private
 from atoll.errors import ConfigError, InputError, NotFoundError
-from atoll.evidence.certs import Signer
 from atoll.evidence.ear_keys import KeyRing
-from atoll.evidence.policy import UNCHECKED, SnpPolicy, policy_to_json
+from atoll.evidence.policy import SnpPolicy, policy_to_json
 from atoll.evidence.products import Product
 from atoll.identity import PartyKeys
 from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
+from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
 from atoll.wire.endpoints import ROLES
 from atoll_cli.commands.rotate import KEY_RING
@@ -87,43 +87,11 @@ class Material:
 def simulated_policy() -> SnpPolicy:
     """Accept the agent as it is installed here, on the simulated TEE, not in debug mode."""
     measurement = agent_measurement(agent_image(installed_agent_files()))
-    return SnpPolicy(
-        measurements=frozenset({measurement}),
+    return replace(
+        strict_snp(frozenset({measurement})),
         minimum_tcb=DEFAULT_TCB,
-        minimum_launch_tcb=UNCHECKED,
-        minimum_committed_tcb=UNCHECKED,
-        minimum_current_tcb=UNCHECKED,
-        minimum_current_version=UNCHECKED,
-        minimum_committed_version=UNCHECKED,
-        minimum_current_build=UNCHECKED,
-        minimum_committed_build=UNCHECKED,
-        allow_provisional_firmware=False,
         products=frozenset({Product.SIMULATED}),
-        steppings=UNCHECKED,
-        signers=frozenset({Signer.VCEK}),
-        minimum_report_version=UNCHECKED,
-        vmpls=frozenset({0}),
-        allow_debug=False,
-        allow_migrate_ma=False,
-        allow_smt=True,
-        guest_policy_required=UNCHECKED,
-        guest_policy_forbidden=UNCHECKED,
-        minimum_guest_abi=UNCHECKED,
-        host_data=UNCHECKED,
-        require_id_block=False,
-        id_key_digests=UNCHECKED,
-        require_author_key=False,
-        author_key_digests=UNCHECKED,
-        family_id=UNCHECKED,
-        image_id=UNCHECKED,
-        chip_ids=UNCHECKED,
-        report_ids=UNCHECKED,
-        report_id_mas=UNCHECKED,
-        minimum_guest_svn=UNCHECKED,
-        platform_info_required=UNCHECKED,
-        platform_info_forbidden=UNCHECKED,
-        launch_mitigations_required=UNCHECKED,
-        current_mitigations_required=UNCHECKED,
+        # A chain that was made a moment ago for one machine has no revocation list.
         require_crl=False,
     )
 
