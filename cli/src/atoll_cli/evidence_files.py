@@ -17,7 +17,6 @@ from atoll.evidence.x509 import INTEL, RevocationList, crl_der
 MAX_EVIDENCE: Final = 64 << 20
 """A firmware image is the largest kind of evidence; parsers have closer limits."""
 MAX_SIDE_FILE: Final = 4 << 20
-MAX_POLICY: Final = 256 << 10
 
 _MAX_IN_FILE: Final = 32
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)

@@ -24,6 +24,7 @@ from atoll.errors import AtollError, UnreachableError
 from atoll.version import VERSION
 from atoll_cli.commands import (
     attest,
+    collateral,
     demo,
     doctor,
     events,
@@ -82,7 +83,13 @@ for _command in (
     version.version,
 ):
     cli.add_command(_command)
-for _command in (verify.verify, verify.parse, verify.explain, rotate.rotate_key):
+for _command in (
+    verify.verify,
+    verify.parse,
+    verify.explain,
+    rotate.rotate_key,
+    collateral.collateral,
+):
     attest.attest.add_command(_command)
 
 

@@ -15,8 +15,10 @@ from atoll.errors import AtollError, ConfigError, EvidenceError
 from atoll.evidence.products import Product
 from atoll.evidence.trust import PRODUCTION
 from atoll.wire import schema, topology
-from atoll_attestor.collateral.cache import CrlCache, import_directory, keep_fresh, refresh
+from atoll_attestor.collateral.cache import CrlCache, keep_fresh, refresh
 from atoll_attestor.collateral.fetch import Fetcher, Limits
+from atoll_attestor.collateral.importing import import_directory
+from atoll_attestor.collateral.store import DocumentStore
 from integration.attestor import kds
 from integration.attestor.kds import FakeKds
 from support import vectors
@@ -179,13 +181,13 @@ async def test_files_are_taken_and_useless_ones_told(
     (tmp_path / "bad.crl").write_bytes(b"garbage")
     (tmp_path / "huge.crl").write_bytes(bytes(100_000))
     (tmp_path / "good.crl").write_bytes(crl())
-    cache = CrlCache(fresh, trust())
-    assert await import_directory(cache, tmp_path) == 1
+    cache, store = CrlCache(fresh, trust()), DocumentStore(fresh, trust())
+    assert await import_directory(cache, store, tmp_path) == 1
     assert set(cache.known) == {Product.SIMULATED}
     for name in ("bad.pem", "bad.crl", "huge.crl"):
         assert name in caplog.text
     with pytest.raises(ConfigError):
-        await import_directory(cache, tmp_path / "missing")
+        await import_directory(cache, store, tmp_path / "missing")
 
 
 async def test_amds_lists_are_fetched_and_what_fails_leaves_the_others(

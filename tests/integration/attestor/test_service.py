@@ -14,6 +14,7 @@ import pytest_asyncio
 from atoll.bus import Bus, KeyValue, Service, provision, read_stream
 from atoll.bus.jetstream import purge
 from atoll.errors import AtollError, ConflictError, EvidenceError, InputError, MessageError
+from atoll.evidence import cmw
 from atoll.evidence import document as documents
 from atoll.evidence.ear import verify_ear
 from atoll.policy.document import Mode
@@ -31,6 +32,7 @@ from atoll.wire.messages import (
     PolicyRecord,
     PolicyView,
 )
+from atoll.wire.verification import VerifyReply, VerifyRequest
 from atoll_attestor.bus_ports import BusArchive, BusPolicies
 from atoll_attestor.main import rows
 from atoll_attestor.setup import Setup
@@ -60,7 +62,8 @@ async def attestor(fresh: Bus, tmp_path: Path) -> AsyncIterator[Bus]:
     setup = Setup.read(given.write(tmp_path))
     policies = BusPolicies(fresh, setup.owners)
     await policies.activate(given.signed(given.document()), now=NOW_S)
-    served = rows(setup.verifier(policies, BusArchive(fresh), given.MemoryCrls()), recorder())
+    verifier = setup.verifier(policies, BusArchive(fresh), given.MemoryCrls())
+    served = rows(verifier, given.judging(), recorder())
     async with Service(
         fresh, name="atoll-attestor", version="0.0.0", description="a test", endpoints=served
     ):
@@ -92,7 +95,7 @@ async def kept(bus: Bus, role: str) -> list[AppraisalRecord]:
 
 
 async def test_exactly_the_rows_of_the_table_are_served(tmp_path: Path) -> None:
-    served = rows(given.attestor(given.write(tmp_path)).verifier, recorder())
+    served = rows(given.attestor(given.write(tmp_path)).verifier, given.judging(), recorder())
     owned = {row.subject.template for row in endpoints.ENDPOINTS if row.owner == "attestor"}
     assert {endpoint.subject for endpoint in served} == owned
 
@@ -108,6 +111,17 @@ async def test_from_a_challenge_to_a_word_that_verifies(attestor: Bus) -> None:
         now=datetime.now(UTC),
     )
     assert ear.nonce == documents.parse(evidence).nonce
+
+
+async def test_evidence_of_any_vendor_is_judged(attestor: Bus) -> None:
+    raw = cmw.to_json(cmw.Record(type="application/octet-stream", value=b"no quote"))
+    request = schema.encode(VerifyRequest(kind="tdx_quote", cmw=raw))
+    answer = schema.decode(VerifyReply, await ask(attestor, endpoints.VERIFY, request))
+    assert (answer.verdict, answer.reason) == ("invalid", "tdx.collateral")
+    request = schema.encode(VerifyRequest(kind="snp_crl", cmw=raw))
+    with pytest.raises(AtollError) as caught:
+        await ask(attestor, endpoints.VERIFY, request)
+    assert caught.value.code == "judge.kind"
 
 
 async def test_every_verdict_is_kept_with_what_it_followed_from(attestor: Bus) -> None:

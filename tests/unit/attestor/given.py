@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from atoll.errors import UnreachableError
 from atoll.evidence.ear_keys import KeyRing
+from atoll.evidence.judgement import Roots
 from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.products import Product
 from atoll.identity import PartyKeys
@@ -17,7 +18,9 @@ from atoll.policy.sections import SNP, Policy
 from atoll.policy.signed import sign_policy
 from atoll.wire.messages import PolicyRecord, PolicyView
 from atoll_attestor.collateral.crls import KnownCrl
+from atoll_attestor.collateral.documents import Document
 from atoll_attestor.config import AttestorConfig
+from atoll_attestor.judging import Judging
 from atoll_attestor.policies import InForce, Owners, activated, verified_state
 from atoll_attestor.setup import Setup
 from atoll_attestor.verifier import Verifier
@@ -103,6 +106,24 @@ class MemoryCrls:
     """The lists that were put there."""
 
     known: dict[Product, KnownCrl] = field(default_factory=dict)
+
+
+@dataclass
+class MemoryDocuments:
+    """The documents that were put there."""
+
+    known: dict[str, Document] = field(default_factory=dict)
+
+
+def judging(documents: MemoryDocuments | None = None, **changes: Any) -> Judging:
+    """The operation over these documents; AMD's service may not be asked."""
+    fields: dict[str, Any] = {
+        "crls": MemoryCrls(),
+        "documents": documents or MemoryDocuments(),
+        "kds": None,
+        "amd_roots": Roots(certificates=(chain().ark_pem,)),
+    }
+    return Judging(**(fields | changes))
 
 
 @dataclass

@@ -75,12 +75,19 @@ def test_good_files_make_a_setup_that_says_whom_it_trusts(tmp_path: Path) -> Non
         ("POLICY_THRESHOLD", "0"),
         ("POLICY_THRESHOLD", "17"),
         ("POLICY_NAME", "../default"),
+        ("PCS_URL", "https://pcs.example"),
+        ("PCS_ROOT_CRL_URL", "https://pcs.example/root.der"),
     ],
 )
 def test_a_setting_that_makes_no_sense_stops_the_start(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name) as caught:
         settings.read(AttestorConfig, PREFIX, {**ENV, PREFIX + name: value})
     assert caught.value.code == "config.invalid"
+
+
+def test_platforms_that_are_none_stop_the_start(tmp_path: Path) -> None:
+    config = replace(given.write(tmp_path), pcs_fmspcs="none")
+    assert refusal(config) == "config.invalid"
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ import pytest
 
 from atoll.evidence.policy import policy_to_json
 from atoll.evidence.snp import GuestPolicy
+from atoll.policy.document import Mode, PolicyDocument
+from atoll.policy.templates import strict_keystone, strict_tdx
 from atoll_cli.evidence_files import collateral, device_key
 from atoll_cli.explanations import SENTENCES, sentence
 from atoll_cli.session import BANNER
 from support import evidence, id_block, ovmf, vectors
+from support.keystone import DEVICE, ENCLAVE_HASH, Content
 from unit.cli.console import Console, Said
 
 AT = "2026-06-01T12:00:00Z"
@@ -116,6 +119,48 @@ def test_takes_a_whole_policy_and_a_list_of_requirements(console: Console, files
     assert _verify(console, files, "--policy", files.policy({"vmpl": 0})).status == 0
     said = _verify(console, files, "--json", "--policy", files.policy({"vmpl": 1}))
     assert said.document()["reason"] == "snp.vmpl"
+
+
+def _policy_document(**sections: Any) -> Any:
+    document = PolicyDocument(
+        name="fleet", version=1, not_before=0, mode=Mode.ENFORCE, sections=sections
+    )
+    return document.to_plain()
+
+
+def test_takes_the_section_of_a_policy_document_that_is_about_the_kind(
+    console: Console, files: _Files
+) -> None:
+    good = {"sev-snp": evidence.policy(), "tdx": strict_tdx(frozenset())}
+    document = files.policy(_policy_document(**good))
+    assert _verify(console, files, "--policy", document).status == 0
+    other = {"sev-snp": evidence.policy(measurements=frozenset({bytes(48)}))}
+    bad = files.policy(_policy_document(**other))
+    said = _verify(console, files, "--json", "--policy", bad)
+    assert (said.status, said.document()["reason"]) == (1, "snp.measurement")
+
+
+def test_a_policy_document_without_the_section_is_a_usage_error(
+    console: Console, files: _Files
+) -> None:
+    document = files.policy(_policy_document(tdx=strict_tdx(frozenset())))
+    said = _verify(console, files, "--policy", document)
+    assert said.status == 2
+    assert "no section about snp_report; its sections: tdx" in said.err
+    broken = files.policy(_policy_document(tdx=strict_tdx(frozenset())) | {"mode": "off"})
+    assert _verify(console, files, "--policy", broken).status == 2
+
+
+def test_a_keystone_report_is_judged_by_a_policy_document(console: Console, files: _Files) -> None:
+    report = files.write("report", Content().report())
+    key = files.write("device", DEVICE.public.hex().encode())
+    fixed = ("--kind", "keystone", "--root", key, "--json")
+    document = files.policy(_policy_document(keystone=strict_keystone(frozenset({ENCLAVE_HASH}))))
+    said = console("attest", "verify", report, *fixed, "--policy", document)
+    assert said.status == 0, said.out
+    for option, value in (("--report-data", b"other"), ("--measurement", bytes(64))):
+        more = ("--policy", document, option, value.hex())
+        assert console("attest", "verify", report, *fixed, *more).status == 1
 
 
 def test_takes_der_certificates_one_after_another_and_in_any_order(

@@ -39,14 +39,26 @@ class AttestorConfig:
     pass; the genuine AMD roots are always trusted."""
 
     collateral_dir: Path | None = None
-    """Revocation lists (`*.crl`, `*.der`) and their roots (`*.pem`), taken at the start."""
+    """Collateral in files: certificates, revocation lists, TCB info and QE identities
+    (`*.pem`, `*.der`, `*.crl`, `*.json`), taken at the start and when the directory changes."""
 
     kds_url: str = ""
-    """AMD's key distribution service or a mirror of it, asked for revocation lists. Empty:
-    offline, nothing is ever fetched."""
+    """AMD's key distribution service or a mirror of it, asked for revocation lists, chains and
+    VCEKs. Empty: it is never asked."""
 
     kds_refresh_s: int = 6 * 3600
-    """How often it is asked."""
+    """How often the services of AMD and Intel are asked."""
+
+    pcs_url: str = ""
+    """Intel's provisioning certification service or a mirror of it, asked for TCB info, QE
+    identities and revocation lists. Empty: it is never asked."""
+
+    pcs_root_crl_url: str = ""
+    """The revocation list of Intel's root, which is served elsewhere. Needed with `pcs_url`."""
+
+    pcs_fmspcs: str = ""
+    """The platforms to ask it about: FMSPCs in hex, with commas between. What was imported
+    before is asked for as well."""
 
     result_ttl_s: int = 300
     """How long an attestation result holds."""
@@ -66,6 +78,11 @@ class AttestorConfig:
             require_name(self.policy_name, "policy")
         except InputError as error:
             raise ConfigError(f"{PREFIX}POLICY_NAME: {error}", code="config.invalid") from error
+        if bool(self.pcs_url) != bool(self.pcs_root_crl_url):
+            raise ConfigError(
+                f"{PREFIX}PCS_URL and {PREFIX}PCS_ROOT_CRL_URL: want both or none",
+                code="config.invalid",
+            )
 
     def _require_range(self, name: str, high: int) -> None:
         if not 1 <= getattr(self, name) <= high:

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from atoll import process, version
@@ -16,10 +17,14 @@ from atoll.telemetry.otel import ServiceTracing
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints, schema, topology
 from atoll.wire.messages import NonceReply, NonceRequest
+from atoll.wire.verification import VerifyReply, VerifyRequest
 from atoll_attestor import files
 from atoll_attestor.bus_ports import BusArchive, BusPolicies
-from atoll_attestor.collateral.cache import CrlCache, import_directory, keep_fresh
+from atoll_attestor.collateral.cache import CrlCache
+from atoll_attestor.collateral.store import DocumentStore
+from atoll_attestor.collateral.supply import Supply
 from atoll_attestor.config import PREFIX, AttestorConfig
+from atoll_attestor.judging import Judging
 from atoll_attestor.setup import Setup
 from atoll_attestor.verifier import Verifier
 
@@ -48,29 +53,29 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         tracing = ServiceTracing(spans.ATTESTOR, wiring.bus_publisher(bus), instance=kid)
         policies = BusPolicies(bus, setup.owners)
         await policies.load()
-        crls = CrlCache(bus, setup.trust)
-        await crls.load()
-        if config.collateral_dir is not None:
-            await import_directory(crls, config.collateral_dir)
+        supply = Supply(
+            crls=CrlCache(bus, setup.trust),
+            store=DocumentStore(bus, setup.trust),
+            fetcher=setup.fetcher,
+            sources=setup.sources,
+        )
+        await supply.load()
         loops = [
-            crls.follow(),
+            *supply.loops(),
             tracing.run(),
             policies.follow(),
             files.follow(config.key_ring_file, setup.ring, setup.keys.use_bytes),
         ]
-        if config.kds_url:
-            every_s = float(config.kds_refresh_s)
-            loops.append(keep_fresh(crls, setup.fetcher, config.kds_url, every_s))
         if config.supervised:
             loops.append(process.wait_for_end_of_input(stop))
         tasks = [group.create_task(loop) for loop in loops]
-        verifier = setup.verifier(policies, BusArchive(bus), crls)
+        verifier = setup.verifier(policies, BusArchive(bus), supply.crls)
         service = Service(
             bus,
             name="atoll-attestor",
             version=version.VERSION,
             description="Appraises evidence and signs what it is worth.",
-            endpoints=rows(verifier, tracing.tracer),
+            endpoints=rows(verifier, setup.judging(supply), tracing.tracer),
             metadata={"simulated": str(setup.trust.has_simulated).lower()},
         )
         async with service:
@@ -81,17 +86,21 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         await tracing.flush(FLUSH_S)
 
 
-def rows(verifier: Verifier, tracer: Tracer) -> list[Endpoint]:
+def rows(verifier: Verifier, judging: Judging, tracer: Tracer) -> list[Endpoint]:
     """The endpoints of `atoll.wire.endpoints` that the attestor owns."""
 
     async def nonce(request: NonceRequest) -> NonceReply:
         return await verifier.nonce(request, secrets.token_bytes(8))
+
+    async def verify(request: VerifyRequest) -> VerifyReply:
+        return await judging.verify(request, now=datetime.now(UTC))
 
     return [
         _endpoint(endpoints.NONCE, nonce, tracer),
         _endpoint(endpoints.APPRAISE, verifier.appraise, tracer),
         _endpoint(endpoints.KEYS, verifier.published_keys, tracer),
         _endpoint(endpoints.ACTIVATE, verifier.activate, tracer),
+        _endpoint(endpoints.VERIFY, verify, tracer),
     ]
 
 

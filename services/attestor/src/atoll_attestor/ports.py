@@ -7,6 +7,7 @@ from atoll.evidence.products import Product
 from atoll.policy.records import AppraisalRecord
 from atoll.wire.messages import PolicyView
 from atoll_attestor.collateral.crls import KnownCrl
+from atoll_attestor.collateral.documents import Document
 from atoll_attestor.policies import InForce
 
 
@@ -27,6 +28,14 @@ class Crls(Protocol):
     @property
     def known(self) -> Mapping[Product, KnownCrl]:
         """By product; each is authentic and may have expired."""
+
+
+class Documents(Protocol):
+    """What vendors signed, as far as it is known."""
+
+    @property
+    def known(self) -> Mapping[str, Document]:
+        """By key; each is authentic and may have expired."""
 
 
 class Archive(Protocol):

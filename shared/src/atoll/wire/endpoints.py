@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
 from atoll.wire import messages as m
-from atoll.wire import subjects
+from atoll.wire import subjects, verification
 from atoll.wire.subjects import Subject
 
 Role = Literal["gateway", "manager", "attestor", "enclave", "client"]
@@ -99,6 +99,15 @@ ACTIVATE: Final = Endpoint(
     callers=frozenset({"client"}),
     summary="Put a policy in force that its owners signed; older versions are refused.",
 )
+VERIFY: Final = Endpoint(
+    name="verify",
+    subject=subjects.ATTEST_VERIFY,
+    request=verification.VerifyRequest,
+    reply=verification.VerifyReply,
+    owner="attestor",
+    callers=frozenset({"client"}),
+    summary="Judge evidence of any vendor by the collateral that is here; nothing is signed.",
+)
 
 ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     SUBMIT,
@@ -109,4 +118,5 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     APPRAISE,
     KEYS,
     ACTIVATE,
+    VERIFY,
 )  # type: ignore[assignment]

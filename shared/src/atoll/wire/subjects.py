@@ -69,6 +69,7 @@ ATTEST_NONCE: Final = Subject("atoll.v1.attest.nonce")
 ATTEST_APPRAISE: Final = Subject("atoll.v1.attest.appraise")
 ATTEST_KEYS: Final = Subject("atoll.v1.attest.keys")
 ATTEST_ACTIVATE: Final = Subject("atoll.v1.attest.activate")
+ATTEST_VERIFY: Final = Subject("atoll.v1.attest.verify")
 APPRAISAL: Final = Subject("atoll.v1.appraisal.{role}")
 """Kept appraisals: `enforce` decided; `shadow` and `warn` are what a policy on trial said."""
 

@@ -104,7 +104,7 @@ EVIDENCE: Final = Bucket(name="evidence", ttl_s=30 * _DAY_S, description="By enc
 OUTCOMES: Final = Bucket(name="outcomes", description="Result records and receipts by attempt.")
 HOSTS: Final = Bucket(name="hosts", ttl_s=30.0, description="Managers that are alive.")
 POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
-COLLATERAL: Final = Bucket(name="collateral", description="Revocation lists by product.")
+COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
 BUCKETS: Final = (JOBS, MANIFESTS, EVIDENCE, OUTCOMES, HOSTS, POLICIES, COLLATERAL)
 
 ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")

@@ -1,6 +1,6 @@
-"""Revocation lists in the bucket `collateral`, shared by all replicas.
+"""AMD's revocation lists in the bucket `collateral`, shared by all replicas.
 
-They come from a directory, read at the start, and from AMD's key distribution service (AMD
+They come from a directory (`importing`), and from AMD's key distribution service (AMD
 57230, section 4): `/vcek/v1/<product>/cert_chain` and `/vcek/v1/<product>/crl`, when the
 operator allows its URL.
 """
@@ -8,24 +8,23 @@ operator allows its URL.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from atoll.bus import Bus, KeyValue
-from atoll.errors import AtollError, ConfigError, ConflictError, EvidenceError, MessageError
+from atoll.errors import AtollError, EvidenceError, MessageError
 from atoll.evidence.products import Product
 from atoll.evidence.trust import TrustStore
 from atoll.wire import schema, topology
 from atoll.wire.messages import MAX_CRL, CrlRecord
-from atoll_attestor import files
 from atoll_attestor.collateral.crls import KnownCrl, roots_in, verified
 from atoll_attestor.collateral.fetch import Fetcher
 
 GENUINE: Final = (Product.MILAN, Product.GENOA, Product.TURIN)
-_CRL_SUFFIXES: Final = frozenset({".crl", ".der"})
+
+_KEYS: Final = "crl.*"
 
 _log = logging.getLogger(__name__)
 
@@ -44,12 +43,12 @@ class CrlCache:
 
     async def load(self) -> None:
         """Take what the bucket holds. Raises: UnreachableError."""
-        for entry in await self._kv.entries():
+        for entry in await self._kv.entries(_KEYS):
             self._use(entry.key, entry.value)
 
     async def follow(self) -> None:
         """Take what any replica puts there; for ever."""
-        async with aclosing(self._kv.watch()) as entries:
+        async with aclosing(self._kv.watch(_KEYS)) as entries:
             async for entry in entries:
                 self._use(entry.key, entry.value)
 
@@ -87,54 +86,13 @@ class CrlCache:
             self._known[found.product] = found
 
 
-async def import_directory(cache: CrlCache, directory: Path) -> int:
-    """Offer every list (`*.crl`, `*.der`) with the root (`*.pem`) that it is of; how many
-    were newer. A file that is of no use is logged and does not stop the start.
-
-    Raises:
-        ConfigError: a file cannot be read.
-    """
-    roots, lists = await asyncio.to_thread(_read, directory)
-    taken = 0
-    for path, raw in lists:
-        taken += await _import(cache, path, raw, roots)
-    return taken
-
-
-def _read(directory: Path) -> tuple[list[bytes], list[tuple[Path, bytes]]]:
-    try:
-        paths = sorted(directory.iterdir())
-    except OSError as error:
-        raise ConfigError(f"{directory}: {error.strerror}", code="config.unreadable") from error
-    roots: dict[Product, bytes] = {}
-    for path in paths:
-        if path.suffix == ".pem":
-            try:
-                roots |= roots_in(files.read(path))
-            except EvidenceError as error:
-                _log.error("%s: %s", path, error.message)
-    lists = [(path, files.read(path)) for path in paths if path.suffix in _CRL_SUFFIXES]
-    return list(roots.values()), lists
-
-
-async def _import(cache: CrlCache, path: Path, raw: bytes, roots: Sequence[bytes]) -> bool:
-    why = "there is no root certificate beside it"
-    for ark in roots:
-        try:
-            return await cache.offer(_record(raw, ark))
-        except (EvidenceError, MessageError, ConflictError) as error:
-            why = error.message
-    _log.error("%s is of no root here: %s", path, why)
-    return False
-
-
 async def refresh(cache: CrlCache, fetcher: Fetcher, base: str) -> None:
     """Fetch the list of every product once; what fails is logged and stays as it was."""
     for product in GENUINE:
         place = f"{base.rstrip('/')}/vcek/v1/{product.value}"
         try:
             ark = roots_in(await fetcher.get(f"{place}/cert_chain")).get(product, b"")
-            newer = await cache.offer(_record(await fetcher.get(f"{place}/crl"), ark))
+            newer = await cache.offer(record_of(await fetcher.get(f"{place}/crl"), ark))
             _log.info("CRL of %s: %s", product.value, "a newer one" if newer else "as before")
         except AtollError as error:
             _log.warning("no new CRL of %s: %s (%s)", product.value, error.message, error.code)
@@ -153,7 +111,8 @@ async def keep_fresh(
         await pause(every_s)
 
 
-def _record(crl: bytes, ark: bytes) -> CrlRecord:
+def record_of(crl: bytes, ark: bytes) -> CrlRecord:
+    """A list as the bucket holds it. Raises: MessageError: a size that cannot be."""
     if len(crl) > MAX_CRL:
         raise MessageError(f"CRL is {len(crl)} bytes, at most {MAX_CRL}")
     record = CrlRecord(crl=crl, ark=ark, fetched_ms=time.time_ns() // 1_000_000)

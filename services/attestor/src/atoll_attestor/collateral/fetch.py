@@ -10,9 +10,9 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -38,6 +38,15 @@ class Limits:
     max_pause_s: float = 60.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server said with status 200."""
+
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    """By name in lower case; of a name that stands several times, the last."""
+
+
 class Fetcher:
     """Gets documents below `allowed`; with none, everything is refused, which is offline."""
 
@@ -54,7 +63,11 @@ class Fetcher:
         self._pause = pause
 
     async def get(self, url: str) -> bytes:
-        """The body of a 200 answer. What it says is not looked at.
+        """The body of a 200 answer; see `fetch`."""
+        return (await self.fetch(url)).body
+
+    async def fetch(self, url: str) -> Answer:
+        """A 200 answer. What it says is not looked at.
 
         Raises:
             RefusedError: `collateral.not_allowed`; `collateral.status`: another answer, a
@@ -98,7 +111,7 @@ class _BusyError(AtollError):
         self.retry_after_s = retry_after_s
 
 
-def _get(parts: SplitResult, limits: Limits) -> bytes:
+def _get(parts: SplitResult, limits: Limits) -> Answer:
     deadline = time.monotonic() + limits.timeout_s
     connection = _connection(parts, limits.timeout_s)
     try:
@@ -108,7 +121,7 @@ def _get(parts: SplitResult, limits: Limits) -> bytes:
         hang_up.daemon = True
         hang_up.start()
         try:
-            return _body(connection, parts, limits, deadline)
+            return _answer(connection, parts, limits, deadline)
         finally:
             hang_up.cancel()
     except (OSError, http.client.HTTPException) as error:
@@ -117,9 +130,9 @@ def _get(parts: SplitResult, limits: Limits) -> bytes:
         connection.close()
 
 
-def _body(
+def _answer(
     connection: http.client.HTTPConnection, parts: SplitResult, limits: Limits, deadline: float
-) -> bytes:
+) -> Answer:
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     connection.request("GET", target, headers={"Accept-Encoding": "identity"})
     body = bytearray()
@@ -135,7 +148,8 @@ def _body(
             raise _BusyError(f"not finished in {limits.timeout_s:g} s")
         if answer.length or not body:
             raise _BusyError("the answer is empty or not whole")
-    return bytes(body)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+    return Answer(body=bytes(body), headers=headers)
 
 
 def _shut(sock: socket.socket) -> None:
