@@ -5,9 +5,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from atoll import process, version
 from atoll.bus import BusConfig, Endpoint, Service, connect
@@ -15,7 +13,7 @@ from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.otel import ServiceTracing
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import endpoints, schema, topology
+from atoll.wire import endpoints, topology
 from atoll.wire.messages import NonceReply, NonceRequest
 from atoll.wire.verification import VerifyReply, VerifyRequest
 from atoll_attestor import files
@@ -31,9 +29,6 @@ from atoll_attestor.verifier import Verifier
 _log = logging.getLogger("atoll_attestor")
 
 FLUSH_S = 2.0
-
-RequestT = TypeVar("RequestT")
-ReplyT = TypeVar("ReplyT")
 
 
 async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
@@ -96,24 +91,12 @@ def rows(verifier: Verifier, judging: Judging, tracer: Tracer) -> list[Endpoint]
         return await judging.verify(request, now=datetime.now(UTC))
 
     return [
-        _endpoint(endpoints.NONCE, nonce, tracer),
-        _endpoint(endpoints.APPRAISE, verifier.appraise, tracer),
-        _endpoint(endpoints.KEYS, verifier.published_keys, tracer),
-        _endpoint(endpoints.ACTIVATE, verifier.activate, tracer),
-        _endpoint(endpoints.VERIFY, verify, tracer),
+        wiring.endpoint(endpoints.NONCE, nonce, tracer),
+        wiring.endpoint(endpoints.APPRAISE, verifier.appraise, tracer),
+        wiring.endpoint(endpoints.KEYS, verifier.published_keys, tracer),
+        wiring.endpoint(endpoints.ACTIVATE, verifier.activate, tracer),
+        wiring.endpoint(endpoints.VERIFY, verify, tracer),
     ]
-
-
-def _endpoint(
-    row: endpoints.Endpoint[RequestT, ReplyT],
-    operation: Callable[[RequestT], Awaitable[ReplyT]],
-    tracer: Tracer,
-) -> Endpoint:
-    async def handle(payload: bytes, headers: Mapping[str, str]) -> bytes:
-        with wiring.serve(tracer, row.subject, headers):
-            return schema.encode(await operation(schema.decode(row.request, payload)))
-
-    return Endpoint(name=row.name, subject=row.subject.template, handler=handle)
 
 
 def main() -> int:

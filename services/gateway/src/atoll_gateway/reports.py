@@ -2,7 +2,7 @@
 
 import logging
 
-from atoll.bus import Bus, Delivery, WorkQueue, publish
+from atoll.bus import Bus, Delivery, WorkQueue, bury
 from atoll.errors import AtollError, InputError, MessageError, NotFoundError
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
@@ -50,11 +50,10 @@ class ReportWorker:
 
     async def _bury(self, delivery: Delivery, error: AtollError) -> None:
         """Keep what nobody can ever apply, with the reason, and go on."""
-        await publish(
+        await bury(
             self._bus,
-            subjects.DEAD.of(topology.REPORTS.name),
-            delivery.payload,
-            msg_id=f"dead.{topology.REPORTS.name}.{delivery.stream_seq}",
-            headers={"atoll-subject": delivery.subject, "atoll-reason": error.code},
+            delivery,
+            stream=topology.REPORTS.name,
+            subject=subjects.DEAD.of(topology.REPORTS.name),
+            code=error.code,
         )
-        await delivery.term(error.code)

@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from atoll.bus import Bus, KeyValue, publish
+from atoll.bus import Bus, KeyValue, bury, publish
 from atoll.errors import (
     AtollError,
     EvidenceError,
@@ -354,14 +354,13 @@ class AttemptRunner:
 
     async def _bury(self, delivery: Delivery, error: AtollError) -> None:
         with contextlib.suppress(UnreachableError):
-            await publish(
+            await bury(
                 self._bus,
-                subjects.DEAD.of(topology.SPAWN.name),
-                delivery.payload,
-                msg_id=f"dead.{topology.SPAWN.name}.{delivery.stream_seq}",
-                headers={"atoll-subject": delivery.subject, "atoll-reason": error.code},
+                delivery,
+                stream=topology.SPAWN.name,
+                subject=subjects.DEAD.of(topology.SPAWN.name),
+                code=error.code,
             )
-            await delivery.term(error.code)
 
 
 def _ended_by_itself(view: JobView) -> bool:

@@ -5,6 +5,7 @@
     jetstream    publish with acknowledgement, newest message
     stream       read a stream in order, through reconnects
     workqueue    take work, hold it, settle it
+    dead_letter  keep what nobody can process
     kv           buckets with compare-and-set
     objects      sealed bytes in chunks
     provision    make streams, consumers and buckets
@@ -18,6 +19,7 @@ It takes subjects and definitions as arguments and knows none of them: those are
 
 from atoll.bus.config import BusConfig
 from atoll.bus.connection import Bus, connect
+from atoll.bus.dead_letter import bury
 from atoll.bus.jetstream import PubAck, last_message, message_at, publish
 from atoll.bus.kv import Entry, KeyValue
 from atoll.bus.message import Message, Reply, StreamMessage
@@ -51,6 +53,7 @@ __all__ = [
     "StreamMessage",
     "Subscription",
     "WorkQueue",
+    "bury",
     "connect",
     "ensure_bucket",
     "ensure_consumer",

@@ -1,16 +1,20 @@
 """How spans and messages meet: trace context into and out of headers, spans onto the bus."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
-from atoll.bus import Bus, publish
+from atoll.bus import Bus, Endpoint, publish
 from atoll.telemetry.context import extract, inject
 from atoll.telemetry.export import Publish
 from atoll.telemetry.names import messaging_span
 from atoll.telemetry.span import Kind
 from atoll.telemetry.tracing import ActiveSpan, Tracer
-from atoll.wire import subjects
+from atoll.wire import endpoints, schema, subjects
 from atoll.wire.subjects import Subject
+
+RequestT = TypeVar("RequestT")
+ReplyT = TypeVar("ReplyT")
 
 
 def headers(tracer: Tracer) -> dict[str, str]:
@@ -34,6 +38,20 @@ def serve(
     return tracer.span(
         messaging_span("process", subject), parent=extract(message_headers), kind=Kind.SERVER
     )
+
+
+def endpoint(
+    row: endpoints.Endpoint[RequestT, ReplyT],
+    operation: Callable[[RequestT], Awaitable[ReplyT]],
+    tracer: Tracer,
+) -> Endpoint:
+    """A row of the endpoint table as a service answers it: decoded, in a span, encoded."""
+
+    async def handle(payload: bytes, message_headers: Mapping[str, str]) -> bytes:
+        with serve(tracer, row.subject, message_headers):
+            return schema.encode(await operation(schema.decode(row.request, payload)))
+
+    return Endpoint(name=row.name, subject=row.subject.template, handler=handle)
 
 
 def bus_publisher(bus: Bus) -> Publish:

@@ -24,6 +24,7 @@ from atoll.evidence.judged import (
 from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.policy_forms import UNCHECKED, Unchecked
 from atoll.evidence.snp_findings import Subject, snp_findings
+from atoll.evidence.snp_requirements import snp_policy
 from atoll.evidence.tpm import pcrs
 from atoll.evidence.tpm.azure import TpmEvidence, refuse_debug, verify_azure_snp, verify_azure_tdx
 from atoll.evidence.tpm.quote import check_nonce, load_rsa_key, verify_tpm_quote
@@ -137,45 +138,6 @@ def _nonce(policy: Mapping[str, Any]) -> bytes | Unchecked:
 
 
 def _snp_policy(policy: Mapping[str, Any]) -> SnpPolicy:
-    vmpls: frozenset[int] | Unchecked = UNCHECKED
     if "vmpl" in policy:
-        vmpls = frozenset(numbers({"vmpl": [policy["vmpl"]]}, "vmpl", range(4)))
-    return SnpPolicy(
-        measurements=UNCHECKED,
-        minimum_tcb=UNCHECKED,
-        minimum_launch_tcb=UNCHECKED,
-        minimum_committed_tcb=UNCHECKED,
-        minimum_current_tcb=UNCHECKED,
-        minimum_current_version=UNCHECKED,
-        minimum_committed_version=UNCHECKED,
-        minimum_current_build=UNCHECKED,
-        minimum_committed_build=UNCHECKED,
-        allow_provisional_firmware=True,
-        products=UNCHECKED,
-        steppings=UNCHECKED,
-        signers=UNCHECKED,
-        minimum_report_version=UNCHECKED,
-        vmpls=vmpls,
-        allow_debug=False,
-        allow_migrate_ma=False,
-        allow_smt=True,
-        guest_policy_required=UNCHECKED,
-        guest_policy_forbidden=UNCHECKED,
-        minimum_guest_abi=UNCHECKED,
-        host_data=UNCHECKED,
-        require_id_block=False,
-        id_key_digests=UNCHECKED,
-        require_author_key=False,
-        author_key_digests=UNCHECKED,
-        family_id=UNCHECKED,
-        image_id=UNCHECKED,
-        chip_ids=UNCHECKED,
-        report_ids=UNCHECKED,
-        report_id_mas=UNCHECKED,
-        minimum_guest_svn=UNCHECKED,
-        platform_info_required=UNCHECKED,
-        platform_info_forbidden=UNCHECKED,
-        launch_mitigations_required=UNCHECKED,
-        current_mitigations_required=UNCHECKED,
-        require_crl=False,
-    )
+        numbers({"vmpl": [policy["vmpl"]]}, "vmpl", range(4))
+    return snp_policy({key: policy[key] for key in ("vmpl",) if key in policy}, product=None)
