@@ -6,20 +6,29 @@ from atoll.errors import MalformedEvidenceError
 
 
 class Cursor:
-    """Reads from the start to the end; what does not fit raises `MalformedEvidenceError`."""
+    """Reads from the start to the end; what does not fit raises `MalformedEvidenceError`.
+
+    Offsets, in errors too, count from the start of the outermost structure.
+    """
 
     def __init__(
-        self, raw: bytes, *, structure: str, order: Literal["little", "big"] = "little"
+        self,
+        raw: bytes,
+        *,
+        structure: str,
+        order: Literal["little", "big"] = "little",
+        base: int = 0,
     ) -> None:
         self._raw = raw
         self._structure = structure
         self._order: Literal["little", "big"] = order
+        self._base = base
         self._at = 0
 
     @property
     def offset(self) -> int:
         """Where the next part starts."""
-        return self._at
+        return self._base + self._at
 
     @property
     def left(self) -> int:
@@ -28,7 +37,7 @@ class Cursor:
 
     def fail(self, reason: str) -> MalformedEvidenceError:
         """The error for what stands before the cursor."""
-        return MalformedEvidenceError(self._structure, self._at, reason)
+        return MalformedEvidenceError(self._structure, self.offset, reason)
 
     def octets(self, size: int) -> bytes:
         """The next `size` bytes."""
@@ -48,6 +57,11 @@ class Cursor:
             raise self.fail(f"has a block of {length} bytes, at most {limit}")
         return self.octets(length)
 
+    def nested(self, size: int, *, structure: str) -> "Cursor":
+        """A cursor over the next `size` bytes."""
+        base = self.offset
+        return Cursor(self.octets(size), structure=structure, order=self._order, base=base)
+
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, or what is left of them, without consuming them."""
         return self._raw[self._at : self._at + size]
@@ -55,6 +69,11 @@ class Cursor:
     def rest(self) -> bytes:
         """Everything that follows, without consuming it."""
         return self._raw[self._at :]
+
+    def only_zeros(self) -> None:
+        """Check that nothing but zero bytes follows."""
+        if any(self.rest()):
+            raise self.fail("is followed by bytes that are not zero")
 
     def finish(self) -> None:
         """Check that nothing follows."""

@@ -13,16 +13,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, NoReturn
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from atoll.errors import MalformedEvidenceError, RejectedEvidenceError
-from atoll.evidence import _der
-from atoll.evidence._der import DerReader
+from atoll.errors import MalformedEvidenceError
+from atoll.evidence.certificate_checks import (
+    BASIC_CONSTRAINTS,
+    CRL_SIGN,
+    KEY_CERT_SIGN,
+    KEY_USAGE,
+    check_dates,
+    is_ca,
+    key_usage,
+    reject,
+)
 from atoll.evidence.certs import Signer, VekExtensions
 from atoll.evidence.products import Product
 from atoll.evidence.trust import TrustedRoot, TrustStore
@@ -32,10 +40,6 @@ MAX_CRLS: Final = 4
 MEMO: Final = 256
 """Entries of each memory: a deployment meets a few chains again and again."""
 
-_BASIC_CONSTRAINTS: Final = _der.oid("2.5.29.19")
-_KEY_USAGE: Final = _der.oid("2.5.29.15")
-_KEY_CERT_SIGN: Final = 0x04
-_CRL_SIGN: Final = 0x02
 _RSA_BITS: Final = 4096
 _SALT: Final = 48
 
@@ -91,23 +95,23 @@ def verify_chain(
     # 3
     root = trust.find(product, hashlib.sha256(ark.spki).digest())
     if root is None:
-        _reject("untrusted_root", f"{ark.subject_cn} with this key is not a trusted root")
+        reject("untrusted_root", f"{ark.subject_cn} with this key is not a trusted root")
     # 4 to 7
     _verify_authority(ark, intermediate, now=now)
     _check_signature(vek, intermediate)
     _check_leaf(vek)
-    _check_dates(vek, now)
+    check_dates(vek, now)
     # 8
     for crl in lists:
         _check_crl(crl, ark, now=now)
         if intermediate.serial in crl.serials:
-            _reject("revoked", f"{intermediate.subject_cn} {intermediate.serial:x} is revoked")
+            reject("revoked", f"{intermediate.subject_cn} {intermediate.serial:x} is revoked")
     # 9
     extensions = _vek_extensions(vek)
     if extensions.product is not product:
-        _reject("product", f"VEK is for {extensions.product.value}, chain for {product.value}")
+        reject("product", f"VEK is for {extensions.product.value}, chain for {product.value}")
     if extensions.signer.value.upper() != vek.subject_cn.removeprefix("SEV-"):
-        _reject("signer", f"{vek.subject_cn} has the extensions of a {extensions.signer.value}")
+        reject("signer", f"{vek.subject_cn} has the extensions of a {extensions.signer.value}")
     until = [crl.next_update for crl in lists]
     return VerifiedChain(
         root=root,
@@ -131,13 +135,13 @@ def verify_authorities(certs: Sequence[bytes], trust: TrustStore, *, now: dateti
     ark, product = _root(parsed)
     root = trust.find(product, hashlib.sha256(ark.spki).digest())
     if root is None:
-        _reject("untrusted_root", f"{ark.subject_cn} with this key is not a trusted root")
+        reject("untrusted_root", f"{ark.subject_cn} with this key is not a trusted root")
     intermediates = [one for one in parsed if one is not ark]
     if not intermediates:
-        _reject("chain_incomplete", "there is no intermediate certificate")
+        reject("chain_incomplete", "there is no intermediate certificate")
     for one in intermediates:
         if one.subject_cn not in (f"SEV-{product.value}", f"SEV-VLEK-{product.value}"):
-            _reject("chain_names", f"{one.subject_cn} is no intermediate of {ark.subject_cn}")
+            reject("chain_names", f"{one.subject_cn} is no intermediate of {ark.subject_cn}")
         _verify_authority(ark, one, now=now)
     return root
 
@@ -183,56 +187,54 @@ def _pick(
     ark, product = _root(parsed)
     veks = [one for one in parsed if one.subject_cn in ("SEV-VCEK", "SEV-VLEK")]
     if len(veks) != 1:
-        _reject("chain_incomplete", f"there are {len(veks)} VEK certificates, want 1")
+        reject("chain_incomplete", f"there are {len(veks)} VEK certificates, want 1")
     vek = veks[0]
     kind = "SEV-" if vek.subject_cn == "SEV-VCEK" else "SEV-VLEK-"
     wanted = kind + product.value
     found = [one for one in parsed if one.subject_cn == wanted]
     if not found:
         names = ", ".join(one.subject_cn for one in parsed)
-        _reject("chain_incomplete", f"{wanted} is missing among {names[:200]}")
+        reject("chain_incomplete", f"{wanted} is missing among {names[:200]}")
     if len(found) > 1:
-        _reject("chain_incomplete", f"there are {len(found)} different {wanted}")
+        reject("chain_incomplete", f"there are {len(found)} different {wanted}")
     if vek.issuer != found[0].subject or found[0].issuer != ark.subject:
-        _reject("chain_names", f"{vek.subject_cn} names {vek.issuer_cn}, not {wanted}, as issuer")
+        reject("chain_names", f"{vek.subject_cn} names {vek.issuer_cn}, not {wanted}, as issuer")
     return vek, found[0], ark, product
 
 
 def _root(parsed: Sequence[Certificate]) -> tuple[Certificate, Product]:
     arks = [one for one in parsed if one.subject_cn.startswith("ARK-")]
     if len(arks) != 1:
-        _reject("chain_incomplete", f"there are {len(arks)} root certificates, want 1")
+        reject("chain_incomplete", f"there are {len(arks)} root certificates, want 1")
     name = arks[0].subject_cn.removeprefix("ARK-")
     if not any(name == product.value for product in Product):
-        _reject("untrusted_root", f"{arks[0].subject_cn} is not the root of a known product")
+        reject("untrusted_root", f"{arks[0].subject_cn} is not the root of a known product")
     return arks[0], Product(name)
 
 
 def _verify_authority(ark: Certificate, intermediate: Certificate, *, now: datetime) -> None:
     """Steps 4 to 7 for the two CA certificates."""
     if ark.issuer != ark.subject or intermediate.issuer != ark.subject:
-        _reject(
-            "chain_names", f"{intermediate.subject_cn} does not name {ark.subject_cn} as issuer"
-        )
+        reject("chain_names", f"{intermediate.subject_cn} does not name {ark.subject_cn} as issuer")
     _check_signature(ark, ark)
     _check_signature(intermediate, ark)
     _check_ca(ark, path_length=1)
     _check_ca(intermediate, path_length=0)
-    _check_dates(ark, now)
-    _check_dates(intermediate, now)
+    check_dates(ark, now)
+    check_dates(intermediate, now)
 
 
 def _ca_key(certificate: Certificate) -> rsa.RSAPublicKey:
     key = _load(certificate.spki, certificate.subject_cn)
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != _RSA_BITS:
-        _reject("chain_key", f"{certificate.subject_cn} has no RSA-4096 key")
+        reject("chain_key", f"{certificate.subject_cn} has no RSA-4096 key")
     return key
 
 
 def _p384(certificate: Certificate) -> ec.EllipticCurvePublicKey:
     key = _load(certificate.spki, certificate.subject_cn)
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        _reject("chain_key", f"{certificate.subject_cn} has no P-384 key")
+        reject("chain_key", f"{certificate.subject_cn} has no P-384 key")
     return key
 
 
@@ -248,7 +250,7 @@ def _load(spki: bytes, name: str) -> object:
 
 def _check_signature(certificate: Certificate, issuer: Certificate) -> None:
     if not _signed(certificate.signature, certificate.tbs, issuer):
-        _reject(
+        reject(
             "chain_signature", f"{certificate.subject_cn} is not signed by {certificate.issuer_cn}"
         )
 
@@ -267,62 +269,30 @@ def _signed(signature: bytes, signed: bytes, issuer: Certificate) -> bool:
 def _check_ca(certificate: Certificate, *, path_length: int) -> None:
     name = certificate.subject_cn
     for extension in certificate.extensions:
-        if extension.critical and extension.oid not in (_BASIC_CONSTRAINTS, _KEY_USAGE):
-            _reject("critical_extension", f"{name} has a critical extension that is not known")
-    constraints = certificate.extension(_BASIC_CONSTRAINTS)
-    if constraints is None or not _is_ca(constraints.value, path_length):
-        _reject("chain_ca", f"{name} may not issue certificates (basicConstraints)")
-    if not _key_usage(certificate) & _KEY_CERT_SIGN:
-        _reject("key_usage", f"{name} may not sign certificates (keyUsage)")
-
-
-def _is_ca(value: bytes, path_length: int) -> bool:
-    outer = DerReader(value, structure="basicConstraints")
-    fields = outer.nested(_der.SEQUENCE)
-    outer.finish()
-    flag = fields.next_is(_der.BOOLEAN) and fields.boolean()
-    limit = path_length if fields.empty else fields.uint()
-    fields.finish()
-    return flag and limit >= path_length
-
-
-def _key_usage(certificate: Certificate) -> int:
-    extension = certificate.extension(_KEY_USAGE)
-    if extension is None:
-        return 0
-    reader = DerReader(extension.value, structure="keyUsage")
-    content = reader.content(_der.BIT_STRING)
-    reader.finish()
-    # The first byte counts unused bits; bits 5 and 6 are in the byte after it.
-    return content[1] if len(content) > 1 else 0
+        if extension.critical and extension.oid not in (BASIC_CONSTRAINTS, KEY_USAGE):
+            reject("critical_extension", f"{name} has a critical extension that is not known")
+    constraints = certificate.extension(BASIC_CONSTRAINTS)
+    if constraints is None or not is_ca(constraints.value, path_length):
+        reject("chain_ca", f"{name} may not issue certificates (basicConstraints)")
+    if not key_usage(certificate) & KEY_CERT_SIGN:
+        reject("key_usage", f"{name} may not sign certificates (keyUsage)")
 
 
 def _check_leaf(vek: Certificate) -> None:
     if any(extension.critical for extension in vek.extensions):
-        _reject("critical_extension", f"{vek.subject_cn} has a critical extension")
-    if vek.extension(_BASIC_CONSTRAINTS) is not None:
-        _reject("chain_ca", f"{vek.subject_cn} has basicConstraints, which no VEK has")
-
-
-def _check_dates(certificate: Certificate, now: datetime) -> None:
-    if now < certificate.not_before:
-        _reject("not_yet_valid", f"{certificate.subject_cn} is valid from {certificate.not_before}")
-    if now > certificate.not_after:
-        _reject("expired", f"{certificate.subject_cn} expired at {certificate.not_after}")
+        reject("critical_extension", f"{vek.subject_cn} has a critical extension")
+    if vek.extension(BASIC_CONSTRAINTS) is not None:
+        reject("chain_ca", f"{vek.subject_cn} has basicConstraints, which no VEK has")
 
 
 def _check_crl(crl: RevocationList, ark: Certificate, *, now: datetime) -> None:
     if crl.issuer != ark.subject:
-        _reject("crl_issuer", f"CRL is of {crl.issuer_cn}, want {ark.subject_cn}")
-    if not _key_usage(ark) & _CRL_SIGN:
-        _reject("key_usage", f"{ark.subject_cn} may not sign CRLs (keyUsage)")
+        reject("crl_issuer", f"CRL is of {crl.issuer_cn}, want {ark.subject_cn}")
+    if not key_usage(ark) & CRL_SIGN:
+        reject("key_usage", f"{ark.subject_cn} may not sign CRLs (keyUsage)")
     if not _signed(crl.signature, crl.tbs, ark):
-        _reject("crl_signature", f"CRL is not signed by {ark.subject_cn}")
+        reject("crl_signature", f"CRL is not signed by {ark.subject_cn}")
     if now < crl.this_update:
-        _reject("crl_not_yet_valid", f"CRL is valid from {crl.this_update}")
+        reject("crl_not_yet_valid", f"CRL is valid from {crl.this_update}")
     if now > crl.next_update:
-        _reject("crl_expired", f"CRL should have been replaced at {crl.next_update}")
-
-
-def _reject(check: str, message: str) -> NoReturn:
-    raise RejectedEvidenceError(message, code=f"evidence.{check}")
+        reject("crl_expired", f"CRL should have been replaced at {crl.next_update}")

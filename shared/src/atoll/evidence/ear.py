@@ -100,10 +100,7 @@ def issue_ear(
         ValueError: our own mistakes: the appraisal is of other evidence, or the
             lifetime is not 1 second to 24 hours.
     """
-    if appraisal.evidence_digest != evidence_digest.hex():
-        raise ValueError("the appraisal is of other evidence")
-    if not 1 <= ttl_s <= MAX_LIFETIME_S:
-        raise ValueError(f"lifetime {ttl_s} s is outside 1 to {MAX_LIFETIME_S}")
+    require_issuable(appraisal, evidence_digest, ttl_s)
     issued_at = int(now.timestamp())
     tee = (appraisal.tee or Tee.SNP).value
     claims = {
@@ -142,20 +139,36 @@ def verify_ear(
     claims = _signed_claims(token, keys)
     # 3
     ear, status = _read(claims)
-    # 4
-    if (ear.issued_at - now).total_seconds() > CLOCK_SKEW_S:
-        raise _rejected("not_yet_valid", f"was issued at {ear.issued_at}, in the future")
-    if now >= ear.expires_at:
-        raise _rejected("expired", f"expired at {ear.expires_at}")
-    # 5
-    if ear.evidence_digest != evidence_digest:
-        raise _rejected(
-            "evidence", f"is about {ear.evidence_digest.hex()}, want {evidence_digest.hex()}"
-        )
+    # 4, 5
+    require_current(ear, evidence_digest, now=now)
     # 6
     if status != AFFIRMING:
         raise _rejected("status", f"has status {status[:40]!r}, want {AFFIRMING!r}")
     return ear
+
+
+def require_issuable(appraisal: Appraisal, evidence_digest: bytes, ttl_s: int) -> None:
+    """Raises: ValueError: our own mistakes, see `issue_ear`."""
+    if appraisal.evidence_digest != evidence_digest.hex():
+        raise ValueError("the appraisal is of other evidence")
+    if not 1 <= ttl_s <= MAX_LIFETIME_S:
+        raise ValueError(f"lifetime {ttl_s} s is outside 1 to {MAX_LIFETIME_S}")
+
+
+def require_current(ear: Ear, evidence_digest: bytes, *, now: datetime) -> None:
+    """Return if a result that is genuine holds now, and for this evidence.
+
+    Raises:
+        RejectedEvidenceError: `ear.not_yet_valid`, `ear.expired` or `ear.evidence`.
+    """
+    if (ear.issued_at - now).total_seconds() > CLOCK_SKEW_S:
+        raise _rejected("not_yet_valid", f"was issued at {ear.issued_at}, in the future")
+    if now >= ear.expires_at:
+        raise _rejected("expired", f"expired at {ear.expires_at}")
+    if ear.evidence_digest != evidence_digest:
+        raise _rejected(
+            "evidence", f"is about {ear.evidence_digest.hex()}, want {evidence_digest.hex()}"
+        )
 
 
 def _submodule(appraisal: Appraisal) -> dict[str, Any]:

@@ -33,11 +33,11 @@ from atoll import cbor, cose
 from atoll.errors import InputError, RejectedEvidenceError
 from atoll.evidence.document import DIGEST_SIZE, Tee
 from atoll.evidence.ear import (
-    CLOCK_SKEW_S,
-    MAX_LIFETIME_S,
     MAX_TOKEN,
     PROFILE,
     Ear,
+    require_current,
+    require_issuable,
     trust_vector,
 )
 from atoll.evidence.findings import Appraisal
@@ -84,10 +84,7 @@ def issue_ear_cwt(
         ValueError: our own mistakes: the appraisal is of other evidence, or the
             lifetime is not 1 second to 24 hours.
     """
-    if appraisal.evidence_digest != evidence_digest.hex():
-        raise ValueError("the appraisal is of other evidence")
-    if not 1 <= ttl_s <= MAX_LIFETIME_S:
-        raise ValueError(f"lifetime {ttl_s} s is outside 1 to {MAX_LIFETIME_S}")
+    require_issuable(appraisal, evidence_digest, ttl_s)
     issued_at = int(now.timestamp())
     claims = {
         _ISS: issuer,
@@ -132,16 +129,8 @@ def verify_ear_cwt(
         raise _rejected(check, f"is no token: {error.message}") from error
     # 2
     ear, status = _read(claims)
-    # 3
-    if (ear.issued_at - now).total_seconds() > CLOCK_SKEW_S:
-        raise _rejected("not_yet_valid", f"was issued at {ear.issued_at}, in the future")
-    if now >= ear.expires_at:
-        raise _rejected("expired", f"expired at {ear.expires_at}")
-    # 4
-    if ear.evidence_digest != evidence_digest:
-        raise _rejected(
-            "evidence", f"is about {ear.evidence_digest.hex()}, want {evidence_digest.hex()}"
-        )
+    # 3, 4
+    require_current(ear, evidence_digest, now=now)
     # 5
     if status != STATUS_AFFIRMING:
         raise _rejected("status", f"has status {status}, want {STATUS_AFFIRMING}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 
 from atoll.errors import UnsupportedEvidenceError
-from atoll.evidence.dcap._cursor import Cursor
+from atoll.evidence._cursor import Cursor
 from atoll.evidence.x509 import ders
 
 MAX_CERTIFICATION: Final = 16 << 10
@@ -54,7 +54,7 @@ class CertificationData:
             raise cursor.fail(f"claims {size} bytes of certification data")
         data = cursor.nested(size, structure=f"certification data of type {kind}")
         if kind == PCK_CHAIN:
-            pem = data.block(size)
+            pem = data.octets(size)
             if not pem.startswith(b"-----"):
                 raise data.fail("is not PEM text")
             return cls(
@@ -73,10 +73,10 @@ class CertificationData:
         result = cls(
             type=kind,
             chain=(),
-            encrypted_ppid=data.block(_PPID_SIZES[kind]),
-            cpu_svn=data.block(16),
+            encrypted_ppid=data.octets(_PPID_SIZES[kind]),
+            cpu_svn=data.octets(16),
             pce_svn=data.uint(2),
-            pce_id=data.block(2),
+            pce_id=data.octets(2),
         )
         data.finish()
         return result

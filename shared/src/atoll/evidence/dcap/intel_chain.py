@@ -19,16 +19,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final, NoReturn
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from atoll.errors import MalformedEvidenceError, RejectedEvidenceError
+from atoll.errors import MalformedEvidenceError
 from atoll.evidence import _der
-from atoll.evidence._der import DerReader
+from atoll.evidence.certificate_checks import (
+    BASIC_CONSTRAINTS,
+    CRL_SIGN,
+    DIGITAL_SIGNATURE,
+    KEY_CERT_SIGN,
+    KEY_USAGE,
+    check_dates,
+    is_ca,
+    key_usage,
+    reject,
+)
 from atoll.evidence.dcap.pck import SGX_EXTENSION, PckExtension
 from atoll.evidence.x509 import INTEL, Certificate, RevocationList
 
@@ -37,18 +47,13 @@ PCK_CN: Final = "Intel SGX PCK Certificate"
 TCB_SIGNING_CN: Final = "Intel SGX TCB Signing"
 PCK_ISSUER_CNS: Final = ("Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA")
 
-_BASIC_CONSTRAINTS: Final = _der.oid("2.5.29.19")
-_KEY_USAGE: Final = _der.oid("2.5.29.15")
 _REQUIRED: Final = {
     _der.oid("2.5.29.35"): "authority key identifier",
     _der.oid("2.5.29.31"): "CRL distribution points",
     _der.oid("2.5.29.14"): "subject key identifier",
-    _KEY_USAGE: "key usage",
+    KEY_USAGE: "key usage",
 }
-_UNDERSTOOD: Final = frozenset({_BASIC_CONSTRAINTS, _KEY_USAGE, _der.oid(SGX_EXTENSION)})
-_DIGITAL_SIGNATURE: Final = 0x80
-_KEY_CERT_SIGN: Final = 0x04
-_CRL_SIGN: Final = 0x02
+_UNDERSTOOD: Final = frozenset({BASIC_CONSTRAINTS, KEY_USAGE, _der.oid(SGX_EXTENSION)})
 _P256_SIGNATURE: Final = ec.ECDSA(SHA256())
 
 
@@ -163,15 +168,15 @@ def check_crl(crl: RevocationList, issuer: Certificate, *, now: datetime) -> Non
         MalformedEvidenceError: the authority's key cannot be read.
     """
     if crl.issuer != issuer.subject:
-        _reject("crl_issuer", f"CRL is of {crl.issuer_cn}, want {issuer.subject_cn}")
-    if not _key_usage(issuer) & _CRL_SIGN:
-        _reject("key_usage", f"{issuer.subject_cn} may not sign CRLs (keyUsage)")
+        reject("crl_issuer", f"CRL is of {crl.issuer_cn}, want {issuer.subject_cn}")
+    if not key_usage(issuer) & CRL_SIGN:
+        reject("key_usage", f"{issuer.subject_cn} may not sign CRLs (keyUsage)")
     if not is_signed_by(issuer.spki, crl.signature, crl.tbs):
-        _reject("crl_signature", f"CRL is not signed by {issuer.subject_cn}")
+        reject("crl_signature", f"CRL is not signed by {issuer.subject_cn}")
     if now < crl.this_update:
-        _reject("crl_not_yet_valid", f"CRL is valid from {crl.this_update}")
+        reject("crl_not_yet_valid", f"CRL is valid from {crl.this_update}")
     if now > crl.next_update:
-        _reject("crl_expired", f"CRL should have been replaced at {crl.next_update}")
+        reject("crl_expired", f"CRL should have been replaced at {crl.next_update}")
 
 
 def check_revocation(
@@ -198,7 +203,7 @@ def refuse_revoked(certificate: Certificate, crl: RevocationList) -> None:
         RejectedEvidenceError: `evidence.revoked`.
     """
     if certificate.serial in crl.serials:
-        _reject("revoked", f"{certificate.subject_cn} {certificate.serial:x} is revoked")
+        reject("revoked", f"{certificate.subject_cn} {certificate.serial:x} is revoked")
 
 
 @lru_cache(maxsize=256)
@@ -234,7 +239,7 @@ def load_key(spki: bytes) -> ec.EllipticCurvePublicKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise MalformedEvidenceError("public key", 0, "cannot be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        _reject("chain_key", "certificate has no P-256 key")
+        reject("chain_key", "certificate has no P-256 key")
     return key
 
 
@@ -248,7 +253,7 @@ def _verify(
 ) -> VerifiedLeaf:
     # 1
     if len(chain) != length:
-        _reject("chain_incomplete", f"chain has {len(chain)} certificates, want {length}")
+        reject("chain_incomplete", f"chain has {len(chain)} certificates, want {length}")
     parsed = tuple(read_certificate(der) for der in chain)
     leaf, root_certificate = parsed[0], parsed[-1]
     # 2
@@ -256,52 +261,52 @@ def _verify(
     # 3
     root = roots.find(hashlib.sha256(root_certificate.spki).digest())
     if root is None or root_certificate.issuer != root_certificate.subject:
-        _reject("untrusted_root", f"{ROOT_CN} with this key is not a trusted root")
+        reject("untrusted_root", f"{ROOT_CN} with this key is not a trusted root")
     # 4
     for one, issuer in zip(parsed, (*parsed[1:], root_certificate), strict=True):
         if not is_signed_by(issuer.spki, one.signature, one.tbs):
-            _reject("chain_signature", f"{one.subject_cn} is not signed by {one.issuer_cn}")
+            reject("chain_signature", f"{one.subject_cn} is not signed by {one.issuer_cn}")
     # 5
     _check_leaf(leaf)
     for depth, one in enumerate(parsed[1:]):
         _check_authority(one, path_length=depth)
     # 6
     for one in parsed:
-        _check_dates(one, now)
+        check_dates(one, now)
     return VerifiedLeaf(root=root, chain=parsed, key=load_key(leaf.spki))
 
 
 def _check_names(parsed: Sequence[Certificate], names: tuple[str, ...]) -> None:
     leaf, issuer, root = parsed[0], parsed[1], parsed[-1]
     if leaf.subject_cn != names[0] or issuer.subject_cn not in names[1:]:
-        _reject(
+        reject(
             "chain_names", f"chain of {leaf.subject_cn} and {issuer.subject_cn}, want {names[0]}"
         )
     if root.subject_cn != ROOT_CN:
-        _reject("chain_names", f"chain ends in {root.subject_cn}, want {ROOT_CN}")
+        reject("chain_names", f"chain ends in {root.subject_cn}, want {ROOT_CN}")
     for one, above in pairwise(parsed):
         if one.issuer != above.subject:
-            _reject("chain_names", f"{one.subject_cn} is not issued by {above.subject_cn}")
+            reject("chain_names", f"{one.subject_cn} is not issued by {above.subject_cn}")
 
 
 def _check_leaf(leaf: Certificate) -> None:
     _check_extensions(leaf)
-    constraints = leaf.extension(_BASIC_CONSTRAINTS)
+    constraints = leaf.extension(BASIC_CONSTRAINTS)
     if constraints is None:
-        _reject("chain_extension", f"{leaf.subject_cn} has no basic constraints")
-    if _is_ca(constraints.value, 0):
-        _reject("chain_ca", f"{leaf.subject_cn} says that it is a CA")
-    if not _key_usage(leaf) & _DIGITAL_SIGNATURE:
-        _reject("key_usage", f"{leaf.subject_cn} may not sign (keyUsage)")
+        reject("chain_extension", f"{leaf.subject_cn} has no basic constraints")
+    if is_ca(constraints.value, 0):
+        reject("chain_ca", f"{leaf.subject_cn} says that it is a CA")
+    if not key_usage(leaf) & DIGITAL_SIGNATURE:
+        reject("key_usage", f"{leaf.subject_cn} may not sign (keyUsage)")
 
 
 def _check_authority(certificate: Certificate, *, path_length: int) -> None:
     name = certificate.subject_cn
-    constraints = certificate.extension(_BASIC_CONSTRAINTS)
-    if constraints is None or not _is_ca(constraints.value, path_length):
-        _reject("chain_ca", f"{name} may not issue certificates (basicConstraints)")
-    if not _key_usage(certificate) & _KEY_CERT_SIGN:
-        _reject("key_usage", f"{name} may not sign certificates (keyUsage)")
+    constraints = certificate.extension(BASIC_CONSTRAINTS)
+    if constraints is None or not is_ca(constraints.value, path_length):
+        reject("chain_ca", f"{name} may not issue certificates (basicConstraints)")
+    if not key_usage(certificate) & KEY_CERT_SIGN:
+        reject("key_usage", f"{name} may not sign certificates (keyUsage)")
     _check_extensions(certificate)
 
 
@@ -309,39 +314,8 @@ def _check_extensions(certificate: Certificate) -> None:
     name = certificate.subject_cn
     for extension in certificate.extensions:
         if extension.critical and extension.oid not in _UNDERSTOOD:
-            _reject("critical_extension", f"{name} has a critical extension that is not known")
+            reject("critical_extension", f"{name} has a critical extension that is not known")
     present = {extension.oid for extension in certificate.extensions}
     for oid, what in _REQUIRED.items():
         if oid not in present:
-            _reject("chain_extension", f"{name} has no {what}")
-
-
-def _is_ca(value: bytes, path_length: int) -> bool:
-    outer = DerReader(value, structure="basicConstraints")
-    fields = outer.nested(_der.SEQUENCE)
-    outer.finish()
-    flag = fields.next_is(_der.BOOLEAN) and fields.boolean()
-    limit = path_length if fields.empty else fields.uint()
-    fields.finish()
-    return flag and limit >= path_length
-
-
-def _key_usage(certificate: Certificate) -> int:
-    extension = certificate.extension(_KEY_USAGE)
-    if extension is None:
-        return 0
-    reader = DerReader(extension.value, structure="keyUsage")
-    content = reader.content(_der.BIT_STRING)
-    reader.finish()
-    return content[1] if len(content) > 1 else 0
-
-
-def _check_dates(certificate: Certificate, now: datetime) -> None:
-    if now < certificate.not_before:
-        _reject("not_yet_valid", f"{certificate.subject_cn} is valid from {certificate.not_before}")
-    if now > certificate.not_after:
-        _reject("expired", f"{certificate.subject_cn} expired at {certificate.not_after}")
-
-
-def _reject(check: str, message: str) -> NoReturn:
-    raise RejectedEvidenceError(message, code=f"evidence.{check}")
+            reject("chain_extension", f"{name} has no {what}")

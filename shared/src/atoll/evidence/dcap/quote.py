@@ -28,8 +28,8 @@ from enum import Enum
 from typing import Final, Self
 
 from atoll.errors import UnsupportedEvidenceError
+from atoll.evidence._cursor import Cursor
 from atoll.evidence._fixed import FixedReader
-from atoll.evidence.dcap._cursor import Cursor
 from atoll.evidence.dcap.cert_data import CertificationData, qe_certification
 from atoll.evidence.dcap.reports import (
     ENCLAVE_REPORT_SIZE,
@@ -138,9 +138,9 @@ class Quote:
         if len(raw) > MAX_QUOTE:
             raise Cursor(b"", structure="quote").fail(f"is {len(raw)} bytes, at most {MAX_QUOTE}")
         cursor = Cursor(raw, structure="quote")
-        header = QuoteHeader.from_bytes(cursor.block(HEADER_SIZE))
+        header = QuoteHeader.from_bytes(cursor.octets(HEADER_SIZE))
         body_type, size = _body_kind(cursor, header)
-        body_bytes = cursor.block(size)
+        body_bytes = cursor.octets(size)
         signed_bytes = raw[: cursor.offset]
         body: TdReport | EnclaveReport
         if header.tee is QuoteTee.TDX:
@@ -149,11 +149,11 @@ class Quote:
             body = EnclaveReport.from_bytes(body_bytes)
         data = cursor.nested(cursor.uint(4), structure="signature data")
         cursor.only_zeros()
-        signature, key = data.block(_SIGNATURE), data.block(_KEY)
+        signature, key = data.octets(_SIGNATURE), data.octets(_KEY)
         qe_data = qe_certification(data) if header.version > V3 else data
-        qe_bytes = qe_data.block(ENCLAVE_REPORT_SIZE)
-        qe_signature = qe_data.block(_SIGNATURE)
-        auth = qe_data.block(qe_data.uint(2))
+        qe_bytes = qe_data.octets(ENCLAVE_REPORT_SIZE)
+        qe_signature = qe_data.octets(_SIGNATURE)
+        auth = qe_data.octets(qe_data.uint(2))
         certification = CertificationData.read(qe_data)
         qe_data.finish()
         return cls(
