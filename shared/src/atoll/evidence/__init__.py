@@ -8,6 +8,7 @@
     certs          AMD's extensions of a VCEK or VLEK      parse
     cert_table     the certificate table beside a report   parse
     trust          pinned roots
+    certificate_checks   what the chains of every vendor are checked for alike
     chain, verify  authenticity: `verify_*` stops at the first failure
     document       what an enclave publishes about itself
     policy         what a relying party accepts
