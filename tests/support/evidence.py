@@ -124,6 +124,7 @@ def policy(**changes: Any) -> SnpPolicy:
         products=frozenset({Product.SIMULATED}),
         steppings=UNCHECKED,
         signers=frozenset({Signer.VCEK}),
+        csp_ids=UNCHECKED,
         minimum_report_version=UNCHECKED,
         vmpls=frozenset({0}),
         allow_debug=False,

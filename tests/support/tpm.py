@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 
 NONCE = b"challenge"
+PCRS_384 = tuple(hashlib.sha384(bytes((number,))).digest() for number in range(24))
 PCRS = tuple(hashlib.sha256(bytes((number,))).digest() for number in range(24))
 SELECTED = (0, 1, 7, 23)
 SHA256_BANK = 0x000B
@@ -79,6 +80,12 @@ class Quote:
 def pcrs_json() -> bytes:
     """The registers as they travel."""
     return json.dumps([value.hex() for value in PCRS]).encode()
+
+
+def banks_json() -> bytes:
+    """The registers of two banks."""
+    banks = {"sha256": PCRS, "sha384": PCRS_384}
+    return json.dumps({name: [one.hex() for one in bank] for name, bank in banks.items()}).encode()
 
 
 def base64url(number: int) -> str:

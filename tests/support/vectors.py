@@ -51,3 +51,13 @@ def require() -> None:
 def read(path: str) -> bytes:
     """A file of the vectors."""
     return (folder() / path).read_bytes()
+
+
+def find(kind: str, **wanted: Any) -> dict[str, Any]:
+    """The first case of a kind with these values, in the case itself or in what is expected."""
+    require()
+    return next(
+        case
+        for case in of_kind(kind)
+        if all(case.get(key, case["expected"].get(key)) == value for key, value in wanted.items())
+    )

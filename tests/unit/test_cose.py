@@ -98,6 +98,25 @@ def test_refuses_a_key_that_is_not_known() -> None:
     assert _code(cose.sign1(b"p", KEY, kid=b"k3", protected={})) == "cose.key"
 
 
+def test_a_message_that_names_no_key_wants_a_key_without_a_name() -> None:
+    raw = _forge({1: -8})
+    assert _code(raw) == "cose.key"
+    assert cose.verify1(raw, {b"": KEY.public_key()}, limit=1000).kid == b""
+    assert _code(raw, {b"": OTHER.public_key()}) == "cose.signature"
+    assert _code(SIGNED, {b"": KEY.public_key()}) == "cose.key"
+
+
+def test_taking_apart_needs_no_key_and_proves_nothing() -> None:
+    changed = SIGNED[:-1] + bytes([SIGNED[-1] ^ 1])
+    for raw in (SIGNED, changed):
+        read = cose.read1(raw, limit=1000)
+        assert (read.kid, read.payload) == (b"k1", b"payload")
+    assert cose.read1(_forge({1: -8}), limit=1000).kid == b""
+    with pytest.raises(InputError) as caught:
+        cose.read1(_forge({1: -8, 4: 7}), limit=1000)
+    assert caught.value.code == "cose.malformed"
+
+
 def test_refuses_the_signature_of_another_known_key() -> None:
     assert _code(cose.sign1(b"p", KEY, kid=b"k2", protected={})) == "cose.signature"
 

@@ -43,6 +43,41 @@ def loads(raw: bytes) -> Any:
     return value
 
 
+def parse(raw: bytes) -> Any:
+    """The value of JSON that anybody wrote, in whatever form, but of the subset above.
+
+    Raises:
+        InputError: `json.malformed`: not JSON, a key that stands twice, a number that is no
+            integer, or text that UTF-8 cannot write.
+    """
+    try:
+        text = raw.decode("utf-8")
+        value = json.loads(
+            text, object_pairs_hook=unique, parse_float=_no_float, parse_constant=_no_float
+        )
+        # Escapes can write what UTF-8 cannot: find it before anybody must encode it.
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        reason = str(error)[:120] or type(error).__name__
+        raise InputError(f"not JSON: {reason}", code="json.malformed") from error
+    return value
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which no key stands twice (`object_pairs_hook`).
+
+    Raises:
+        InputError: `json.malformed`.
+    """
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise InputError(f"key {key[:40]!r} stands twice", code="json.malformed")
+        result[key] = value
+    return result
+
+
 def _no_float(text: str) -> Any:
     raise InputError(f"number {text[:40]} is not an integer", code="json.malformed")
 

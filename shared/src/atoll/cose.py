@@ -46,6 +46,16 @@ _CURVES: Final[dict[type, int]] = {SECP256R1: -7, SECP384R1: -35}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unverified1:
+    """A message as it stands there, by anybody."""
+
+    kid: bytes
+    """Empty: it names no key."""
+    protected: Mapping[Any, Any]
+    payload: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sign1:
     """A message whose signature holds."""
 
@@ -74,10 +84,25 @@ def sign1(
     return signed
 
 
+def read1(raw: bytes, *, limit: int, tags: Collection[int] = ()) -> Unverified1:
+    """Take a message apart, to show it or to choose a key. Proves nothing.
+
+    Raises:
+        InputError: `cose.malformed`.
+    """
+    protected, payload = _parts(raw, limit=limit, tags=tags)
+    kid = protected.get(KID, b"")
+    if not isinstance(kid, bytes):
+        raise _error("malformed", f"has a key id that is no bytes: {str(kid)[:80]}")
+    return Unverified1(kid=kid, protected=protected, payload=payload)
+
+
 def verify1(
     raw: bytes, keys: Mapping[bytes, PublicKey], *, limit: int, tags: Collection[int] = ()
 ) -> Sign1:
     """Check a message under one of `keys`, which are named by key id.
+
+    A key under the empty name is for messages that name none.
 
     1. It is a COSE_Sign1 with its payload, and nothing in it is critical to understand.
     2. Its key id is one of `keys`.
@@ -92,7 +117,7 @@ def verify1(
     # 1
     protected, payload = _parts(raw, limit=limit, tags=tags)
     # 2
-    kid = protected.get(KID)
+    kid = protected.get(KID, b"")
     if not isinstance(kid, bytes) or kid not in keys:
         raise _error("key", f"is signed by the unknown key {str(kid)[:80]}")
     # 3

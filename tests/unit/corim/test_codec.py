@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atoll import cbor
-from atoll.corim.codec import from_cbor, oid_from_ber, oid_to_ber, to_cbor
+from atoll.corim.codec import from_cbor, to_cbor
+from atoll.corim.oids import oid_from_ber, oid_to_ber
 from atoll.corim.values import (
+    AttestKeyTriple,
     Comid,
     Corim,
     Digest,
@@ -21,6 +23,7 @@ from atoll.corim.values import (
     Measurement,
     Oid,
     ReferenceTriple,
+    Ueid,
     Validity,
 )
 from atoll.errors import InputError, UnsupportedError
@@ -39,7 +42,7 @@ DIGESTS = st.sampled_from(list(HashAlg)).flatmap(
         Digest, alg=st.just(alg), value=st.binary(min_size=alg.size, max_size=alg.size)
     )
 )
-SOME_DIGESTS = st.lists(DIGESTS, min_size=1, max_size=3, unique=True).map(tuple)
+SOME_DIGESTS = st.lists(DIGESTS, min_size=1, max_size=3, unique_by=lambda item: item.alg).map(tuple)
 MEASUREMENTS = st.builds(
     Measurement,
     mkey=st.none() | UUIDS | NUMBERS | NAMES | OIDS,
@@ -56,24 +59,30 @@ ENVIRONMENTS = st.builds(
     vendor=st.none() | NAMES,
     model=st.none() | NAMES,
     layer=st.none() | NUMBERS,
-    instance=st.none() | UUIDS | RAW,
+    instance=st.none() | UUIDS | RAW | st.builds(Ueid, raw=st.binary(min_size=7, max_size=33)),
 )
 TRIPLES = st.builds(
     ReferenceTriple,
     environment=ENVIRONMENTS,
     measurements=st.lists(MEASUREMENTS, min_size=1, max_size=2).map(tuple),
 )
+KEY_TRIPLES = st.builds(
+    AttestKeyTriple,
+    environment=ENVIRONMENTS,
+    keys=st.lists(RAW, min_size=1, max_size=2, unique=True).map(tuple),
+)
 COMIDS = st.builds(
     Comid,
     tag_id=NAMES | UUIDS,
     tag_version=st.integers(0, 9),
     triples=st.lists(TRIPLES, min_size=1, max_size=2).map(tuple),
+    attest_keys=st.lists(KEY_TRIPLES, max_size=2).map(tuple),
 )
 MOMENT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CORIMS = st.builds(
     Corim,
     id=NAMES | UUIDS,
-    comids=st.lists(COMIDS, min_size=1, max_size=2).map(tuple),
+    comids=st.lists(COMIDS, min_size=1, max_size=2, unique_by=lambda item: item.tag_id).map(tuple),
     profile=st.none() | NAMES | OIDS,
     validity=st.sampled_from(
         [None, Validity(not_after=MOMENT), Validity(not_before=MOMENT, not_after=MOMENT)]
@@ -83,7 +92,7 @@ SHA = b"\x07" * 48
 # Written by hand from the CDDL.
 COMID: dict[Any, Any] = {
     0: "en-GB",
-    1: {0: UUID(int=5), 1: 2},
+    1: {0: UUID(int=5).bytes, 1: 2},
     2: [{0: "Example Ltd.", 2: [0]}],
     4: {
         0: [
@@ -161,6 +170,10 @@ def _measured(measurement: Any, environment: Any = None) -> Any:
         _measured({1: {0: {0: "1.0"}, 1: 1}}),
         _measured({1: {1: 1, 3: {3: False}}}),
         _measured({1: {4: CBORTag(560, b"x"), 5: b"m"}}),
+        _measured({1: {4: CBORTag(563, [b"x", b"m"])}}),
+        _measured({1: {1: 1}}, {1: CBORTag(554, "a key")}),
+        _triples({3: [[{1: UUID(int=6)}, [CBORTag(554, "a key")]]]}),
+        _triples({3: [[{1: UUID(int=6)}, [CBORTag(560, b"k")], {0: "sm"}]]}),
         _measured({1: {2: [[2, b"x" * 16]]}}),
         _measured({1: {1: 1}}, {0: {5: "x"}}),
         _measured({1: {1: 1}}, {2: UUID(int=1)}),
@@ -205,6 +218,15 @@ def test_refuses_what_could_change_the_meaning(comid: Any) -> None:
         _measured({1: {1: 1}}, {0: {1: "line\nbreak"}}),
         COMID | {1: {0: "x", 1: -1}},
         COMID | {1: {0: 7}},
+        COMID | {1: {0: b"not sixteen"}},
+        COMID | {1: {0: UUID(int=5)}},
+        _measured({1: {2: [[7, SHA], [7, b"\x08" * 48]]}}),
+        _measured({1: {1: 1}}, {1: CBORTag(550, b"short")}),
+        _triples({3: []}),
+        _triples({3: [[{1: UUID(int=6)}]]}),
+        _triples({3: [[{1: UUID(int=6)}, []]]}),
+        _triples({3: [[{1: UUID(int=6)}, [b"untagged"]]]}),
+        _triples({3: [[{1: UUID(int=6)}, [CBORTag(560, b"k"), CBORTag(560, b"k")]]]}),
     ],
 )
 def test_refuses_what_is_not_legal(comid: Any) -> None:
@@ -220,6 +242,8 @@ def test_refuses_what_is_not_legal(comid: Any) -> None:
         _corim(k1=[]),
         _corim(k1=[CBORTag(501, b"")]),
         _corim(k1=[CBORTag(506, {})]),
+        _corim(k1=[CBORTag(506, cbor.dumps(COMID)), CBORTag(506, cbor.dumps(COMID))]),
+        _corim(k0=UUID(int=5)),
         _corim(k3="untagged"),
         _corim(k4={0: MOMENT}),
         _corim(k4={0: MOMENT, 1: datetime(2025, 1, 1, tzinfo=UTC)}),
@@ -228,6 +252,29 @@ def test_refuses_what_is_not_legal(comid: Any) -> None:
 )
 def test_refuses_another_frame(raw: bytes) -> None:
     assert _code(raw) == "corim.invalid"
+
+
+@pytest.mark.parametrize("tag", [505, 508])
+def test_names_a_kind_of_tag_that_it_does_not_read_instead_of_skipping_it(tag: int) -> None:
+    both = [CBORTag(506, cbor.dumps(COMID)), CBORTag(tag, b"\xa0")]
+    with pytest.raises(UnsupportedError, match=f"tag {tag}"):
+        from_cbor(_corim(k1=both))
+
+
+def test_an_id_that_is_a_uuid_is_16_bytes_without_a_tag() -> None:
+    comid = Comid(tag_id=UUID(int=7), triples=from_cbor(_corim()).comids[0].triples)
+    raw = to_cbor(Corim(id=UUID(int=6), comids=(comid,)))
+    assert b"\x00\x50" + UUID(int=6).bytes in raw
+    assert b"\x00\x50" + UUID(int=7).bytes in raw
+    assert b"\xd8\x25" not in raw.replace(b"\xd8\x25\x50" + UUID(int=6).bytes, b"", 1)
+
+
+def test_reads_attestation_keys() -> None:
+    device = {0: {1: "V"}, 1: CBORTag(550, b"\x01" + bytes(32))}
+    (comid,) = from_cbor(_corim(_triples({3: [[device, [CBORTag(560, b"key")]]]}))).comids
+    environment = Environment(vendor="V", instance=Ueid(raw=b"\x01" + bytes(32)))
+    assert comid.attest_keys == (AttestKeyTriple(environment=environment, keys=(b"key",)),)
+    assert comid.triples == ()
 
 
 def test_refuses_locators_of_other_corims() -> None:

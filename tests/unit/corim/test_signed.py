@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from atoll import cbor, cose
 from atoll.corim.codec import to_cbor
-from atoll.corim.signed import MEDIA_TYPE, sign_corim, verify_corim
+from atoll.corim.signed import MEDIA_TYPE, is_signed, read_signed, sign_corim, verify_corim
 from atoll.corim.snp import SnpReferenceValues, snp_to_corim
 from atoll.corim.values import Corim, Validity
 from atoll.errors import InputError
@@ -94,6 +94,17 @@ META = cbor.dumps({0: {0: "Build"}})
         {8: META},
         {3: "application/eat+cwt", 8: META},
         {3: MEDIA_TYPE, 8: META, 15: {}},
+        {3: MEDIA_TYPE, 8: META, 99: 1},
+        {3: MEDIA_TYPE, 15: {}},
+        {3: MEDIA_TYPE, 15: {1: 7}},
+        {3: MEDIA_TYPE, 15: {1: ""}},
+        {3: MEDIA_TYPE, 15: {1: "Build", 2: 7}},
+        {3: MEDIA_TYPE, 15: {1: "Build", 3: "audience"}},
+        {3: MEDIA_TYPE, 15: {1: "Build", 4: "later"}},
+        {3: MEDIA_TYPE, 15: {1: "Build", 4: True}},
+        {3: MEDIA_TYPE, 15: {1: "Build", 4: 1 << 62}},
+        {3: MEDIA_TYPE, 8: META, 15: {1: "Other"}},
+        {3: MEDIA_TYPE, 8: META, 15: {1: "Build", 4: 1}},
         {3: MEDIA_TYPE, 8: {0: {0: "Build"}}},
         {3: MEDIA_TYPE, 8: cbor.dumps({})},
         {3: MEDIA_TYPE, 8: cbor.dumps({0: {0: "Build"}, 2: 1})},
@@ -107,11 +118,39 @@ def test_refuses_a_header_that_is_not_of_a_corim(header: dict[int, Any]) -> None
     assert _code(_forge(header)) == "corim.invalid"
 
 
+def test_reads_cwt_claims_in_place_of_the_meta_map_or_beside_it() -> None:
+    begin, end = int(NOW.timestamp()), int((NOW + DAY).timestamp())
+    meta = cbor.dumps({0: {0: "Build"}, 1: {0: NOW, 1: NOW + DAY}})
+    claims = {1: "Build", 2: "c", 4: end, 5: begin}
+    for header in ({3: MEDIA_TYPE, 15: claims}, {3: MEDIA_TYPE, 8: meta, 15: claims}):
+        signed = verify_corim(_forge(header), KEYS, now=NOW)
+        assert signed.signer == "Build"
+        assert signed.validity == Validity(not_before=NOW, not_after=NOW + DAY)
+        assert _code(_forge(header), NOW - DAY) == "corim.expired"
+        assert _code(_forge(header), NOW + 2 * DAY) == "corim.expired"
+    only_begin = _forge({3: MEDIA_TYPE, 15: {1: "Build", 5: begin}})
+    assert verify_corim(only_begin, KEYS, now=NOW + 999 * DAY).signer == "Build"
+    assert _code(only_begin, NOW - DAY) == "corim.expired"
+    assert verify_corim(_forge({3: MEDIA_TYPE, 15: {1: "B"}}), KEYS, now=NOW).validity is None
+
+
+def test_reading_without_a_key_gives_the_same_and_calls_it_a_claim() -> None:
+    validity = Validity(not_after=NOW)
+    claimed = read_signed(_sign(validity=validity))
+    assert (claimed.corim, claimed.signer, claimed.kid) == (_corim(), "Build", b"build")
+    assert claimed.validity == validity
+    assert is_signed(_sign())
+    assert not is_signed(to_cbor(_corim()))
+
+
 @settings(max_examples=100)
 @given(st.binary(max_size=100))
 def test_arbitrary_bytes_and_metas_and_payloads_give_documented_errors(raw: bytes) -> None:
     documented = {"cbor.malformed", "corim.invalid", "corim.unsupported"}
     assert _code(raw) == "cose.malformed"
+    with pytest.raises(InputError) as caught:
+        read_signed(raw)
+    assert caught.value.code == "cose.malformed"
     assert _code(_forge({3: MEDIA_TYPE, 8: raw})) in documented
     assert _code(_forge({3: MEDIA_TYPE, 8: META}, raw or b"\x00")) in documented
 

@@ -14,7 +14,7 @@ from atoll.errors import EvidenceError, MalformedEvidenceError
 from atoll.evidence import cmw
 from atoll.evidence.cmw import CmType, Collection, Record
 
-# In the structure of draft-ietf-rats-msg-wrap-23, section 3 and appendix; contents are ours.
+# In the structure of RFC 9999, section 3 and appendix; contents are ours.
 JSON_RECORD = b'["application/vnd.example.rats-conceptual-msg", "I0faVQ"]'
 JSON_COLLECTION = b"""{
   "__cmwc_t": "tag:example.org,2026:composite",
@@ -94,8 +94,39 @@ def test_reads_a_cbor_collection_bare_and_in_its_tag() -> None:
     bare = cmw.from_cbor(CBOR_COLLECTION)
     assert isinstance(bare, Collection)
     assert bare.get(1) == Record(type=30001, value=b"#G\xdaU")
-    tagged = cbor2.dumps(CBORTag(1668547091, cbor2.loads(CBOR_COLLECTION)))
-    assert cmw.from_cbor(tagged) == bare
+    tagged = CBORTag(1668547091, CBOR_COLLECTION)
+    assert cmw.from_cbor(cbor2.dumps(tagged)) == bare
+    inside = cmw.from_cbor(cbor2.dumps({"a": tagged}))
+    assert isinstance(inside, Collection)
+    assert inside.get("a") == bare
+
+
+COMPOSITE = {
+    "__cmwc_t": "tag:example.com,2024:composite-attester",
+    0: [64999, bytes.fromhex("2347da55"), 4],
+    1: CBORTag(1668612070, bytes.fromhex("2347da55")),
+    2: ["application/eat+jwt", bytes.fromhex("2e2e2e"), 8],
+}
+
+
+def test_reads_the_examples_of_draft_23() -> None:
+    value = bytes.fromhex("2347da55")
+    named = "application/vnd.example.rats-conceptual-msg"
+    assert cmw.from_cbor(bytes.fromhex("8219fde7442347da55")) == Record(type=64999, value=value)
+    tagged = cmw.from_cbor(bytes.fromhex("da6374ffe6442347da55"))
+    assert tagged == Record(type=64999, value=value)
+    assert cmw.from_json(f'["{named}", "I0faVQ"]'.encode()) == Record(type=named, value=value)
+    rim = bytes.fromhex("d28440a044d901f5a040")
+    both = CmType.REFERENCE_VALUES | CmType.ENDORSEMENTS
+    read = cmw.from_cbor(cbor2.dumps(["application/rim+cose", rim, 3]))
+    assert read == Record(type="application/rim+cose", value=rim, ind=both)
+    collection = cmw.from_cbor(cbor2.dumps(COMPOSITE))
+    assert isinstance(collection, Collection)
+    assert collection.kind == "tag:example.com,2024:composite-attester"
+    assert collection.get(1) == Record(type=64999, value=value)
+    assert collection.get(2) == Record(
+        type="application/eat+jwt", value=b"...", ind=CmType.ATTESTATION_RESULTS
+    )
 
 
 def test_a_collection_holds_records_in_the_tag_form() -> None:
@@ -207,6 +238,8 @@ def test_refuses_json_that_is_no_wrapper(text: str) -> None:
         CBORTag(1668547092, b""),
         CBORTag(1668547093, b""),
         CBORTag(1668547091, b""),
+        CBORTag(1668547091, cbor2.loads(CBOR_COLLECTION)),
+        CBORTag(1668547091, CBOR_RECORD),
         CBORTag(1668546817, "text"),
         CBORTag(1668547072, b""),
         [True, b""],

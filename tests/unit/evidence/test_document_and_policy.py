@@ -39,7 +39,6 @@ def test_report_data_is_the_contract_of_the_architecture() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2},
         {"signing_key": bytes(31)},
         {"hpke_key": bytes(1217)},
         {"manifest_digest": bytes(31)},
@@ -102,6 +101,7 @@ FULL = {
     "minimum_current_build": 21,
     "minimum_committed_build": 0,
     "steppings": frozenset({0, 1}),
+    "csp_ids": frozenset({"CN=a.example", "CN=b.example"}),
     "minimum_report_version": 3,
     "guest_policy_required": GuestPolicy.SINGLE_SOCKET,
     "guest_policy_forbidden": GuestPolicy.CXL_ALLOW | GuestPolicy.SMT,
@@ -153,7 +153,6 @@ def test_a_policy_has_no_defaults() -> None:
     "changes",
     [
         {"extra": 1},
-        {"version": 2},
         {"version": True},
         {"tee": "tdx"},
         {"measurements": None},

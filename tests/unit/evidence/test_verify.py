@@ -228,6 +228,7 @@ def _policy(policy: dict[str, Any]) -> SnpPolicy:
         products=UNCHECKED,
         steppings=UNCHECKED,
         signers=UNCHECKED,
+        csp_ids=UNCHECKED,
         minimum_report_version=UNCHECKED,
         vmpls=frozenset({policy["vmpl"]}) if "vmpl" in policy else UNCHECKED,
         allow_debug=policy.get("allow_debug", False),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from atoll.evidence.certs import Signer
 from atoll.evidence.dcap.tcb_info import TcbStatus
 from atoll.evidence.policy_forms import UNCHECKED
 from atoll.evidence.products import Product, TcbVersion
@@ -15,6 +16,7 @@ from atoll.policy.lint import Severity, lint
 from support.policies import IMAGE, NOW_S, OTHER_IMAGE, document
 
 BASE = document()
+VLEKS = frozenset({Signer.VCEK, Signer.VLEK})
 
 
 def _with(tee: str, **changes: Any) -> PolicyDocument:
@@ -125,6 +127,8 @@ def test_a_strict_template_has_only_what_a_person_must_fill_in() -> None:
         ("sev-snp", {"allow_provisional_firmware": True}, "lint.rollback", Severity.WARNING),
         ("sev-snp", {"require_crl": False}, "lint.revocation", Severity.WARNING),
         ("sev-snp", {"vmpls": UNCHECKED}, "lint.privilege", Severity.WARNING),
+        ("sev-snp", {"signers": UNCHECKED}, "lint.any_cloud", Severity.WARNING),
+        ("sev-snp", {"signers": VLEKS}, "lint.any_cloud", Severity.WARNING),
         ("tdx", {"mr_tds": UNCHECKED}, "lint.any_code", Severity.ERROR),
         ("tdx", {"allow_debug": True}, "lint.debug", Severity.ERROR),
         ("tdx", {"report_data": bytes(64)}, "lint.one_run", Severity.WARNING),
@@ -163,3 +167,8 @@ def test_a_minimum_ends_the_remark_on_old_collateral() -> None:
     made = _with("tdx", minimum_tcb_evaluation_data_number=18)
     assert ("lint.rollback", "sections.sev-snp.minimum_tcb") in _remarks(made)
     assert len(_remarks(made)) == len(_remarks(BASE)) - 1
+
+
+def test_vleks_of_named_clouds_are_no_remark() -> None:
+    made = _with("sev-snp", signers=VLEKS, csp_ids=frozenset({"CN=cc.example.invalid"}))
+    assert "lint.any_cloud" not in {item.id for item in lint(made, now=NOW_S)}

@@ -1,7 +1,7 @@
 import asyncio
 
 from atoll.telemetry import names
-from atoll.telemetry.export import MAX_BATCH, Exporter
+from atoll.telemetry.export import MAX_BATCH, WINDOW, Exporter
 from atoll.telemetry.otlp import decode_spans
 from atoll.telemetry.span import Span, SpanBuffer
 from unit.telemetry.spans import TRACE, make
@@ -19,9 +19,14 @@ class Bus:
         self.open.set()
         self.entered = asyncio.Event()
         self.published = asyncio.Event()
+        self.waiting = 0
+        self.full = asyncio.Event()
 
     async def publish(self, trace_id: str, raw: bytes) -> None:
         self.entered.set()
+        self.waiting += 1
+        if self.waiting == WINDOW:
+            self.full.set()
         await self.open.wait()
         if self.error is not None:
             raise self.error
@@ -62,6 +67,20 @@ async def test_many_spans_go_out_in_bounded_messages() -> None:
     made, _ = exporter(bus, *(make(number) for number in range(1, MAX_BATCH + 2)))
     assert await made.flush(10)
     assert [len(decode_spans(raw)) for _, raw in bus.messages] == [MAX_BATCH, 1]
+
+
+async def test_messages_of_many_traces_are_under_way_side_by_side() -> None:
+    bus = Bus()
+    bus.open.clear()
+    traces = [f"{number:032x}" for number in range(1, WINDOW + 2)]
+    made, _ = exporter(bus, *(make(1, trace=trace) for trace in traces))
+    task = asyncio.get_running_loop().create_task(made.flush(10))
+    await bus.full.wait()
+    assert bus.messages == []
+    bus.open.set()
+    assert await task
+    assert [trace for trace, _ in bus.messages] == traces
+    assert made.exported == WINDOW + 1
 
 
 async def test_runs_until_cancelled_and_survives_a_failing_bus() -> None:

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-from atoll.evidence.document import EvidenceDocument, report_data
+from atoll.evidence.document import EvidenceDocument, encode, report_data
 from atoll.evidence.document import Tee as EvidenceTee
 from atoll.sealing.hpke import HpkePrivateKey
 from atoll.sealing.signature import SigningKey
-from atoll.wire import schema
 
 
 class Device(Protocol):
@@ -66,4 +65,4 @@ async def make_evidence(
         manifest_digest=manifest_digest,
         nonce=nonce,
     )
-    return Evidence(raw=schema.encode(document))
+    return Evidence(raw=encode(document))

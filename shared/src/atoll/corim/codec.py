@@ -3,16 +3,20 @@
 | structure            | key: member read here                                               |
 | corim-map (tag 501)  | 0 id, 1 tags, 3 profile, 4 rim-validity, 5 entities (not kept)      |
 | tags                 | 506 around the bytes of a concise-mid-tag                           |
+| ids                  | text, or a UUID as 16 bytes without tag                             |
 | concise-mid-tag      | 0 language (not kept), 1 tag-identity {0, 1}, 2 entities (not kept), |
 |                      | 4 triples                                                           |
 | triples-map          | 0 reference-triples [ [environment, [measurement ...]] ... ]        |
+|                      | 3 attest-key-triples [ [environment, [key ...]] ... ], no conditions |
 | environment-map      | 0 class {0 id, 1 vendor, 2 model, 3 layer, 4 index}, 1 instance     |
 | measurement-map      | 0 mkey, 1 mval                                                      |
 | mval                 | 1 svn, 2 digests, 4 raw-value, 14 integrity-registers               |
-| tags of values       | 1 time, 32 URI, 37 UUID, 111 OID, 552 svn, 553 min-svn, 560 bytes   |
+| tags of values       | 1 time, 32 URI, 37 UUID, 111 OID, 550 UEID, 552 svn, 553 min-svn,   |
+|                      | 560 bytes                                                           |
 
-Any other member is refused. Who wrote it (entities) says nothing that is checked, so it is
-read over; `signed` says who signed.
+Any other member and any other tag is refused: `corim.unsupported` if the draft has it.
+Who wrote it (entities) says nothing that is checked, so it is read over; `signed` says who
+signed.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,8 +27,10 @@ from uuid import UUID
 from cbor2 import CBORTag
 
 from atoll import cbor
+from atoll.corim.oids import oid_from_ber, oid_to_ber
 from atoll.corim.values import (
     MAX_LIST,
+    AttestKeyTriple,
     Comid,
     Corim,
     Digest,
@@ -34,6 +40,7 @@ from atoll.corim.values import (
     Measurement,
     Oid,
     ReferenceTriple,
+    Ueid,
     Validity,
     invalid,
 )
@@ -44,15 +51,25 @@ T = TypeVar("T")
 MAX_CORIM: Final = 256 << 10
 TAG_CORIM: Final = 501
 TAG_COMID: Final = 506
-TIME, URI, UUID_TAG, OID, SVN, MIN_SVN, BYTES = 1, 32, 37, 111, 552, 553, 560
+TIME, URI, UUID_TAG, OID, UEID, SVN, MIN_SVN, BYTES = 1, 32, 37, 111, 550, 552, 553, 560
 _REGISTERS: Final = 14
-_VALUE_TAGS: Final = frozenset({TIME, URI, UUID_TAG, OID, SVN, MIN_SVN, BYTES})
+_KEYS: Final = 3
+_UUID_SIZE: Final = 16
+_VALUE_TAGS: Final = frozenset({TIME, URI, UUID_TAG, OID, UEID, SVN, MIN_SVN, BYTES})
+_NOT_READ: Final = {
+    505: "a CoSWID",
+    508: "a list of trusted tags",
+    **dict.fromkeys((554, 555, 556, 557, 558, 559, 561, 562), "a key or certificate"),
+    563: "a masked value",
+    564: "a range of numbers",
+}
+"""The draft's other tags, to be refused by name."""
 
 
 def to_cbor(corim: Corim) -> bytes:
     """The tagged, unsigned form."""
     value: dict[int, Any] = {
-        0: corim.id,
+        0: _write_id(corim.id),
         1: [CBORTag(TAG_COMID, cbor.dumps(_comid(item))) for item in corim.comids],
     }
     if corim.profile is not None:
@@ -70,7 +87,8 @@ def from_cbor(raw: bytes) -> Corim:
         InputError: `cbor.malformed` or `corim.invalid`; `corim.unsupported`
             (UnsupportedError) for members that this build does not know.
     """
-    value = cbor.loads(raw, limit=MAX_CORIM, tags={TAG_CORIM, TAG_COMID, *_VALUE_TAGS})
+    tags = {TAG_CORIM, TAG_COMID, *_VALUE_TAGS, *_NOT_READ}
+    value = cbor.loads(raw, limit=MAX_CORIM, tags=tags)
     fields = _map(_untag(value, TAG_CORIM, "CoRIM"), "corim-map", {0, 1}, {3, 4, 5})
     comids = [_untag(item, TAG_COMID, "tag") for item in _list(fields[1], "tags")]
     return Corim(
@@ -98,7 +116,16 @@ def _comid(comid: Comid) -> dict[int, Any]:
         [_environment(item.environment), [_measurement(one) for one in item.measurements]]
         for item in comid.triples
     ]
-    return {1: {0: comid.tag_id, 1: comid.tag_version}, 4: {0: triples}}
+    keys = [
+        [_environment(item.environment), [CBORTag(BYTES, key) for key in item.keys]]
+        for item in comid.attest_keys
+    ]
+    said = {key: item for key, item in ((0, triples), (_KEYS, keys)) if item}
+    return {1: {0: _write_id(comid.tag_id), 1: comid.tag_version}, 4: said}
+
+
+def _write_id(value: Id) -> str | bytes:
+    return value.bytes if isinstance(value, UUID) else value
 
 
 def _environment(environment: Environment) -> dict[int, Any]:
@@ -139,6 +166,8 @@ def _digests(digests: tuple[Digest, ...]) -> list[Any]:
 def _tagged(value: Any) -> Any:
     if isinstance(value, Oid):
         return _oid(value)
+    if isinstance(value, Ueid):
+        return CBORTag(UEID, value.raw)
     return CBORTag(BYTES, value) if isinstance(value, bytes) else value
 
 
@@ -146,46 +175,23 @@ def _oid(value: Any) -> CBORTag:
     return CBORTag(OID, oid_to_ber(value.text))
 
 
-def oid_to_ber(text: str) -> bytes:
-    """The content octets of an OID (X.690, section 8.19), as RFC 9090 wants them."""
-    first, second, *rest = (int(part) for part in text.split("."))
-    out = bytearray()
-    for arc in (first * 40 + second, *rest):
-        octets = [arc & 0x7F]
-        while arc := arc >> 7:
-            octets.append(0x80 | arc & 0x7F)
-        out += bytes(reversed(octets))
-    return bytes(out)
-
-
-def oid_from_ber(raw: bytes) -> Oid:
-    """The inverse of `oid_to_ber`. Raises: InputError."""
-    arcs: list[int] = []
-    arc = 0
-    for octet in raw:
-        arc = arc << 7 | octet & 0x7F
-        if not octet & 0x80:
-            arcs.append(arc)
-            arc = 0
-    if not arcs:
-        raise invalid("has an OID that does not end")
-    first = min(arcs[0] // 40, 2)
-    oid = Oid(text=".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:]))))
-    if oid_to_ber(oid.text) != raw:
-        raise invalid("has an OID with padding, or one that does not end")
-    return oid
-
-
 def _read_comid(raw: bytes) -> Comid:
-    value = cbor.loads(raw, limit=MAX_CORIM, tags=_VALUE_TAGS)
+    value = cbor.loads(raw, limit=MAX_CORIM, tags={*_VALUE_TAGS, *_NOT_READ})
     fields = _map(value, "concise-mid-tag", {1, 4}, {0, 2})
     identity = _map(fields[1], "tag-identity-map", {0}, {1})
-    triples = _map(fields[4], "triples-map", {0}, set())
+    triples = _map(fields[4], "triples-map", set(), {0, _KEYS})
     return Comid(
         tag_id=_id(identity[0]),
         tag_version=_typed(identity.get(1, 0), int, "tag version"),
-        triples=tuple(_read_triple(item) for item in _list(triples[0], "reference-triples")),
+        triples=_triples(triples, 0, "reference-triples", _read_triple),
+        attest_keys=_triples(triples, _KEYS, "attest-key-triples", _read_keys),
     )
+
+
+def _triples(
+    fields: Mapping[Any, Any], key: int, what: str, read: Callable[[Any], T]
+) -> tuple[T, ...]:
+    return tuple(read(item) for item in _list(fields[key], what)) if key in fields else ()
 
 
 def _read_triple(value: Any) -> ReferenceTriple:
@@ -196,6 +202,15 @@ def _read_triple(value: Any) -> ReferenceTriple:
         environment=_read_environment(value[0]),
         measurements=tuple(_read_measurement(item) for item in measurements),
     )
+
+
+def _read_keys(value: Any) -> AttestKeyTriple:
+    if not isinstance(value, list) or len(value) not in {2, 3}:
+        raise invalid("has an attest-key triple that is not environment and keys")
+    if len(value) != 2:  # noqa: PLR2004
+        raise _unsupported("has an attest-key triple with conditions")
+    keys = (_typed(_untag(item, BYTES, "key"), bytes, "key") for item in _list(value[1], "keys"))
+    return AttestKeyTriple(environment=_read_environment(value[0]), keys=tuple(keys))
 
 
 def _read_environment(value: Any) -> Environment:
@@ -261,14 +276,18 @@ def _mkey(value: Any) -> Oid | UUID | int | str:
 
 
 def _class_id(value: Any) -> Oid | UUID | bytes:
-    if isinstance(value, UUID):
-        return value
     if isinstance(value, CBORTag) and value.tag == OID:
         return oid_from_ber(_typed(value.value, bytes, "OID"))
-    return _instance(value)
+    return _uuid_or_bytes(value)
 
 
-def _instance(value: Any) -> UUID | bytes:
+def _instance(value: Any) -> UUID | Ueid | bytes:
+    if isinstance(value, CBORTag) and value.tag == UEID:
+        return Ueid(raw=_typed(value.value, bytes, "UEID"))
+    return _uuid_or_bytes(value)
+
+
+def _uuid_or_bytes(value: Any) -> UUID | bytes:
     if isinstance(value, UUID):
         return value
     raw: bytes = _typed(_untag(value, BYTES, "class or instance id"), bytes, "id")
@@ -287,7 +306,9 @@ def _read_profile(value: Any) -> str | Oid:
 
 
 def _id(value: Any) -> Id:
-    return value if isinstance(value, UUID) else _text(value)
+    if type(value) is bytes and len(value) == _UUID_SIZE:
+        return UUID(bytes=value)
+    return _text(value)
 
 
 def _text(value: Any) -> str:
@@ -313,6 +334,9 @@ def _typed(value: Any, kind: type, what: str) -> Any:
 
 
 def _untag(value: Any, tag: int, what: str) -> Any:
+    if isinstance(value, CBORTag) and value.tag in _NOT_READ:
+        kind = _NOT_READ[value.tag]
+        raise _unsupported(f"has a {what} that is {kind} (tag {value.tag}), which is not read here")
     if not isinstance(value, CBORTag) or value.tag != tag:
         raise invalid(f"has a {what} that is not under the tag {tag}")
     return value.value

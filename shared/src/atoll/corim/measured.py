@@ -5,9 +5,10 @@
 |                        | vendor Intel, TD           | mr_td, rtmr0 to rtmr3      | SHA-384  |
 | OID below 2.25         | class-id, the same OID     | sm, enclave                | SHA3-512 |
 
-The second is docs/formats/keystone-eat.md, in which several digests of an element are
-alternatives. A triple says which values occur together. A policy has independent sets, so what
-is read must be every combination of what occurs: then, and only then, both say the same.
+The second is docs/formats/keystone-eat.md. Alternatives are triples of their own, because one
+`digests` may not have two values of an algorithm (CoRIM, "Digest"). A triple says which values
+occur together. A policy has independent sets, so what is read must be every combination of what
+occurs: then, and only then, both say the same.
 """
 
 from collections.abc import Mapping
@@ -38,16 +39,15 @@ class Profile:
 
     id: str | Oid
     alg: HashAlg
-    alternatives: bool
-    """Whether an element may have several digests, of which one must match."""
     environments: Mapping[Environment, Mapping[str, str]]
     """For each: the policy's field for each measurement key."""
+    attest_keys: bool = False
+    """Whether attest-key triples belong to it; they are no reference values."""
 
 
 TDX: Final = Profile(
     id="urn:atoll:corim:tdx:v1",
     alg=HashAlg.SHA_384,
-    alternatives=False,
     environments={
         Environment(vendor="Intel", model="TDX module"): {"mr_seam": "mr_seams"},
         Environment(vendor="Intel", model="TD"): {
@@ -63,12 +63,11 @@ _KEYSTONE_OID: Final = Oid(text="2.25.143718767648314809748152871613405887265")
 KEYSTONE: Final = Profile(
     id=_KEYSTONE_OID,
     alg=HashAlg.SHA3_512,
-    alternatives=True,
+    attest_keys=True,
     environments={
         Environment(class_id=_KEYSTONE_OID): {"sm": "sm_hashes", "enclave": "enclave_hashes"}
     },
 )
-_MAX_ROWS: Final = 4096
 _Row = tuple[tuple[str, bytes], ...]
 
 
@@ -100,6 +99,8 @@ def to_corim(
 def from_corim(profile: Profile, corim: Corim) -> dict[str, frozenset[bytes]]:
     """The policy fields that a CoRIM speaks about; use them with `dataclasses.replace`.
 
+    Does not read: attestation keys, where the profile has them (`keystone.device_keys`).
+
     Raises:
         InputError: `corim.invalid`: another profile, environment or element, or combinations
             that independent sets would widen.
@@ -108,14 +109,14 @@ def from_corim(profile: Profile, corim: Corim) -> dict[str, frozenset[bytes]]:
         raise invalid(f"has the profile {corim.profile!r}, want {profile.id!r}")
     found: dict[Environment, set[_Row]] = {}
     for comid in corim.comids:
+        if comid.attest_keys and not profile.attest_keys:
+            raise invalid("has attestation keys, which its profile does not know")
         for triple in comid.triples:
             if triple.environment not in profile.environments:
                 raise invalid(f"is about another environment: {triple.environment}"[:300])
-            rows = _rows(profile, triple)
-            every = found.setdefault(triple.environment, set())
-            every |= rows
-            if len(every) > _MAX_ROWS:
-                raise invalid(f"has more than {_MAX_ROWS} combinations")
+            found.setdefault(triple.environment, set()).add(_row(profile, triple))
+    if not found:
+        raise invalid("has no reference values")
     return {
         name: values
         for environment, combinations in found.items()
@@ -130,46 +131,31 @@ def _triples(
     said = {mkey: sorted(fields[name]) for mkey, name in elements.items() if name in fields}
     if not said:
         return []
-    if profile.alternatives:
-        choices = [tuple(said.values())]
-    elif prod(map(len, said.values())) > MAX_LIST:
+    if prod(map(len, said.values())) > MAX_LIST:
         raise invalid(f"can have {MAX_LIST} combinations")
-    else:
-        choices = [tuple([value] for value in row) for row in product(*said.values())]
     return [
         ReferenceTriple(
             environment=environment,
             measurements=tuple(
-                _measurement(profile, mkey, values)
-                for mkey, values in zip(said, choice, strict=True)
+                Measurement(mkey=mkey, digests=(Digest(alg=profile.alg, value=value),))
+                for mkey, value in zip(said, row, strict=True)
             ),
         )
-        for choice in choices
+        for row in product(*said.values())
     ]
 
 
-def _measurement(profile: Profile, mkey: str, values: list[bytes]) -> Measurement:
-    digests = tuple(Digest(alg=profile.alg, value=value) for value in values)
-    return Measurement(mkey=mkey, digests=digests)
-
-
-def _rows(profile: Profile, triple: ReferenceTriple) -> set[_Row]:
+def _row(profile: Profile, triple: ReferenceTriple) -> _Row:
     elements = profile.environments[triple.environment]
-    cells: dict[str, list[bytes]] = {}
+    cells: dict[str, bytes] = {}
     for item in triple.measurements:
         if not isinstance(item.mkey, str) or item.mkey not in elements or item.mkey in cells:
             raise invalid(f"has the element {str(item.mkey)[:80]!r} twice or unexpected")
-        alone = item.digests and item == Measurement(mkey=item.mkey, digests=item.digests)
-        if not alone or any(digest.alg is not profile.alg for digest in item.digests):
-            raise invalid(f"has an element {item.mkey!r} that is not {profile.alg.text} alone")
-        if len(item.digests) > 1 and not profile.alternatives:
-            raise invalid(f"has several digests for {item.mkey!r}")
-        cells[item.mkey] = [digest.value for digest in item.digests]
-    if prod(map(len, cells.values())) > _MAX_ROWS:
-        raise invalid(f"has more than {_MAX_ROWS} combinations in a triple")
-    names = sorted(cells)
-    rows = product(*(cells[name] for name in names))
-    return {tuple(zip(names, row, strict=True)) for row in rows}
+        alone = len(item.digests) == 1 and item == Measurement(mkey=item.mkey, digests=item.digests)
+        if not alone or item.digests[0].alg is not profile.alg:
+            raise invalid(f"has an element {item.mkey!r} that is not one {profile.alg.text} alone")
+        cells[item.mkey] = item.digests[0].value
+    return tuple(sorted(cells.items()))
 
 
 def _columns(elements: Mapping[str, str], rows: set[_Row]) -> dict[str, frozenset[bytes]]:

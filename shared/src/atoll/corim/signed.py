@@ -1,13 +1,19 @@
 """Who says that these are the reference values: CoRIM in COSE_Sign1 (section 4.2).
 
-The protected header says application/rim+cbor, the key id and, under 8, the corim-meta-map:
-the signer's name and until when the signature counts. The payload is the tagged CoRIM itself;
-detached payloads and hash envelopes are refused, and so are CWT claims in place of the meta map.
+| protected header | value                                                              |
+| 1 alg, 4 kid     | see `cose`; a message may name no key                              |
+| 3 content type   | application/rim+cbor                                               |
+| 8 corim-meta     | { 0: { 0: signer's name, ? 1: URI }, ? 1: signature validity }      |
+| 15 CWT claims    | { 1: issuer, ? 2: subject, ? 4: expires, ? 5: not before } (RFC 9597) |
+
+There is one of 8 and 15 or both, which then say the same. Written is 8, which the draft calls
+legacy and which older readers know. The payload is the tagged CoRIM itself; detached payloads
+and hash envelopes are refused.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,9 +27,26 @@ MEDIA_TYPE: Final = "application/rim+cbor"
 MAX_SIGNED: Final = MAX_CORIM + 4096
 
 _META: Final = 8
+_CWT: Final = 15
 _TIME: Final = 1
 _URI: Final = 32
-_HEADERS: Final = frozenset({cose.ALG, cose.CONTENT_TYPE, cose.KID, _META})
+_NEEDED: Final = frozenset({cose.ALG, cose.CONTENT_TYPE})
+_HEADERS: Final = _NEEDED | {cose.KID, _META, _CWT}
+_ISS, _SUB, _EXP, _NBF = 1, 2, 4, 5
+_EVER: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+_SIGN1: Final = b"\xd2"
+"""The one octet of tag 18, with which every signed CoRIM begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedCorim:
+    """Reference values under a signature that nobody has checked."""
+
+    corim: Corim
+    signer: str
+    kid: bytes
+    validity: Validity | None
+    """Of the signature."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +57,13 @@ class SignedCorim:
     signer: str
     """What the signer calls itself; `kid` is whose key it was."""
     kid: bytes
+    validity: Validity | None = None
+    """Of the signature."""
+
+
+def is_signed(raw: bytes) -> bool:
+    """Whether these bytes, if any CoRIM, are a signed one."""
+    return raw.startswith(_SIGN1)
 
 
 def sign_corim(
@@ -53,6 +83,18 @@ def sign_corim(
     return cose.sign1(to_cbor(corim), key, kid=kid, protected=protected)
 
 
+def read_signed(raw: bytes) -> ClaimedCorim:
+    """Read a signed CoRIM to show it. Proves nothing: not who signed, nor that it counts now.
+
+    Raises:
+        InputError: `cose.malformed`, `cbor.malformed`, `corim.invalid`, `corim.unsupported`.
+    """
+    message = cose.read1(raw, limit=MAX_SIGNED)
+    signer, validity = _header(message.protected)
+    corim = from_cbor(message.payload)
+    return ClaimedCorim(corim=corim, signer=signer, kid=message.kid, validity=validity)
+
+
 def verify_corim(raw: bytes, keys: Mapping[bytes, cose.PublicKey], *, now: datetime) -> SignedCorim:
     """Check who signed, and that it counts now.
 
@@ -69,17 +111,51 @@ def verify_corim(raw: bytes, keys: Mapping[bytes, cose.PublicKey], *, now: datet
     """
     # 1
     signed = cose.verify1(raw, keys, limit=MAX_SIGNED)
-    header = signed.protected
-    if header.keys() != _HEADERS or header[cose.CONTENT_TYPE] != MEDIA_TYPE:
-        raise invalid(f"has a header that is not of {MEDIA_TYPE} with a corim-meta-map")
+    signer, validity = _header(signed.protected)
     # 2
-    signer, validity = _meta(header[_META])
     _require(validity, now, "signature")
     # 3
     corim = from_cbor(signed.payload)
     # 4
+    require_valid(corim, now)
+    return SignedCorim(corim=corim, signer=signer, kid=signed.kid, validity=validity)
+
+
+def require_valid(corim: Corim, now: datetime) -> None:
+    """Return if what is in it counts now. Raises: InputError: `corim.expired`."""
     _require(corim.validity, now, "content")
-    return SignedCorim(corim=corim, signer=signer, kid=signed.kid)
+
+
+def _header(header: Mapping[Any, Any]) -> tuple[str, Validity | None]:
+    """Who signed and from when until when, by both ways to say so."""
+    if not _NEEDED <= header.keys() <= _HEADERS or header[cose.CONTENT_TYPE] != MEDIA_TYPE:
+        raise invalid(f"has a header that is not of {MEDIA_TYPE} with signer and validity alone")
+    said = [read(header[key]) for key, read in ((_META, _meta), (_CWT, _cwt)) if key in header]
+    if not said or said[0] != said[-1]:
+        raise invalid("has a header that names no signer, or two, or two validities")
+    return said[0]
+
+
+def _cwt(claims: Any) -> tuple[str, Validity | None]:
+    if not isinstance(claims, dict) or not {_ISS} <= claims.keys() <= {_ISS, _SUB, _EXP, _NBF}:
+        raise invalid("has CWT claims without issuer, or with unknown members")
+    if not isinstance(claims[_ISS], str) or not isinstance(claims.get(_SUB, ""), str):
+        raise invalid("has an issuer or subject that is not text")
+    require_text(claims[_ISS], "signer")
+    if not claims.keys() & {_EXP, _NBF}:
+        return claims[_ISS], None
+    begin = _moment(claims[_NBF]) if _NBF in claims else None
+    end = _moment(claims[_EXP]) if _EXP in claims else _EVER
+    return claims[_ISS], Validity(not_before=begin, not_after=end)
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        if type(value) is int:
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise invalid(f"has the time {str(value)[:40]}") from error
+    raise invalid(f"has a time that is {type(value).__name__}, want whole seconds")
 
 
 def _meta(raw: Any) -> tuple[str, Validity | None]:

@@ -103,6 +103,8 @@ def snp_from_corim(corim: Corim) -> SnpReferenceValues:
     """
     if corim.profile != PROFILE:
         raise invalid(f"has the profile {corim.profile!r}, want {PROFILE!r}")
+    if any(comid.attest_keys for comid in corim.comids):
+        raise invalid("has attestation keys, which a policy has no field for")
     found = [_read(triple) for comid in corim.comids for triple in comid.triples]
     first = found[0]
     if any(replace(item, measurements=first.measurements) != first for item in found):

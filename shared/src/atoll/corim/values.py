@@ -18,6 +18,7 @@ MAX_LIST: Final = 256
 _MAX_NUMBER: Final = (1 << 64) - 1
 _OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,38})){1,32}")
 _SECOND_ARC: Final = 40
+_UEID_SIZES: Final = range(7, 34)
 
 Id = str | UUID
 
@@ -79,6 +80,17 @@ class Digest:
             raise invalid(f"has a {self.alg.text} of {len(self.value)} bytes")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Ueid:
+    """A universal entity id (RFC 9711, section 4.2.1): a type's octet and what it says."""
+
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.raw) not in _UEID_SIZES:
+            raise invalid(f"has a UEID of {len(self.raw)} bytes, want 7 to 33")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """A class of environments, and maybe one instance of it."""
@@ -88,7 +100,7 @@ class Environment:
     model: str | None = None
     layer: int | None = None
     index: int | None = None
-    instance: UUID | bytes | None = None
+    instance: UUID | Ueid | bytes | None = None
 
     def __post_init__(self) -> None:
         if all(getattr(self, name) is None for name in self.__slots__):
@@ -108,7 +120,7 @@ class Measurement:
     mkey: Oid | UUID | int | str | None = None
     """Which element; None is the environment as a whole."""
     digests: tuple[Digest, ...] = ()
-    """Different algorithms over the same thing; a profile may also allow alternatives."""
+    """Different algorithms over the same thing: one digest for each."""
     svn: int | None = None
     """Security version, exactly."""
     min_svn: int | None = None
@@ -132,7 +144,7 @@ class Measurement:
                 require_number(name, "register")
         twice = self.svn is not None and self.min_svn is not None
         for digests in (self.digests, *(item for _, item in self.integrity_registers)):
-            twice = twice or len(set(digests)) != len(digests) or len(digests) > MAX_LIST
+            twice = twice or len({item.alg for item in digests}) != len(digests)
         if twice or len(set(registers)) != len(registers):
             raise invalid("has a measurement with two values of a kind")
         if not self._says_something() or not all(item for _, item in self.integrity_registers):
@@ -156,17 +168,33 @@ class ReferenceTriple:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttestKeyTriple:
+    """An environment and the keys that its evidence may be signed with, as raw bytes."""
+
+    environment: Environment
+    keys: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        require_some(self.keys, "keys")
+        for key in self.keys:
+            require_raw(key, "key")
+        if len(set(self.keys)) != len(self.keys):
+            raise invalid("has a key twice in a triple")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comid:
-    """One module's reference values."""
+    """One module's reference values, attestation keys, or both."""
 
     tag_id: Id
     tag_version: int = 0
-    triples: tuple[ReferenceTriple, ...]
+    triples: tuple[ReferenceTriple, ...] = ()
+    attest_keys: tuple[AttestKeyTriple, ...] = ()
 
     def __post_init__(self) -> None:
         require_id(self.tag_id)
         require_number(self.tag_version, "tag version")
-        require_some(self.triples, "triples")
+        require_some((*self.triples, *self.attest_keys), "triples")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +230,9 @@ class Corim:
     def __post_init__(self) -> None:
         require_id(self.id)
         require_some(self.comids, "modules")
+        ids = [item.tag_id for item in self.comids]
+        if len(set(ids)) != len(ids):
+            raise invalid("has two modules with the same tag id")
         if isinstance(self.profile, str):
             require_text(self.profile, "profile")
 

@@ -25,7 +25,7 @@ verified.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -74,8 +74,10 @@ def appraise_document(
     manifest_digest: bytes,
     nonce: bytes | None,
     now: datetime,
+    certs: Sequence[bytes] = (),
     crls: Sequence[bytes] = (),
     collateral: Collateral | VerifiedCollateral | None = None,
+    lacks: str = "",
 ) -> Appraisal:
     """Judge an encoded evidence document.
 
@@ -85,10 +87,13 @@ def appraise_document(
             enclave that has no job yet.
         nonce: the challenge that it must answer, or None if it was somebody else's.
             Without one, only `now` and the bound manifest speak for freshness.
+        certs: for SEV-SNP, of a document that brings none: what somebody else found.
         crls: AMD's, for SEV-SNP.
         collateral: what Intel signs about the platform, without which no TDX quote can
             pass. It comes from the caller and never from the enclave's document, so
             that verified collateral serves many quotes.
+        lacks: why the collateral does not count, by whoever looked for it; then a TDX quote
+            fails for that.
     """
     try:
         document = documents.parse(raw)
@@ -98,16 +103,20 @@ def appraise_document(
     expected = Binding(manifest_digest=manifest_digest, nonce=nonce)
     match document.tee, policy:
         case Tee.SNP, SnpPolicy():
-            judged = _snp(document, policy, expected, trust, now=now, crls=crls)
+            found = replace(document, certs=document.certs or tuple(certs))
+            judged = _snp(found, policy, expected, trust, now=now, crls=crls)
         case Tee.TDX, TdxPolicy():
-            judged = _tdx(document, policy, expected, trust.intel, now=now, collateral=collateral)
+            usable = lacks or collateral
+            judged = _tdx(document, policy, expected, trust.intel, now=now, collateral=usable)
         case Tee.KEYSTONE, KeystonePolicy():
             judged = _keystone(document, policy, expected, trust)
         case _:
             judged = _Judged()
     kind = _TEES[type(policy)].value
     before = (
-        finding("document.parse", "document", "an evidence document", "version 1", passed=True),
+        finding(
+            "document.parse", "document", "an evidence document", documents.COLLECTION, passed=True
+        ),
         finding("document.tee", "tee", kind, document.tee.value, passed=document.tee.value == kind),
     )
     return _appraisal(raw, document, policy, (*before, *judged.findings), judged)
@@ -120,6 +129,8 @@ class _Judged:
     findings: tuple[Finding, ...] = ()
     claims: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = False
+    product: str = ""
+    tcb_status: str = ""
 
 
 def _snp(
@@ -142,6 +153,7 @@ def _snp(
         findings=(*findings, *snp_findings(subject, policy)),
         claims=snp_claims(verified) if verified else {},
         simulated=verified.simulated if verified else _says_simulated(report),
+        product=verified.product.value if verified else "",
     )
 
 
@@ -152,7 +164,7 @@ def _tdx(
     roots: IntelRoots,
     *,
     now: datetime,
-    collateral: Collateral | VerifiedCollateral | None,
+    collateral: Collateral | VerifiedCollateral | str | None,
 ) -> _Judged:
     steps = verify_tdx_steps(document.report, document.certs, roots, now=now, collateral=collateral)
     quote, verified = steps.quote, steps.verified
@@ -163,6 +175,7 @@ def _tdx(
             findings=(*findings, *tdx_findings(verified, policy)),
             claims=tdx_claims(verified),
             simulated=verified.simulated,
+            tcb_status=verified.tcb.status.value,
         )
     if quote is not None:
         findings += claimed_tdx_findings(quote, policy)
@@ -227,6 +240,8 @@ def _appraisal(
         evidence_digest=documents.digest(raw).hex(),
         findings=findings,
         claims=dict(judged.claims),
+        product=judged.product,
+        tcb_status=judged.tcb_status,
     )
 
 

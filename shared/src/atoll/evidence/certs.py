@@ -35,7 +35,7 @@ OID_FMC: Final = f"{AMD}.3.9"
 OID_HWID: Final = f"{AMD}.4"
 OID_CSP: Final = f"{AMD}.5"
 
-_MAX_TEXT: Final = 128
+MAX_TEXT: Final = 128
 
 
 class Signer(Enum):
@@ -126,7 +126,7 @@ def _text(present: dict[bytes, bytes], oid: str) -> str:
     reader = _value(present, oid)
     value = reader.content(_der.IA5_STRING)
     reader.finish()
-    if not 1 <= len(value) <= _MAX_TEXT or not all(0x20 <= octet < 0x7F for octet in value):  # noqa: PLR2004
+    if not 1 <= len(value) <= MAX_TEXT or not all(0x20 <= octet < 0x7F for octet in value):  # noqa: PLR2004
         raise _fail(oid, "is not 1 to 128 printable ASCII characters")
     return value.decode("ascii")
 

@@ -34,11 +34,13 @@ from atoll.evidence.certificate_checks import (
 from atoll.evidence.certs import Signer, VekExtensions
 from atoll.evidence.products import Product
 from atoll.evidence.trust import TrustedRoot, TrustStore
-from atoll.evidence.x509 import MAX_CERTIFICATES, Certificate, RevocationList, ders
+from atoll.evidence.x509 import MAX_CERTIFICATES, Certificate, RevocationList, crl_der, ders
 
 MAX_CRLS: Final = 4
 MEMO: Final = 256
 """Entries of each memory: a deployment meets a few chains again and again."""
+MEMO_CRLS: Final = 8
+"""Likewise of lists: there is one for each product line."""
 
 _RSA_BITS: Final = 4096
 _SALT: Final = 48
@@ -75,7 +77,7 @@ def verify_chain(
     5. CA flags, path lengths and key usages allow that; the VEK is no CA.
     6. No critical extension is unknown.
     7. All three are valid at `now`.
-    8. Each CRL is the root's, is current, and does not revoke the intermediate.
+    8. Each CRL is the root's, is current, and revokes neither the intermediate nor the root.
     9. The VEK's AMD extensions are complete, its product is the root's, its key is P-384.
 
     Does not check: whether a CRL was given at all (`crl_checked` tells), nor VEKs
@@ -89,7 +91,7 @@ def verify_chain(
     parsed = _parse_all(certs)
     if len(crls) > MAX_CRLS:
         raise MalformedEvidenceError("CRLs", 0, f"are {len(crls)}, at most {MAX_CRLS}")
-    lists = [RevocationList.from_bytes(raw) for raw in crls]
+    lists = [_read_crl(raw) for raw in crls]
     # 2
     vek, intermediate, ark, product = _pick(parsed)
     # 3
@@ -104,8 +106,9 @@ def verify_chain(
     # 8
     for crl in lists:
         _check_crl(crl, ark, now=now)
-        if intermediate.serial in crl.serials:
-            reject("revoked", f"{intermediate.subject_cn} {intermediate.serial:x} is revoked")
+        for one in (intermediate, ark):
+            if one.serial in crl.serials:
+                reject("revoked", f"{one.subject_cn} {one.serial:x} is revoked")
     # 9
     extensions = _vek_extensions(vek)
     if extensions.product is not product:
@@ -153,7 +156,7 @@ def verify_crl(raw: bytes, ark: bytes, *, now: datetime) -> RevocationList:
         EvidenceError: malformed, of another issuer, not current, or not signed by it.
     """
     certificate = Certificate.from_bytes(ders(ark)[0])
-    crl = RevocationList.from_bytes(raw)
+    crl = RevocationList.from_bytes(crl_der(raw))
     _check_crl(crl, certificate, now=now)
     return crl
 
@@ -166,13 +169,24 @@ def _parse_all(certs: Iterable[bytes]) -> list[Certificate]:
                 raise MalformedEvidenceError(
                     "chain", 0, f"has over {MAX_CERTIFICATES} certificates"
                 )
-            unpacked[der] = _certificate(der)
+            unpacked[der] = read_certificate(der)
     return list(unpacked.values())
 
 
 @lru_cache(maxsize=MEMO)
-def _certificate(der: bytes) -> Certificate:
+def read_certificate(der: bytes) -> Certificate:
+    """`Certificate.from_bytes`, remembered.
+
+    Raises:
+        MalformedEvidenceError, UnsupportedEvidenceError: not a strict X.509 v3 certificate
+            with a signature as AMD makes them.
+    """
     return Certificate.from_bytes(der)
+
+
+@lru_cache(maxsize=MEMO_CRLS)
+def _read_crl(raw: bytes) -> RevocationList:
+    return RevocationList.from_bytes(crl_der(raw))
 
 
 @lru_cache(maxsize=MEMO)

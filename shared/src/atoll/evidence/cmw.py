@@ -1,6 +1,6 @@
 """Conceptual Message Wrappers: any message of RATS with its media type around it.
 
-draft-ietf-rats-msg-wrap-23, section 3:
+RFC 9999, section 3:
 
     record      [ type, value, ? ind ]     JSON: value is base64url; CBOR: bytes
     collection  { ? "__cmwc_t": URI or OID, + label => record or collection }
@@ -12,8 +12,6 @@ integers. A collection may stand in its own tag (the one of application/cmw+cbor
 
 Not read, but refused: signed CMWs (application/cmw+cose, cmw+jws) and the tunnels of JSON in
 CBOR. What is inside a record is not looked at.
-
-The CBOR functions need cbor2 (the extra `verify`), so the agent does not import this module.
 """
 
 import base64
@@ -23,10 +21,8 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Any, Final
 
-from cbor2 import CBORTag
-
-from atoll import cbor
-from atoll.errors import InputError, MalformedEvidenceError
+from atoll.errors import MalformedEvidenceError
+from atoll.evidence import _cbor
 
 MAX_CMW: Final = 512 << 10
 MAX_MEMBERS: Final = 64
@@ -143,16 +139,15 @@ def from_cbor(raw: bytes) -> Cmw:
     Raises:
         MalformedEvidenceError: it is no CMW.
     """
-    try:
-        value = cbor.loads(raw, limit=MAX_CMW, tags=range(_TAG_BASE, _TAG_LAST + 1))
-    except InputError as error:
-        raise _malformed(error.message) from error
+    if len(raw) > MAX_CMW:
+        raise _malformed(f"is {len(raw)} bytes, at most {MAX_CMW}")
+    value = _cbor.loads(raw, structure="CMW", integer_keys=True)
     return _read(value, MAX_DEPTH, is_json=False)
 
 
 def to_cbor(cmw: Cmw) -> bytes:
     """The CBOR form: arrays and maps, deterministic."""
-    return cbor.dumps(_cbor(cmw))
+    return _cbor.dumps(_plain(cmw))
 
 
 def to_cbor_tag(record: Record) -> bytes:
@@ -163,7 +158,7 @@ def to_cbor_tag(record: Record) -> bytes:
     """
     if not isinstance(record.type, int) or record.ind is not None:
         raise ValueError("the tag form carries a content format and nothing else")
-    return cbor.dumps(CBORTag(tag_number(record.type), record.value))
+    return _cbor.dumps(_cbor.Tagged(tag=tag_number(record.type), value=record.value))
 
 
 def tag_number(content_format: int) -> int:
@@ -193,7 +188,7 @@ def _read(value: Any, depth: int, *, is_json: bool) -> Cmw:
         members = (item for item in value.items() if item[0] != _KIND_KEY)
         read = tuple((label, _read(item, depth - 1, is_json=is_json)) for label, item in members)
         return Collection(members=read, kind=kind)
-    if isinstance(value, CBORTag):
+    if isinstance(value, _cbor.Tagged):
         return _tagged(value, depth)
     raise _malformed("is neither a record, a collection nor a tag")
 
@@ -216,14 +211,18 @@ def _record(value: list[Any], *, is_json: bool) -> Record:
     return Record(type=type_, value=content, ind=ind)
 
 
-def _tagged(value: CBORTag, depth: int) -> Cmw:
+def _tagged(value: _cbor.Tagged, depth: int) -> Cmw:
     content_format = _content_format(value.tag)
-    if content_format == _CMW_CBOR and isinstance(value.value, dict):
-        return _read(value.value, depth, is_json=False)
-    if _CMW_CBOR <= content_format <= _CMW_LAST:
-        raise _malformed("is signed or a tunnel, which is not supported")
     if not isinstance(value.value, bytes):
         raise _malformed("has a tag around something else than bytes")
+    if content_format == _CMW_CBOR:
+        # A collection like any message: encoded, and then a byte string (section 3.2).
+        inner = _cbor.loads(value.value, structure="CMW", integer_keys=True)
+        if not isinstance(inner, dict):
+            raise _malformed("has the tag of a collection around something else")
+        return _read(inner, depth, is_json=False)
+    if _CMW_CBOR < content_format <= _CMW_LAST:
+        raise _malformed("is signed or a tunnel, which is not supported")
     return Record(type=content_format, value=value.value)
 
 
@@ -239,11 +238,11 @@ def _json(cmw: Cmw) -> Any:
     return {**kind, **{label: _json(member) for label, member in cmw.members}}
 
 
-def _cbor(cmw: Cmw) -> Any:
+def _plain(cmw: Cmw) -> Any:
     if isinstance(cmw, Record):
         return [cmw.type, cmw.value, *([] if cmw.ind is None else [int(cmw.ind)])]
     kind = {} if cmw.kind is None else {_KIND_KEY: cmw.kind}
-    return {**kind, **{label: _cbor(member) for label, member in cmw.members}}
+    return {**kind, **{label: _plain(member) for label, member in cmw.members}}
 
 
 def _unb64(text: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 import hmac
 from enum import Enum
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from atoll.evidence.findings import Finding, Outcome
@@ -9,13 +10,16 @@ from atoll.evidence.policy_forms import UNCHECKED, Unchecked
 
 T = TypeVar("T")
 
+MEMO: Final = 512
+"""Findings that are remembered: most say the same of every report of one processor."""
+
 _MAX_LISTED: Final = 6
 
 
 def finding(name: str, field: str, expected: str, actual: str, *, passed: bool = False) -> Finding:
     """A finding that failed, unless said otherwise."""
     outcome = Outcome.PASS if passed else Outcome.FAIL
-    return Finding(id=name, outcome=outcome, field=field, expected=expected, actual=actual)
+    return _finding(name, outcome, field, expected, actual)
 
 
 def equal(name: str, field: str, expected: bytes | Unchecked, actual: bytes) -> Finding:
@@ -28,9 +32,7 @@ def equal(name: str, field: str, expected: bytes | Unchecked, actual: bytes) -> 
 
 def unchecked(name: str, field: str, actual: str) -> Finding:
     """A finding that the policy explicitly does not want to have checked."""
-    return Finding(
-        id=name, outcome=Outcome.UNCHECKED, field=field, expected="unchecked", actual=actual
-    )
+    return _finding(name, Outcome.UNCHECKED, field, "unchecked", actual)
 
 
 def absent(name: str, field: str, present: bool, *, allowed: bool) -> Finding:  # noqa: FBT001
@@ -74,3 +76,8 @@ def show(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex() or "empty"
     return str(value.value) if isinstance(value, Enum) else str(value)
+
+
+@lru_cache(maxsize=MEMO)
+def _finding(name: str, outcome: Outcome, field: str, expected: str, actual: str) -> Finding:
+    return Finding(id=name, outcome=outcome, field=field, expected=expected, actual=actual)

@@ -136,7 +136,7 @@ def verify_ear(
             `ear.not_yet_valid`, `ear.expired`, `ear.evidence` or `ear.status`.
     """
     # 1, 2
-    claims = _signed_claims(token, keys)
+    claims = signed_claims(token, keys)
     # 3
     ear, status = _read(claims)
     # 4, 5
@@ -203,7 +203,12 @@ def _claim(appraisal: Appraisal, names: frozenset[str], *, silent: bool) -> int:
     return _AFFIRMED if passed and not silent else _NONE
 
 
-def _signed_claims(token: str, keys: Mapping[str, Ed25519PublicKey]) -> dict[str, Any]:
+def signed_claims(token: str, keys: Mapping[str, Ed25519PublicKey]) -> dict[str, Any]:
+    """The claims of a token that one of these keys signed; nothing else about it is checked.
+
+    Raises:
+        RejectedEvidenceError: `ear.malformed`, `ear.key` or `ear.signature`.
+    """
     if len(token) > MAX_TOKEN:
         raise _rejected("malformed", f"is {len(token)} characters, at most {MAX_TOKEN}")
     if not all(map(_is_canonical, token.split("."))):

@@ -44,7 +44,8 @@ class Appraisal:
 
     `reason` is the id of the first finding that failed, or empty. `simulated` is true
     when the evidence is of the development TEE: then nothing is protected, whatever
-    the verdict. `claims` are there only if the evidence is authentic.
+    the verdict. `claims`, `product` and `tcb_status` are there only if the evidence is
+    authentic, save that of a kind without a product line `product` repeats what was asked for.
     """
 
     tee: Tee | None
@@ -55,6 +56,10 @@ class Appraisal:
     evidence_digest: Digest
     findings: Annotated[tuple[Finding, ...], Size(1, 128)]
     claims: Annotated[dict[str, Text], Size(0, 64)]
+    product: Annotated[str, Size(0, 64)] = ""
+    """The product line that the evidence is of."""
+    tcb_status: Annotated[str, Size(0, 64)] = ""
+    """What Intel's collateral says of the platform (`dcap.tcb_info.TcbStatus`)."""
 
     def __post_init__(self) -> None:
         reason = first_failed(self.findings)

@@ -4,6 +4,7 @@ The roles of files are those of `dcap.judge`. Beside them, `tdx_quote` takes `ev
 a CCEL or JSON log: then all four RTMRs of the genuine quote must follow from it.
 """
 
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,8 +14,14 @@ from typing import Final
 from atoll.errors import EvidenceError, InputError
 from atoll.evidence.comparisons import finding
 from atoll.evidence.dcap import judge as dcap
-from atoll.evidence.dcap.intel_chain import read_certificate
-from atoll.evidence.dcap.judge import Case, CaseResult, CaseVerdict
+from atoll.evidence.dcap.intel_chain import (
+    PCK_CN,
+    ROOT_CN,
+    TCB_SIGNING_CN,
+    IntelRoots,
+    read_certificate,
+)
+from atoll.evidence.dcap.judge import COLLATERAL, Case, CaseResult, CaseVerdict, believed_roots
 from atoll.evidence.eventlog.judge import judge_ccel, judge_rtmr_json_log
 from atoll.evidence.findings import Finding
 from atoll.evidence.flat import flat
@@ -22,17 +29,7 @@ from atoll.evidence.judgement import Judgement, Request
 from atoll.evidence.quote_fields import quote_fields
 from atoll.evidence.x509 import ders
 
-_COLLATERAL: Final = (
-    "tcb_info",
-    "tcb_info_sig",
-    "tcb_chain",
-    "qe_identity",
-    "qe_identity_sig",
-    "qe_chain",
-    "root_crl",
-    "pck_crl",
-)
-_QUOTE_ROLES: Final = (*_COLLATERAL, "pck_chain")
+_QUOTE_ROLES: Final = (*COLLATERAL, "pck_chain")
 _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "tdx_quote": (*_QUOTE_ROLES, "event_log"),
     "sgx_quote": _QUOTE_ROLES,
@@ -41,10 +38,11 @@ _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "intel_pck_chain": ("chain", "root", "root_crl", "pck_crl"),
 }
 _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
-    "tdx_quote": _COLLATERAL,
-    "sgx_quote": _COLLATERAL,
+    "tdx_quote": COLLATERAL,
+    "sgx_quote": COLLATERAL,
     "intel_pck_chain": ("root", "root_crl", "pck_crl"),
 }
+_CHAINS: Final = ("tcb_chain", "qe_chain", "pck_chain")
 _PREFIX: Final = {
     "tdx_quote": "tdx",
     "sgx_quote": "sgx",
@@ -72,7 +70,7 @@ def named_roots(request: Request) -> tuple[bytes | None, frozenset[bytes]]:
     instead = sorted(request.roots.intel_spki_sha256 or ())
     if len(instead) > 1:
         raise InputError("want at most one root instead of Intel's", code="trust.root")
-    beside: set[bytes] = set()
+    beside = set(request.roots.intel_more_spki_sha256)
     for raw in request.roots.certificates:
         try:
             beside |= {sha256(read_certificate(der).spki).digest() for der in ders(raw)}
@@ -81,6 +79,42 @@ def named_roots(request: Request) -> tuple[bytes | None, frozenset[bytes]]:
                 f"root is no certificate: {error.message}", code="trust.root"
             ) from error
     return (instead[0] if instead else None), frozenset(beside)
+
+
+def intel_roots(request: Request) -> IntelRoots:
+    """The roots to believe for what Intel signs.
+
+    Raises:
+        InputError: `trust.root`, `case.invalid`: one is no certificate or no digest.
+    """
+    return believed_roots(*named_roots(request))
+
+
+def side_file(request: Request, role: str) -> bytes:
+    """The one file of a role; of a chain, all its certificates, leaf first.
+
+    A chain that came beside the evidence may be DER or PEM, in any order, in several files:
+    Intel's services, caches and people differ, and the names say where each belongs. What
+    cannot be read stays as it is, so that the check it belongs to says why. A chain inside
+    a quote is another matter: its order is part of the format.
+
+    Raises:
+        InputError: `judge.files`: there is none, or several of what is no chain.
+    """
+    if role not in _CHAINS:
+        return request.one(role)
+    try:
+        found = {der: None for raw in request.some(role) for der in ders(raw)}
+        names = {der: read_certificate(der).subject_cn for der in found}
+    except EvidenceError:
+        return request.one(role)
+    order = {PCK_CN: 0, TCB_SIGNING_CN: 0, ROOT_CN: 2}
+    return b"".join(_pem(der) for der in sorted(found, key=lambda der: order.get(names[der], 1)))
+
+
+def _pem(der: bytes) -> bytes:
+    text = base64.encodebytes(der)
+    return b"-----BEGIN CERTIFICATE-----\n" + text + b"-----END CERTIFICATE-----\n"
 
 
 def _judge(request: Request) -> Judgement:
@@ -94,7 +128,7 @@ def _judge(request: Request) -> Judgement:
     instead, beside = named_roots(request)
     case = Case(
         evidence=request.evidence,
-        files={role: request.one(role) for role in request.files if role != "event_log"},
+        files={role: side_file(request, role) for role in request.files if role != "event_log"},
         policy=request.policy,
         now=request.moment(),
         trusted_root_spki=instead,

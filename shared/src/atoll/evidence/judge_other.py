@@ -4,9 +4,12 @@
 | keystone_report               | report                |                                     |
 | ccel, rtmr_json_log           | event log             | quote                               |
 | tpm_quote                     | TPMS_ATTEST           | ak_public, tpm_signature, tpm_pcrs  |
-| azure_hcl_snp                 | HCL report            | certs and the last two above        |
-| azure_hcl_tdx                 | HCL report            | quote and the last two above        |
-| ratls_cert                    | certificate           |                                     |
+| azure_hcl_snp                 | HCL report            | certs, crls, tpm_message and the    |
+|                               |                       | last two above                      |
+| azure_hcl_tdx                 | HCL report            | quote, the same three, collateral   |
+| ratls_cert                    | certificate           | collateral                          |
+
+Collateral is that of `judge_dcap`, all of it or none: the published cases have none.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,15 +19,19 @@ from typing import Any, Final, Protocol
 
 from atoll.errors import EvidenceError, InputError
 from atoll.evidence.comparisons import finding
+from atoll.evidence.dcap.judge import COLLATERAL
 from atoll.evidence.eventlog.ccel import EventLog
 from atoll.evidence.eventlog.judge import judge_ccel, judge_rtmr_json_log
 from atoll.evidence.eventlog.registers import COUNT
 from atoll.evidence.eventlog.rtmr_json import RtmrLog
 from atoll.evidence.flat import flat
-from atoll.evidence.judged import Files, Judged
+from atoll.evidence.judge_dcap import intel_roots, side_file
+from atoll.evidence.judge_snp import amd_trust
+from atoll.evidence.judged import Files, Judged, flag
 from atoll.evidence.judgement import Judgement, Request, Roots
 from atoll.evidence.keystone.judge import judge_keystone_report
 from atoll.evidence.keystone.report import KeystoneReport
+from atoll.evidence.keystone.verify import DEVELOPMENT_DEVICE_KEY
 from atoll.evidence.quote_fields import fields_of
 from atoll.evidence.ratls import read_ratls
 from atoll.evidence.ratls_judge import judge_ratls_cert
@@ -114,7 +121,7 @@ def ratls_fields(raw: bytes) -> dict[str, str]:
 def adapted(
     prefix: str, function: JudgeFunction, parse: Parse, *roles: str
 ) -> Callable[[Request], Judgement]:
-    """A judge whose one check is `<prefix>.<reason>`, or `<prefix>.verified`.
+    """A judge that stands on no certificates.
 
     It refuses files with other roles and roots of the caller's, which it would not use.
     """
@@ -123,19 +130,49 @@ def adapted(
         request.only(*roles)
         if request.roots != Roots():
             raise InputError(f"{request.kind} takes no roots", code="trust.root")
-        result = function(
-            request.evidence,
-            files=request.files_by_role(),
-            params=request.params,
-            policy=request.policy,
-            verify_time=request.now,
-        )
-        return _judgement(request, prefix, result, parse)
+        return _judgement(request, prefix, function(**_inputs(request)), parse)
 
     return judge
 
 
+def judge_azure_snp(request: Request) -> Judgement:
+    """An SNP VM of Azure's under AMD's roots, or the caller's."""
+    request.only("certs", "crls", *_TPM)
+    result = judge_azure_hcl_snp(**_inputs(request), trust=amd_trust(request.roots))
+    return _judgement(request, "azure", result, hcl_fields)
+
+
+def judge_azure_tdx(request: Request) -> Judgement:
+    """A TDX VM of Azure's under Intel's root, or the caller's."""
+    request.only("quote", *_TPM, *COLLATERAL)
+    result = judge_azure_hcl_tdx(**_inputs(request), roots=intel_roots(request))
+    return _judgement(request, "azure", result, hcl_fields)
+
+
+def judge_ratls(request: Request) -> Judgement:
+    """An RA-TLS certificate with a quote under Intel's root, or the caller's."""
+    request.only(*COLLATERAL)
+    result = judge_ratls_cert(**_inputs(request), roots=intel_roots(request))
+    return _judgement(request, "ratls", result, ratls_fields)
+
+
+def _inputs(request: Request) -> dict[str, Any]:
+    chains = {role: side_file(request, role) for role in COLLATERAL if request.some(role)}
+    return {
+        "evidence": request.evidence,
+        "files": {**request.files_by_role(), **chains},
+        "params": request.params,
+        "policy": request.policy,
+        "verify_time": request.now,
+    }
+
+
 def _judgement(request: Request, prefix: str, result: Judged, parse: Parse) -> Judgement:
+    passed = finding(f"{prefix}.verified", request.kind, "verified", "verified", passed=True)
+    if result.findings:
+        checks = (passed, *result.findings)
+        claims = parse(request.evidence)
+        return Judgement.of(request, checks, claims=claims, simulated=result.simulated)
     if result.verdict == "invalid":
         reason = result.reason.removeprefix(f"{prefix}.")[:_MAX_REASON]
         failed = finding(f"{prefix}.{reason}", request.kind, "holds", reason.replace("_", " "))
@@ -144,30 +181,36 @@ def _judgement(request: Request, prefix: str, result: Judged, parse: Parse) -> J
     if result.verdict == "parse-only":
         read = finding(f"{prefix}.parse", request.kind, "parses", "parses", passed=True)
         return Judgement.parsed(request, read, claims)
-    passed = finding(f"{prefix}.verified", request.kind, "verified", "verified", passed=True)
-    return Judgement.of(request, (passed,), claims=claims)
+    return Judgement.of(request, (passed,), claims=claims, simulated=result.simulated)
 
 
 def judge_keystone(request: Request) -> Judgement:
     """A Keystone report under the device key that the policy or the roots name.
 
-    There is no vendor whose key could be pinned, so without one nothing is believed.
+    There is no vendor whose key could be pinned, so without one nothing is believed. The
+    published development key counts only if the policy names it, as `device_public_key`, or
+    says `allow_development_key`: a file that came with the source code is no decision.
     """
     request.only()
     roots = request.roots.certificates
-    if "device_public_key" not in request.policy and len(roots) != 1:
-        expected, actual = "one trusted device key", f"{len(roots)} are configured"
-        check = finding("keystone.root", "device_public_key", expected, actual)
-        return Judgement.of(request, (check,))
-    policy = {"device_public_key": roots[0].hex() if roots else "", **request.policy}
-    result = judge_keystone_report(
-        request.evidence,
-        files=request.files_by_role(),
-        params=request.params,
-        policy=policy,
-        verify_time=request.now,
-    )
-    return _judgement(request, "keystone", result, keystone_fields)
+    policy = dict(request.policy)
+    allowed = flag(policy, "allow_development_key") is True
+    policy.pop("allow_development_key", None)
+    if "device_public_key" not in policy:
+        if len(roots) != 1:
+            actual = f"{len(roots)} are configured"
+            return _no_device_key(request, "keystone.root", "one trusted device key", actual)
+        if roots[0] == DEVELOPMENT_DEVICE_KEY and not allowed:
+            expected = "a device's own key, or policy's allow_development_key"
+            actual = "the published development key, with which anybody can sign"
+            return _no_device_key(request, "keystone.development_key", expected, actual)
+        policy["device_public_key"] = roots[0].hex()
+    inputs = {**_inputs(request), "policy": policy}
+    return _judgement(request, "keystone", judge_keystone_report(**inputs), keystone_fields)
+
+
+def _no_device_key(request: Request, name: str, expected: str, actual: str) -> Judgement:
+    return Judgement.of(request, (finding(name, "device_public_key", expected, actual),))
 
 
 JUDGES: Final[Mapping[str, Callable[[Request], Judgement]]] = {
@@ -175,9 +218,9 @@ JUDGES: Final[Mapping[str, Callable[[Request], Judgement]]] = {
     "ccel": adapted("ccel", judge_ccel, ccel_fields, "quote"),
     "rtmr_json_log": adapted("rtmr_json", judge_rtmr_json_log, rtmr_json_fields, "quote"),
     "tpm_quote": adapted("tpm", judge_tpm_quote, tpm_fields, "ak_public", *_TPM[1:]),
-    "azure_hcl_snp": adapted("azure", judge_azure_hcl_snp, hcl_fields, "certs", *_TPM),
-    "azure_hcl_tdx": adapted("azure", judge_azure_hcl_tdx, hcl_fields, "quote", *_TPM),
-    "ratls_cert": adapted("ratls", judge_ratls_cert, ratls_fields),
+    "azure_hcl_snp": judge_azure_snp,
+    "azure_hcl_tdx": judge_azure_tdx,
+    "ratls_cert": judge_ratls,
 }
 
 FIELDS: Final[Mapping[str, Parse]] = {

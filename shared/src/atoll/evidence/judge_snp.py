@@ -32,7 +32,7 @@ from atoll.evidence.snp_requirements import more_findings, snp_policy
 from atoll.evidence.snp_steps import STEP_OF, verify_steps
 from atoll.evidence.steps import error_text
 from atoll.evidence.trust import PRODUCTION, TrustedRoot, TrustStore
-from atoll.evidence.x509 import Certificate, RevocationList, ders
+from atoll.evidence.x509 import Certificate, RevocationList, crl_der, ders
 from atoll.measure.kernel_hashes import KernelHashes
 from atoll.measure.ovmf import Firmware
 from atoll.measure.snp_launch import Processors, launch_digest
@@ -220,7 +220,7 @@ def crl_fields(raw: bytes) -> dict[str, str]:
     Raises:
         EvidenceError: it does not parse.
     """
-    crl = RevocationList.from_bytes(raw)
+    crl = RevocationList.from_bytes(crl_der(raw))
     return {
         "issuer": crl.issuer_cn,
         "this_update": crl.this_update.isoformat(),

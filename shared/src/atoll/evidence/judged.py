@@ -5,12 +5,13 @@ where the kind's own default says otherwise. A key that a judge does not know is
 instead of ignored, because ignoring it would be a check that silently did not happen.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from atoll.errors import EvidenceError, InputError
+from atoll.evidence.findings import Finding, first_failed
 
 Verdict = Literal["valid", "invalid", "parse-only"]
 Files = Mapping[str, bytes | Sequence[bytes]]
@@ -25,21 +26,39 @@ class Judged:
 
     verdict: Verdict
     reason: str = ""
+    findings: tuple[Finding, ...] = ()
+    """Of the policy, once the evidence has proven to be authentic."""
+    simulated: bool = False
+    """True if it proved so under a root that nothing real stands under."""
 
 
 VALID: Final = Judged(verdict="valid")
 
 
-def judged(check: Callable[[], None]) -> Judged:
-    """VALID if `check` returns, invalid if it raises an `EvidenceError`.
+def judged(check: Callable[[], Judged | None]) -> Judged:
+    """What `check` returns, VALID for None; invalid if it raises an `EvidenceError`.
 
     The reason is the error's code without "evidence.".
     """
     try:
-        check()
+        return check() or VALID
     except EvidenceError as error:
         return Judged(verdict="invalid", reason=error.code.removeprefix(_PREFIX))
-    return VALID
+
+
+def appraised(findings: Iterable[Finding], *, simulated: bool) -> Judged:
+    """Of authentic evidence: valid unless a finding of the policy failed.
+
+    The reason is "policy_" and the last part of the finding's id.
+    """
+    listed = tuple(findings)
+    failed = first_failed(listed)
+    return Judged(
+        verdict="invalid" if failed else "valid",
+        reason=f"policy_{failed.partition('.')[2]}" if failed else "",
+        findings=listed,
+        simulated=simulated,
+    )
 
 
 def known(policy: Mapping[str, Any], *keys: str) -> None:

@@ -27,6 +27,8 @@ class Roots:
     """SHA-256 of ARK keys by product line, instead of AMD's pinned ones."""
     intel_spki_sha256: frozenset[bytes] | None = None
     """SHA-256 of root keys, instead of Intel's pinned one."""
+    intel_more_spki_sha256: frozenset[bytes] = frozenset()
+    """SHA-256 of root keys that are believed beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from atoll.evidence import policy_forms
-from atoll.evidence.certs import Signer
+from atoll.evidence.certs import MAX_TEXT, Signer
 from atoll.evidence.policy_forms import (
     BOOL,
     MAX_POLICY,
@@ -26,6 +26,7 @@ from atoll.evidence.policy_forms import (
     forms_of,
     number,
     numbers,
+    texts,
 )
 from atoll.evidence.products import Product, TcbVersion
 from atoll.evidence.snp import MAX_VMPL, AbiVersion, GuestPolicy, PlatformInfo
@@ -75,6 +76,9 @@ class SnpPolicy:
     """CPUID_STEP is one of these; a version 2 report has none and fails."""
     signers: frozenset[Signer] | Unchecked
     """The report is signed by one of these kinds of key."""
+    csp_ids: frozenset[str] | Unchecked
+    """CSP_ID of the VLEK's certificate, the cloud and region that it was made for, is one of
+    these; a VCEK has none and fails."""
     minimum_report_version: int | Unchecked
     """VERSION of the report is at least this."""
     vmpls: frozenset[int] | Unchecked
@@ -181,6 +185,7 @@ _FORMS: Final = forms_of(
         "products": enums(Product),
         "steppings": numbers(_MAX_BYTE),
         "signers": enums(Signer),
+        "csp_ids": texts(MAX_TEXT),
         "minimum_report_version": number(_MAX_U32),
         "vmpls": numbers(MAX_VMPL),
         "allow_debug": BOOL,

@@ -145,6 +145,15 @@ def octets(size: int) -> Callable[[Any], str | None]:
     return check
 
 
+def printable(limit: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        legal = isinstance(value, str) and 1 <= len(value) <= limit and value.isascii()
+        legal = legal and value.isprintable()
+        return None if legal else f"has a value that is not 1 to {limit} printable characters"
+
+    return check
+
+
 def between(low: int, high: int) -> Callable[[Any], str | None]:
     def check(value: Any) -> str | None:
         legal = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
@@ -196,6 +205,15 @@ def numbers(high: int) -> Form:
         write=sorted,
         parse=lambda value: frozenset(array(value)),
         item=between(0, high),
+    )
+
+
+def texts(limit: int) -> Form:
+    return Form(
+        kind=frozenset,
+        write=sorted,
+        parse=lambda value: frozenset(array(value)),
+        item=printable(limit),
     )
 
 

@@ -127,6 +127,24 @@ def read_ratls(raw: bytes) -> tuple[Certificate, Quote, dict[str, Any]]:
     return certificate, Quote.from_bytes(quote), claims
 
 
+def ratls_quote(raw: bytes) -> bytes:
+    """The quote in a certificate, as it came; proves nothing.
+
+    Raises:
+        EvidenceError: the certificate does not parse, or has none.
+    """
+    return _evidence(_parse(raw)[0])[0]
+
+
+def ratls_certificate(raw: bytes) -> Certificate:
+    """Parse the certificate alone; proves nothing.
+
+    Raises:
+        EvidenceError: it does not parse.
+    """
+    return _parse(raw)[0]
+
+
 def _parse(raw: bytes) -> tuple[Certificate, SHA256 | SHA384 | SHA512]:
     found = ders(bytes(raw))
     if len(found) != 1:

@@ -22,6 +22,7 @@
 | snp.report_version          | minimum_report_version                             |
 | snp.stepping                | steppings                                          |
 | snp.key_kind                | signers                                            |
+| snp.csp_id                  | csp_ids                                            |
 | snp.product_line            | products                                           |
 | snp.tcb.* (five)            | minimum_tcb                                        |
 | snp.launch_tcb.* (five)     | minimum_launch_tcb                                 |
@@ -87,6 +88,8 @@ class Subject:
     body: ReportBody
     product: Product | None
     signer: Signer | None
+    csp_id: str | None
+    """Of a verified VLEK's certificate."""
     tcbs: Tcbs | None
     crl_checked: bool
 
@@ -97,6 +100,7 @@ class Subject:
             body=report.body,
             product=report.product,
             signer=report.signer,
+            csp_id=report.csp_id,
             tcbs=Tcbs(
                 reported=report.reported_tcb,
                 launch=report.launch_tcb,
@@ -114,6 +118,7 @@ class Subject:
             body=body,
             product=product_of_cpuid(body.cpuid_fam_id, body.cpuid_mod_id),
             signer=signers.get(body.signing_key),
+            csp_id=None,
             tcbs=None,
             crl_checked=False,
         )
@@ -131,6 +136,7 @@ def snp_findings(subject: Subject, policy: SnpPolicy) -> tuple[Finding, ...]:
         least("snp.report_version", "VERSION", policy.minimum_report_version, body.version),
         member("snp.stepping", "CPUID_STEP", policy.steppings, body.stepping),
         member("snp.key_kind", "SIGNING_KEY", policy.signers, subject.signer),
+        member("snp.csp_id", "CSP_ID", policy.csp_ids, subject.csp_id),
         member("snp.product_line", "product", policy.products, subject.product),
         *_tcbs(policy, subject.tcbs),
         *_firmware(policy, body),

@@ -7,6 +7,7 @@
 | author_key_digest                     | likewise, and AUTHOR_KEY_EN is set unless it is zero |
 | require_author_key                    | AUTHOR_KEY_EN is set                                 |
 | require_id_block                      | ID_KEY_DIGEST is not zero                            |
+| csp_id                                | the VLEK's certificate has this CSP_ID               |
 | vmpl                                  | VMPL is this number                                  |
 | min_guest_svn                         | GUEST_SVN is at least this                           |
 | min_tcb min_launch_tcb                | each component named is at least this                |
@@ -36,6 +37,7 @@ KEYS: Final = (
     "allow_migrate_ma",
     "author_key_digest",
     "chip_id",
+    "csp_id",
     "family_id",
     "forbid_provisional",
     "forbid_smt",
@@ -89,6 +91,7 @@ def snp_policy(requirements: Mapping[str, Any], *, product: str | None) -> SnpPo
         products=products,
         steppings=UNCHECKED,
         signers=UNCHECKED,
+        csp_ids=_text(requirements, "csp_id"),
         minimum_report_version=UNCHECKED,
         vmpls=UNCHECKED if vmpl is UNCHECKED else frozenset({vmpl}),
         allow_debug=_flag(requirements, "allow_debug"),
@@ -149,6 +152,15 @@ def _one(requirements: Mapping[str, Any], key: str) -> frozenset[bytes] | Unchec
 def _exact(requirements: Mapping[str, Any], key: str) -> bytes | Unchecked:
     value = octets(requirements, key)
     return UNCHECKED if value is None else value
+
+
+def _text(requirements: Mapping[str, Any], key: str) -> frozenset[str] | Unchecked:
+    if key not in requirements:
+        return UNCHECKED
+    value = requirements[key]
+    if not isinstance(value, str):
+        raise InputError(f"policy.{key} is not text", code="policy.invalid")
+    return frozenset({value})
 
 
 def _no_author(requirements: Mapping[str, Any]) -> bool:

@@ -82,17 +82,20 @@ def verify_tdx_steps(
     roots: IntelRoots,
     *,
     now: datetime,
-    collateral: Collateral | VerifiedCollateral | None,
+    collateral: Collateral | VerifiedCollateral | str | None,
 ) -> TdxSteps:
-    """Do what `dcap.verify.verify_quote` does, and never raise for bad evidence."""
+    """Do what `dcap.verify.verify_quote` does, and never raise for bad evidence.
+
+    Text instead of `collateral` says why there is none that counts.
+    """
     try:
         quote = Quote.from_bytes(raw)
     except EvidenceError as error:
         return _failed(None, "tdx.quote", error_text(error))
     if quote.td_report is None:
         return _failed(None, "tdx.quote", "the quote of an SGX enclave")
-    if collateral is None:
-        return _failed(quote, "tdx.collateral", "no collateral was given")
+    if collateral is None or isinstance(collateral, str):
+        return _failed(quote, "tdx.collateral", collateral or "no collateral was given")
     if isinstance(collateral, Collateral):
         try:
             collateral = verify_collateral(collateral, roots, now=now)

@@ -9,12 +9,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from atoll.errors import EvidenceError, InputError
+from atoll.errors import EvidenceError, InputError, UnsupportedEvidenceError
 from atoll.evidence.dcap import intel_chain
-from atoll.evidence.dcap.intel_chain import IntelRoots
+from atoll.evidence.dcap.intel_chain import IntelRoots, read_certificate
 from atoll.evidence.keystone.verify import DEVELOPMENT_DEVICE_KEY, DeviceKeys
 from atoll.evidence.products import Product
 from atoll.evidence.x509 import Certificate, ders
+
+MAX_DEVICE_KEYS: Final = 1024
 
 _NO_INTEL_ROOT: Final = IntelRoots(roots=frozenset())
 _NO_DEVICE: Final = DeviceKeys(keys=frozenset())
@@ -66,34 +68,75 @@ class TrustStore:
             or DEVELOPMENT_DEVICE_KEY in self.keystone.keys
         )
 
-    def with_development_root(self, ark: bytes) -> Self:
-        """This store plus the simulated TEE's root, an `ARK-Simulated` certificate.
+    def with_development_root(self, root: bytes) -> Self:
+        """This store plus the root of a simulated TEE, under which everything is simulated.
 
         Args:
-            ark: DER or PEM.
+            root: DER or PEM of an `ARK-Simulated`, or of an `Intel SGX Root CA` that is not
+                Intel's; in PEM one of each.
 
         Raises:
-            InputError: `trust.development_root`: not one certificate, or not named
-                `ARK-Simulated`, so that this cannot widen trust in a real product.
+            InputError: `trust.development_root`: anything else, so that this cannot widen
+                trust in a real product.
         """
+        store, names = self, []
         try:
-            found = [Certificate.from_bytes(der) for der in ders(ark)]
+            for der in ders(root):
+                found = _certificate(der)
+                names.append(found.subject_cn)
+                store = store._with_development(found)
         except EvidenceError as error:
             raise InputError(
                 f"development root is not a certificate: {error.message}",
                 code="trust.development_root",
             ) from error
-        if len(found) != 1 or found[0].subject_cn != f"ARK-{Product.SIMULATED.value}":
+        if len(names) != len(set(names)):
+            raise InputError("development root stands twice", code="trust.development_root")
+        return store
+
+    def with_device_keys(self, text: str) -> Self:
+        """This store plus public keys of Keystone devices.
+
+        Args:
+            text: keys in hex, one on a line; what follows a `#` is a comment.
+
+        Raises:
+            InputError: `trust.device_key`: not that, over `MAX_DEVICE_KEYS`, or the key whose
+                secret half is published.
+        """
+        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+        try:
+            keys = frozenset(bytes.fromhex(line) for line in lines if line)
+        except ValueError as error:
+            raise InputError("a device key is not hex", code="trust.device_key") from error
+        if len(keys) > MAX_DEVICE_KEYS:
             raise InputError(
-                f"development root is {found[0].subject_cn!r}, want one 'ARK-Simulated'",
-                code="trust.development_root",
+                f"{len(keys)} device keys, at most {MAX_DEVICE_KEYS}", code="trust.device_key"
             )
-        root = TrustedRoot(
-            product=Product.SIMULATED,
-            spki_sha256=hashlib.sha256(found[0].spki).digest(),
-            simulated=True,
+        return replace(self, keystone=replace(self.keystone, keys=self.keystone.keys | keys))
+
+    def _with_development(self, root: Certificate) -> Self:
+        digest = hashlib.sha256(root.spki).digest()
+        genuine = intel_chain.PRODUCTION.find(digest)
+        if root.subject_cn == f"ARK-{Product.SIMULATED.value}":
+            ark = TrustedRoot(product=Product.SIMULATED, spki_sha256=digest, simulated=True)
+            return replace(self, roots=self.roots | {ark})
+        if root.subject_cn == intel_chain.ROOT_CN and genuine is None:
+            more = intel_chain.IntelRoot(spki_sha256=digest, simulated=True)
+            return replace(self, intel=IntelRoots(roots=self.intel.roots | {more}))
+        raise InputError(
+            f"development root is {root.subject_cn!r}, want 'ARK-Simulated', or "
+            f"{intel_chain.ROOT_CN!r} with another key than Intel's",
+            code="trust.development_root",
         )
-        return replace(self, roots=self.roots | {root})
+
+
+def _certificate(der: bytes) -> Certificate:
+    """A certificate of AMD's scheme or of Intel's."""
+    try:
+        return Certificate.from_bytes(der)
+    except UnsupportedEvidenceError:
+        return read_certificate(der)
 
 
 def _amd(product: Product, spki_sha256: str) -> TrustedRoot:

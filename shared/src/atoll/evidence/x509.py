@@ -128,6 +128,10 @@ class Certificate:
             extensions=extensions,
         )
 
+    def __hash__(self) -> int:
+        # Everything else follows from these bytes, which keep their hash.
+        return hash(self.der)
+
     def extension(self, oid: bytes) -> Extension | None:
         """The extension with this OID; parsing made sure that there is at most one."""
         return next((item for item in self.extensions if item.oid == oid), None)

@@ -11,6 +11,7 @@
 | lint.rollback    | warning  | provisional firmware, or no minimum for the TCB          |
 | lint.revocation  | warning  | no revocation list is asked for                          |
 | lint.tcb_status  | warning  | other TCB statuses than UpToDate are accepted            |
+| lint.any_cloud   | warning  | VLEKs are accepted of whatever cloud and region          |
 | lint.privilege   | warning  | the requester's VMPL is not checked                      |
 | lint.one_run     | warning  | a field is pinned that is different in every run         |
 | lint.future      | warning  | it cannot be activated yet                               |
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from atoll.evidence.certs import Signer
 from atoll.evidence.dcap.tcb_info import TcbStatus
 from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.policy_forms import UNCHECKED
@@ -116,6 +118,10 @@ def _snp(path: str, policy: SnpPolicy) -> Iterator[Remark]:
         yield _warning("lint.rollback", f"{path}.minimum_tcb", "accepts firmware of any age")
     if not policy.require_crl:
         yield _warning("lint.revocation", f"{path}.require_crl", "accepts revoked certificates")
+    vlek = policy.signers is UNCHECKED or Signer.VLEK in policy.signers
+    if vlek and policy.csp_ids is UNCHECKED:
+        where = f"{path}.csp_ids"
+        yield _warning("lint.any_cloud", where, "accepts the keys of any cloud and region")
     if policy.vmpls is UNCHECKED:
         yield _warning("lint.privilege", f"{path}.vmpls", "accepts reports from any level")
 

@@ -4,8 +4,7 @@ A record holds everything that the verdict followed from: the evidence, the coll
 the evidence had to be about, the time, and the verdict. `replay` judges every record again, at
 its own time, under a new document: nothing is fetched and nothing has expired since.
 
-Evidence documents are SEV-SNP's (and the simulated kind's) so far: `Judge` is where other
-kinds come in.
+The evidence is a document of an enclave, of any TEE, or of a kind of `atoll.evidence.judge`.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,17 +16,27 @@ from atoll.errors import EvidenceError
 from atoll.evidence import document as documents
 from atoll.evidence.appraise import appraise_document
 from atoll.evidence.findings import Appraisal, Outcome, Verdict
-from atoll.evidence.policy import SnpPolicy
+from atoll.evidence.needed import Files, collateral_of
 from atoll.evidence.trust import TrustStore
 from atoll.policy.activation import Opinion
 from atoll.policy.document import PolicyDocument
+from atoll.policy.kinds import appraise_kind, requirements
 from atoll.wire import schema
-from atoll.wire.messages import MAX_EVIDENCE
-from atoll.wire.schema import Digest, Range, Size, Text, Timestamp, Token, message
+from atoll.wire.schema import Digest, Pattern, Range, Size, Text, Timestamp, Token, message
+from atoll.wire.verification import MAX_ASKED, MAX_COLLATERAL, MAX_WRAPPED
 
 MAX_RECORD: Final = 1 << 20
 NO_SECTION: Final = "policy.no_section"
+MAX_FILES: Final = 32
 _MILLISECONDS: Final = 1000
+
+
+@message
+class KeptFile:
+    """What went with evidence: certificates, collateral, logs, by role (`evidence.judge`)."""
+
+    role: Annotated[str, Pattern(r"[a-z][a-z0-9_]{0,39}")]
+    body: Annotated[bytes, Size(0, max(MAX_COLLATERAL, MAX_WRAPPED))]
 
 
 @message
@@ -37,11 +46,24 @@ class AppraisalRecord:
     version: Annotated[int, Range(1, 1)] = 1
     id: Token
     at: Timestamp
-    evidence: Annotated[bytes, Size(0, MAX_EVIDENCE)]
+    kind: Annotated[str, Pattern(r"(?:[a-z][a-z0-9_]{0,39})?")] = ""
+    """Of `atoll.evidence.judge`; empty for an evidence document."""
+    evidence: Annotated[bytes, Size(0, MAX_WRAPPED)]
+    files: Annotated[tuple[KeptFile, ...], Size(0, MAX_FILES)] = ()
+    """What it was judged by beside `crls`: certificates that the evidence did not bring,
+    Intel's collateral, and for other kinds all that came along."""
+    lacks: Text = ""
+    """Why the collateral did not count, or empty."""
     crls: Annotated[tuple[Annotated[bytes, Size(1, 64 << 10)], ...], Size(0, 8)]
     manifest_digest: Annotated[bytes, Size(0, 32)]
     nonce: Annotated[bytes, Size(0, 64)]
     """Empty if the appraiser sent no challenge of its own."""
+    report_data: Annotated[bytes, Size(0, 64)] = b""
+    """What evidence of another kind had to be bound to; empty: nothing."""
+    product: Annotated[str, Size(0, 32)] = ""
+    """The product line that it had to be of, or empty."""
+    policy: Annotated[bytes, Size(0, MAX_ASKED)] = b""
+    """What the verdict was under, if that was given along and not activated."""
     policy_name: Text
     policy_version: Annotated[int, Range(0, (1 << 53) - 1)]
     policy_digest: Digest
@@ -50,7 +72,24 @@ class AppraisalRecord:
 
     def moment(self) -> datetime:
         """When it was judged."""
-        return datetime.fromtimestamp(self.at / _MILLISECONDS, UTC)
+        return moment(self.at)
+
+    def by_role(self) -> Files:
+        """The files; several of one role in their order."""
+        found: Files = {}
+        for file in self.files:
+            found[file.role] = (*found.get(file.role, ()), file.body)
+        return found
+
+
+def moment(at: int) -> datetime:
+    """A time in milliseconds since 1970."""
+    return datetime.fromtimestamp(at / _MILLISECONDS, UTC)
+
+
+def kept(files: Files) -> tuple[KeptFile, ...]:
+    """Files in the form in which a record holds them."""
+    return tuple(KeptFile(role=role, body=body) for role in files for body in files[role])
 
 
 def to_bytes(record: AppraisalRecord) -> bytes:
@@ -98,28 +137,59 @@ class Replay:
 
 
 def judge_with(trust: TrustStore) -> Judge:
-    """The judge of evidence documents, under these roots."""
+    """The judge of evidence of every kind, under these roots."""
 
     def judge(record: AppraisalRecord, document: PolicyDocument) -> Appraisal | None:
-        try:
-            tee = documents.parse(record.evidence).tee.value
-        except EvidenceError:
-            # Malformed under every policy; any section will say so.
-            tee = next(iter(document.sections), "")
-        policy = document.sections.get(tee)
-        if not isinstance(policy, SnpPolicy):
-            return None
-        return appraise_document(
-            record.evidence,
-            trust=trust,
-            policy=policy,
-            manifest_digest=record.manifest_digest,
-            nonce=record.nonce or None,
-            now=record.moment(),
-            crls=record.crls,
-        )
+        of = _judge_kind if record.kind else _judge_document
+        return of(record, document, trust)
 
     return judge
+
+
+def _judge_document(
+    record: AppraisalRecord, document: PolicyDocument, trust: TrustStore
+) -> Appraisal | None:
+    try:
+        tee = documents.parse(record.evidence).tee.value
+    except EvidenceError:
+        # Malformed under every policy; any section will say so.
+        tee = next(iter(document.sections), "")
+    policy = document.sections.get(tee)
+    if policy is None:
+        return None
+    files = record.by_role()
+    return appraise_document(
+        record.evidence,
+        trust=trust,
+        policy=policy,
+        manifest_digest=record.manifest_digest,
+        nonce=record.nonce or None,
+        now=record.moment(),
+        certs=files.get("certs", ()),
+        crls=record.crls,
+        collateral=collateral_of(files),
+        lacks=record.lacks,
+    )
+
+
+def _judge_kind(
+    record: AppraisalRecord, document: PolicyDocument, trust: TrustStore
+) -> Appraisal | None:
+    policy = requirements(record.kind, document, record.report_data)
+    if policy is None:
+        return None
+    return appraise_kind(
+        record.kind,
+        record.evidence,
+        files=record.by_role() | ({"crls": record.crls} if record.crls else {}),
+        policy=policy,
+        policy_digest=document.digest.hex(),
+        product=record.product,
+        trust=trust,
+        now=record.moment(),
+        evidence_digest=documents.digest(record.evidence).hex(),
+        lacks=record.lacks,
+    )
 
 
 def replay(records: Iterable[AppraisalRecord], document: PolicyDocument, judge: Judge) -> Replay:

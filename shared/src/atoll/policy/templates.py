@@ -50,6 +50,7 @@ def strict_snp(measurements: frozenset[bytes]) -> SnpPolicy:
         products=GENUINE,
         steppings=UNCHECKED,
         signers=frozenset({Signer.VCEK}),
+        csp_ids=UNCHECKED,
         minimum_report_version=UNCHECKED,
         vmpls=frozenset({0}),
         allow_debug=False,

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Final
 
 from atoll.telemetry.allow import sanitise
@@ -17,6 +18,9 @@ from atoll.telemetry.span import Span
 
 MAX_BATCH: Final = 128
 """Spans in one message. A sanitised span is below 4 KiB, so a batch is below 512 KiB."""
+
+WINDOW: Final = 32
+"""Messages that are under way at a time."""
 
 DEFAULT_INTERVAL_S: Final = 0.25
 PUBLISH_TIMEOUT_S: Final = 5.0
@@ -74,14 +78,20 @@ class Exporter:
                     batch = spans[start : start + MAX_BATCH]
                     self._pending.append((trace_id, encode_spans(batch), len(batch)))
             while self._pending:
-                # Taken off only afterwards: a batch whose publish was cancelled goes out
-                # with the next flush. Readers drop the duplicate by its span id.
-                trace_id, raw, count = self._pending[0]
-                if await self._send(trace_id, raw):
-                    self.exported += count
-                else:
-                    self.failed += count
-                self._pending.popleft()
+                # Side by side: messages that wait for one answer after the other go out in
+                # one piece each, which costs sender and server more than the spans do.
+                window = tuple(islice(self._pending, WINDOW))
+                await asyncio.gather(*map(self._deliver, window))
+
+    async def _deliver(self, waiting: tuple[str, bytes, int]) -> None:
+        trace_id, raw, count = waiting
+        if await self._send(trace_id, raw):
+            self.exported += count
+        else:
+            self.failed += count
+        # Taken off only afterwards: a batch whose publish was cancelled goes out
+        # with the next flush. Readers drop the duplicate by its span id.
+        self._pending.remove(waiting)
 
     async def _send(self, trace_id: str, raw: bytes) -> bool:
         try:

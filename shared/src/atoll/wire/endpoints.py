@@ -106,7 +106,7 @@ VERIFY: Final = Endpoint(
     reply=verification.VerifyReply,
     owner="attestor",
     callers=frozenset({"client"}),
-    summary="Judge evidence of any vendor by the collateral that is here; nothing is signed.",
+    summary="Judge evidence of any kind by the collateral that is here; the result is signed.",
 )
 
 ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (

@@ -72,6 +72,8 @@ _BASE64URL: Final = (
 )
 """Unpadded base64url whose unused last bits are zero: one text for each value."""
 
+_AS_THEY_ARE: Final = frozenset({str, int, bool, type(None)})
+"""Types of values that both forms carry unchanged."""
 _DEFAULT_SIZE: Final = Size(0, 4096)
 _DEFAULT_RANGE: Final = Range(-(1 << 53) + 1, (1 << 53) - 1)
 
@@ -100,11 +102,12 @@ def decode(cls: type[T], raw: bytes, *, limit: int = codec.MAX_MESSAGE) -> T:
 
 def to_plain(value: Any, *, json: bool = False) -> Any:
     """Maps, lists and scalars for MessagePack, or for JSON."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: to_plain(getattr(value, field.name), json=json)
-            for field in dataclasses.fields(value)
-        }
+    kind: Any = type(value)
+    if kind in _AS_THEY_ARE or (kind is bytes and not json):
+        return value
+    fields = _field_names(kind)
+    if fields is not None:
+        return {name: to_plain(getattr(value, name), json=json) for name in fields}
     if isinstance(value, tuple | list):
         return [to_plain(item, json=json) for item in value]
     if isinstance(value, Mapping):
@@ -114,6 +117,14 @@ def to_plain(value: Any, *, json: bool = False) -> Any:
     if json and isinstance(value, bytes):
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
     return value
+
+
+@cache
+def _field_names(cls: type) -> tuple[str, ...] | None:
+    """The fields of a message, or None for what is none."""
+    if not dataclasses.is_dataclass(cls):
+        return None
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def from_plain(cls: type[T], value: Any, *, json: bool = False) -> T:

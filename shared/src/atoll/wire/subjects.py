@@ -71,7 +71,8 @@ ATTEST_KEYS: Final = Subject("atoll.v1.attest.keys")
 ATTEST_ACTIVATE: Final = Subject("atoll.v1.attest.activate")
 ATTEST_VERIFY: Final = Subject("atoll.v1.attest.verify")
 APPRAISAL: Final = Subject("atoll.v1.appraisal.{role}")
-"""Kept appraisals: `enforce` decided; `shadow` and `warn` are what a policy on trial said."""
+"""Kept appraisals: `enforce` decided; `shadow` and `warn` are what a policy on trial said;
+`verify` is what a policy of the request's own said."""
 
 SPAWN: Final = Subject("atoll.v1.spawn.{tee}")
 """Enclaves wanted; managers pull when they have capacity."""

@@ -67,6 +67,16 @@ def test_a_policy_that_is_not_understood_is_an_error_and_not_a_verdict(
         judge(Content().report(), **policy)
 
 
+def test_attack_30_a_derivable_sm_key_is_refused_unless_the_policy_allows_it() -> None:
+    raw, key = Content().with_derivable_sm_key().report(), DEVICE.public.hex()
+    assert judge(raw, device_public_key=key).reason == "sm_key_mismatch"
+    for allowed, verdict in ((False, "invalid"), (True, "valid")):
+        got = judge(raw, device_public_key=key, allow_derivable_sm_key=allowed)
+        assert got.verdict == verdict
+    with pytest.raises(InputError):
+        judge(raw, device_public_key=key, allow_derivable_sm_key="yes")
+
+
 def test_a_whole_policy_counts_with_every_field() -> None:
     key = DEVICE.public.hex()
     whole: dict[str, Any] = json.loads(

@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -27,6 +28,8 @@ from atoll.evidence.tpm.quote import (
 )
 from support import tpm
 from support.tpm import PCRS, SELECTED, Quote, selection
+
+BANK = {"sha256": dict(enumerate(PCRS))}
 
 
 def verified(quote: Quote) -> VerifiedTpmQuote:
@@ -63,7 +66,7 @@ def test_reads_a_quote_written_by_hand() -> None:
 def test_a_signed_quote_is_verified() -> None:
     quote = verified(Quote())
     check_nonce(quote, tpm.NONCE)
-    assert pcrs.check(quote, PCRS) == frozenset(SELECTED)
+    assert pcrs.check(quote, BANK) == {"sha256": {number: PCRS[number] for number in SELECTED}}
 
 
 @pytest.mark.parametrize("magic", [b"\x00TCG", b"\xffTCH", bytes(4)])
@@ -100,7 +103,7 @@ def test_takes_a_tpmt_signature_with_its_hash(algorithm: int, hash_: HashAlgorit
     quote = verify_tpm_quote(message, wrapped, tpm.key().public_key())
     assert quote.hash.name == hash_.name
     with pytest.raises(RejectedEvidenceError) as caught:
-        pcrs.check(quote, PCRS)  # the digest is SHA-256, this key's hash another
+        pcrs.check(quote, BANK)  # the digest is SHA-256, this key's hash another
     assert caught.value.code == "evidence.pcr_digest_mismatch"
 
 
@@ -151,12 +154,12 @@ def test_the_nonce_is_compared_over_its_whole_length(extra: bytes) -> None:
 
 
 def test_values_that_the_quote_does_not_select_prove_nothing() -> None:
-    values = list(PCRS)
+    values = dict(BANK["sha256"])
     values[2] = bytes(32)
-    assert 2 not in pcrs.check(verified(Quote()), values)
+    assert 2 not in pcrs.check(verified(Quote()), {"sha256": values})["sha256"]
     values[7] = bytes(32)
     with pytest.raises(RejectedEvidenceError) as caught:
-        pcrs.check(verified(Quote()), values)
+        pcrs.check(verified(Quote()), {"sha256": values})
     assert caught.value.code == "evidence.pcr_digest_mismatch"
 
 
@@ -172,7 +175,7 @@ def test_values_that_the_quote_does_not_select_prove_nothing() -> None:
 )
 def test_attack_quote_that_selects_other_registers(selections: tuple[bytes, ...]) -> None:
     with pytest.raises(RejectedEvidenceError) as caught:
-        pcrs.check(verified(replace(Quote(), selections=selections)), PCRS)
+        pcrs.check(verified(replace(Quote(), selections=selections)), BANK)
     assert caught.value.code == "evidence.pcr_selection"
 
 
@@ -182,6 +185,9 @@ def test_attack_quote_that_selects_other_registers(selections: tuple[bytes, ...]
         b"",
         b"\xff",
         b"{}",
+        b'{"sha1": []}',
+        b'{"sha256": [], "sha256": []}',
+        tpm.banks_json().replace(b"sha384", b"sha512"),
         b"[]",
         b"[" * 10_000,
         b"[" + b'"",' * 23 + b'""]',
@@ -197,7 +203,22 @@ def test_refuses_register_values_in_another_form(raw: bytes) -> None:
 
 
 def test_reads_register_values() -> None:
-    assert pcrs.parse(tpm.pcrs_json()) == PCRS
+    assert pcrs.parse(tpm.pcrs_json()) == BANK
+    assert pcrs.parse(tpm.banks_json()) == BANK | {"sha384": dict(enumerate(tpm.PCRS_384))}
+
+
+def test_a_quote_over_two_banks_proves_both_and_an_empty_selection_nothing() -> None:
+    numbers = ([7], [0, 4])
+    selections = (selection(numbers[0], 0x000C), selection([], 4), selection(numbers[1]))
+    values = tpm.PCRS_384[7] + PCRS[0] + PCRS[4]
+    quote = verified(Quote(selections=selections, digest=sha256(values).digest()))
+    assert pcrs.check(quote, pcrs.parse(tpm.banks_json())) == {
+        "sha384": {7: tpm.PCRS_384[7]},
+        "sha256": {0: PCRS[0], 4: PCRS[4]},
+    }
+    with pytest.raises(RejectedEvidenceError) as caught:
+        pcrs.check(quote, BANK)
+    assert caught.value.code == "evidence.pcr_selection"
 
 
 def spki(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bytes:
@@ -206,13 +227,21 @@ def spki(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bytes:
 
 def test_loads_an_attestation_key() -> None:
     key = tpm.key().public_key()
-    assert load_rsa_key(spki(key)).public_numbers() == key.public_numbers()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    for raw in (spki(key), pem):
+        assert load_rsa_key(raw).public_numbers() == key.public_numbers()
 
 
 def test_refuses_a_key_that_is_no_rsa_key_of_2048_bits() -> None:
     numbers = tpm.key().public_key().public_numbers()
     curve = ec.generate_private_key(ec.SECP256R1()).public_key()
-    for raw in (b"", b"\x30\x00", spki(curve), spki(tpm.key().public_key())[:-1]):
+    for raw in (
+        b"",
+        b"-----BEGIN PUBLIC KEY-----",
+        b"\x30\x00",
+        spki(curve),
+        spki(tpm.key().public_key())[:-1],
+    ):
         with pytest.raises(MalformedEvidenceError):
             load_rsa_key(raw)
     for n, e in ((numbers.n, 3), (numbers.n >> 1, 65537), (numbers.n - 1, 65537), (0, 65537)):

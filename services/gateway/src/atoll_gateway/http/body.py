@@ -5,13 +5,13 @@ floats, no NaN, no lone surrogates, UTF-8 only.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 
+from atoll import canonical
 from atoll.errors import InputError
 
 JSON: Final = "application/json"
@@ -34,7 +34,7 @@ async def read_json(request: Request, *, limit: int, idle_s: float) -> Any:
     ) as chunks:
         async for chunk in chunks:
             raw += chunk
-    return parse_json(bytes(raw))
+    return canonical.parse(bytes(raw))
 
 
 def read_chunks(
@@ -118,39 +118,3 @@ class _Body:
         return InputError(
             f"body is {size} bytes, at most {self._limit} are taken", code="http.too_large"
         )
-
-
-def parse_json(raw: bytes) -> Any:
-    """The plain value of strict JSON.
-
-    Raises:
-        InputError: `json.malformed`.
-    """
-    try:
-        text = raw.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_no_duplicates,
-            parse_float=_no_float,
-            parse_constant=_no_float,
-        )
-        # Escapes can write what UTF-8 cannot: find it before anybody must encode it.
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        reason = str(error)[:120] or type(error).__name__
-        raise InputError(f"not JSON: {reason}", code="json.malformed") from error
-    return value
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise InputError(f"key {key[:40]!r} stands twice", code="json.malformed")
-        result[key] = value
-    return result
-
-
-def _no_float(text: str) -> Any:
-    raise InputError(f"number {text[:40]} is not an integer", code="json.malformed")

@@ -1,9 +1,7 @@
 """Judge one published case of the kinds about Intel's evidence, from its inputs alone.
 
 Each `judge_*` takes the evidence, the files by role, the policy as the case's manifest
-writes it and the moment to judge at. An absent key of the policy is not checked, except
-that debug is refused and only UpToDate accepted; an unknown key refuses the case. A policy
-with a key "tee" is a whole one, beside which only the measurement may be named once more.
+writes it (`requirements`) and the moment to judge at.
 
 | kind              | roles                                                           |
 | tdx_quote         | tcb_info, tcb_info_sig, tcb_chain, qe_identity, qe_identity_sig, |
@@ -14,14 +12,13 @@ with a key "tee" is a whole one, beside which only the measurement may be named 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
-from atoll import canonical
 from atoll.errors import AtollError, EvidenceError, InputError, RejectedEvidenceError
 from atoll.evidence.dcap.cert_data import chain_of
 from atoll.evidence.dcap.collateral import Collateral
@@ -36,33 +33,24 @@ from atoll.evidence.dcap.intel_chain import (
     verify_pck_chain,
 )
 from atoll.evidence.dcap.quote import Quote, QuoteTee
-from atoll.evidence.dcap.reports import TdAttributes
+from atoll.evidence.dcap.requirements import quote_findings
 from atoll.evidence.dcap.signed_json import with_hex_signature
 from atoll.evidence.dcap.tcb_info import TcbStatus
 from atoll.evidence.dcap.verify import VerifiedQuote, verify_quote, verify_quote_crypto
 from atoll.evidence.findings import Finding, first_failed
-from atoll.evidence.policy_forms import UNCHECKED, Unchecked, narrowed
-from atoll.evidence.sgx_policy import SgxPolicy, sgx_findings, sgx_policy_from_json
-from atoll.evidence.tdx_findings import tdx_findings
-from atoll.evidence.tdx_policy import TdxPolicy, tdx_policy_from_json
 from atoll.evidence.x509 import INTEL, RevocationList, crl_der, ders
 
-_COMMON_KEYS: Final = frozenset({"accept_tcb_status", "allow_debug", "min_tcb_eval", "report_data"})
-_TDX_KEYS: Final = _COMMON_KEYS | {
-    "mrtd",
-    "rtmr0",
-    "rtmr1",
-    "rtmr2",
-    "rtmr3",
-    "mrconfigid",
-    "mrowner",
-    "mrownerconfig",
-    "mrservicetd",
-    "mrseam",
-    "xfam",
-    "require_sept_ve_disable",
-}
-_SGX_KEYS: Final = _COMMON_KEYS | {"mrenclave", "mrsigner", "isvprodid", "min_isvsvn"}
+COLLATERAL: Final = (
+    "tcb_info",
+    "tcb_info_sig",
+    "tcb_chain",
+    "qe_identity",
+    "qe_identity_sig",
+    "qe_chain",
+    "root_crl",
+    "pck_crl",
+)
+"""Roles of what Intel signs about a platform."""
 
 
 class CaseVerdict(Enum):
@@ -107,9 +95,7 @@ class Case:
         Raises:
             InputError: `case.invalid`: a root is no SHA-256 digest.
         """
-        named = self.trusted_root_spki
-        first = PRODUCTION.roots if named is None else frozenset({_root(named)})
-        return IntelRoots(roots=first | {_root(spki) for spki in self.more_root_spkis})
+        return believed_roots(self.trusted_root_spki, self.more_root_spkis)
 
     def file(self, role: str) -> bytes:
         """The file with this role.
@@ -177,7 +163,7 @@ def _valid() -> CaseResult:
 def _quote(tee: QuoteTee, case: Case) -> CaseResult:
     beside = chain_of(case.files["pck_chain"]) if "pck_chain" in case.files else ()
     verified = verify_quote(
-        case.evidence, _collateral(case), case.roots, now=case.now, pck_chain=beside
+        case.evidence, collateral_of(case), case.roots, now=case.now, pck_chain=beside
     )
     # Genuine all the same, and not what was asked for: an SGX enclave is no TD.
     found = verified.quote.header.tee
@@ -185,7 +171,7 @@ def _quote(tee: QuoteTee, case: Case) -> CaseResult:
         raise RejectedEvidenceError(
             f"quote is of {found.name}, want {tee.name}", code="evidence.tee"
         )
-    findings = _findings(verified, case.policy)
+    findings = quote_findings(verified, case.policy)
     reason = first_failed(findings)
     return CaseResult(
         verdict=CaseVerdict.INVALID if reason else CaseVerdict.VALID,
@@ -196,7 +182,13 @@ def _quote(tee: QuoteTee, case: Case) -> CaseResult:
     )
 
 
-def _collateral(case: Case) -> Collateral:
+def collateral_of(case: Case) -> Collateral:
+    """The collateral among the files of a case.
+
+    Raises:
+        InputError: `case.invalid`: a part is missing.
+        MalformedEvidenceError: a signature is no hexadecimal.
+    """
     return Collateral(
         tcb_info=with_hex_signature(case.file("tcb_info"), case.file("tcb_info_sig")),
         tcb_info_chain=case.file("tcb_chain"),
@@ -205,6 +197,36 @@ def _collateral(case: Case) -> Collateral:
         root_crl=case.file("root_crl"),
         pck_crl=case.file("pck_crl"),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """An authentic quote that stands within other evidence; `verified` if with collateral."""
+
+    quote: Quote
+    verified: VerifiedQuote | None
+    simulated: bool
+
+
+def prove_within(
+    raw: bytes, case: Case, roots: IntelRoots, *, begun: datetime | None = None
+) -> Proven:
+    """Verify a quote that `case.evidence` brings: in full if there is any collateral.
+
+    Args:
+        roots: Intel's root, or those in its place; those of the case are not used.
+        begun: when to judge the quote's chain instead, if there is no collateral.
+
+    Raises:
+        InputError: `case.invalid`: a part of the collateral is missing.
+        EvidenceError: as `verify_quote`, or as `verify_quote_crypto`.
+    """
+    if any(role in case.files for role in COLLATERAL):
+        verified = verify_quote(raw, collateral_of(case), roots, now=case.now)
+        return Proven(quote=verified.quote, verified=verified, simulated=verified.simulated)
+    signed = verify_quote_crypto(raw, roots, now=begun or case.now)
+    simulated = signed.pck.leaf.root.simulated
+    return Proven(quote=signed.quote, verified=None, simulated=simulated)
 
 
 def _crypto_only(case: Case) -> CaseResult:
@@ -242,79 +264,14 @@ def _pck_chain(case: Case) -> CaseResult:
     return _valid()
 
 
-def _findings(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
-    tdx = verified.quote.header.tee is QuoteTee.TDX
-    if "tee" in policy:
-        return _whole_tdx(verified, policy) if tdx else _whole_sgx(verified, policy)
-    unknown = policy.keys() - (_TDX_KEYS if tdx else _SGX_KEYS)
-    if unknown:
-        raise InputError(f"case policy has unknown {sorted(unknown)}", code="case.invalid")
-    return _tdx(verified, policy) if tdx else _sgx(verified, policy)
+def believed_roots(instead: bytes | None, beside: frozenset[bytes]) -> IntelRoots:
+    """Intel's root, or the one named instead, and those beside it.
 
-
-def _whole_tdx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
-    whole = tdx_policy_from_json(_without(policy, "mrtd"))
-    mr_tds = narrowed(whole.mr_tds, _one(policy, "mrtd"))
-    return tdx_findings(verified, replace(whole, mr_tds=mr_tds))
-
-
-def _whole_sgx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
-    whole = sgx_policy_from_json(_without(policy, "mrenclave"))
-    mr_enclaves = narrowed(whole.mr_enclaves, _one(policy, "mrenclave"))
-    return sgx_findings(verified, replace(whole, mr_enclaves=mr_enclaves))
-
-
-def _without(policy: Mapping[str, Any], key: str) -> bytes:
-    return canonical.dumps({name: value for name, value in policy.items() if name != key})
-
-
-def _tdx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
-    ve = TdAttributes.SEPT_VE_DISABLE
-    return tdx_findings(
-        verified,
-        TdxPolicy(
-            mr_tds=_one(policy, "mrtd"),
-            rtmr0s=_one(policy, "rtmr0"),
-            rtmr1s=_one(policy, "rtmr1"),
-            rtmr2s=_one(policy, "rtmr2"),
-            rtmr3s=_one(policy, "rtmr3"),
-            mr_config_ids=_one(policy, "mrconfigid"),
-            mr_owners=_one(policy, "mrowner"),
-            mr_owner_configs=_one(policy, "mrownerconfig"),
-            mr_service_tds=_one(policy, "mrservicetd"),
-            mr_seams=_one(policy, "mrseam"),
-            minimum_tee_tcb_svn=UNCHECKED,
-            minimum_tee_tcb_svn_2=UNCHECKED,
-            qe_vendor_ids=UNCHECKED,
-            minimum_qe_svn=UNCHECKED,
-            report_data=_octets(policy, "report_data"),
-            xfams=_one(policy, "xfam"),
-            allow_debug=_flag(policy, "allow_debug"),
-            td_attributes=UNCHECKED,
-            attributes_required=ve if _flag(policy, "require_sept_ve_disable") else UNCHECKED,
-            attributes_forbidden=UNCHECKED,
-            fmspcs=UNCHECKED,
-            tcb_statuses=_statuses(policy),
-            minimum_tcb_evaluation_data_number=_number(policy, "min_tcb_eval"),
-        ),
-    )
-
-
-def _sgx(verified: VerifiedQuote, policy: Mapping[str, Any]) -> tuple[Finding, ...]:
-    product = _number(policy, "isvprodid")
-    return sgx_findings(
-        verified,
-        SgxPolicy(
-            mr_enclaves=_one(policy, "mrenclave"),
-            mr_signers=_one(policy, "mrsigner"),
-            isv_prod_ids=product if isinstance(product, Unchecked) else frozenset({product}),
-            minimum_isv_svn=_number(policy, "min_isvsvn"),
-            report_data=_octets(policy, "report_data"),
-            allow_debug=_flag(policy, "allow_debug"),
-            tcb_statuses=_statuses(policy),
-            minimum_tcb_evaluation_data_number=_number(policy, "min_tcb_eval"),
-        ),
-    )
+    Raises:
+        InputError: `case.invalid`: one is no SHA-256 digest.
+    """
+    first = PRODUCTION.roots if instead is None else frozenset({_root(instead)})
+    return IntelRoots(roots=first | {_root(spki) for spki in beside})
 
 
 def _root(spki_sha256: bytes) -> IntelRoot:
@@ -322,43 +279,3 @@ def _root(spki_sha256: bytes) -> IntelRoot:
         raise InputError("trusted root is not a SHA-256 digest", code="case.invalid")
     genuine = PRODUCTION.find(spki_sha256)
     return genuine or IntelRoot(spki_sha256=spki_sha256, simulated=True)
-
-
-def _one(policy: Mapping[str, Any], key: str) -> frozenset[bytes] | Unchecked:
-    value = _octets(policy, key)
-    return value if isinstance(value, Unchecked) else frozenset({value})
-
-
-def _octets(policy: Mapping[str, Any], key: str) -> bytes | Unchecked:
-    if key not in policy:
-        return UNCHECKED
-    try:
-        return bytes.fromhex(policy[key])
-    except (ValueError, TypeError) as error:
-        raise InputError(f"case policy {key} is not hex", code="case.invalid") from error
-
-
-def _number(policy: Mapping[str, Any], key: str) -> int | Unchecked:
-    if key not in policy:
-        return UNCHECKED
-    value = policy[key]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"case policy {key} is not a number", code="case.invalid")
-    return value
-
-
-def _flag(policy: Mapping[str, Any], key: str) -> bool:
-    value = policy.get(key, False)
-    if not isinstance(value, bool):
-        raise InputError(f"case policy {key} is not a boolean", code="case.invalid")
-    return value
-
-
-def _statuses(policy: Mapping[str, Any]) -> frozenset[TcbStatus]:
-    names = policy.get("accept_tcb_status", [TcbStatus.UP_TO_DATE.value])
-    try:
-        statuses = frozenset(TcbStatus(name) for name in names)
-    except (ValueError, TypeError) as error:
-        raise InputError("case policy accept_tcb_status is unknown", code="case.invalid") from error
-    # Revoked keys may be anybody's: whoever lists them anyway is not followed.
-    return statuses - {TcbStatus.REVOKED}

@@ -3,17 +3,23 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from atoll import canonical
 from atoll.errors import MalformedEvidenceError, RejectedEvidenceError
 from atoll.evidence.findings import first_failed
-from atoll.evidence.judged import Files, Judged, judged, known, octets
+from atoll.evidence.judged import Files, Judged, flag, judged, known, octets
 from atoll.evidence.keystone.findings import keystone_findings
 from atoll.evidence.keystone.policy import KeystonePolicy, keystone_policy_from_json
 from atoll.evidence.keystone.report import DATA_LEN_AT
-from atoll.evidence.keystone.verify import DeviceKeys, verify_keystone
+from atoll.evidence.keystone.verify import (
+    DEVELOPMENT_DEVICE_KEY,
+    DeviceKeys,
+    verify_keystone,
+)
 from atoll.evidence.policy_forms import UNCHECKED, Unchecked, narrowed
+
+KEYS: Final = ("device_public_key", "enclave_hash", "sm_hash", "data", "allow_derivable_sm_key")
 
 
 def judge_keystone_report(
@@ -29,8 +35,11 @@ def judge_keystone_report(
     The policy's `device_public_key` is the one trusted key; without it, none is. To name the
     published development key there is to allow it. `enclave_hash`, `sm_hash` and `data` are
     compared if present. A policy with a key "tee" is a whole one, beside which only the device
-    key and the enclave's hash may be named. An SM key that the reference boot loader derives
-    is taken unless a whole policy says otherwise: the samples are made that way.
+    key and the enclave's hash may be named.
+
+    An SM key that the reference boot loader derives from two bytes is refused, unless the
+    policy has `allow_derivable_sm_key`. Under the development key, with which anybody can
+    vouch for any SM key, it makes no difference and is not asked.
 
     Raises:
         InputError: the policy is not of this form.
@@ -51,17 +60,18 @@ def _whole(policy: Mapping[str, Any]) -> KeystonePolicy:
 
 
 def _listed(policy: Mapping[str, Any]) -> KeystonePolicy:
-    known(policy, "device_public_key", "enclave_hash", "sm_hash", "data")
+    known(policy, *KEYS)
     data = octets(policy, "data")
+    worthless = octets(policy, "device_public_key") == DEVELOPMENT_DEVICE_KEY
     return KeystonePolicy(
         enclave_hashes=_one(octets(policy, "enclave_hash")),
         sm_hashes=_one(octets(policy, "sm_hash")),
         data=UNCHECKED if data is None else data,
-        allow_derivable_sm_key=True,
+        allow_derivable_sm_key=worthless or flag(policy, "allow_derivable_sm_key") is True,
     )
 
 
-def _check(evidence: bytes, trust: DeviceKeys, policy: KeystonePolicy) -> None:
+def _check(evidence: bytes, trust: DeviceKeys, policy: KeystonePolicy) -> Judged:
     try:
         verified = verify_keystone(evidence, trust)
     except MalformedEvidenceError as error:
@@ -70,6 +80,7 @@ def _check(evidence: bytes, trust: DeviceKeys, policy: KeystonePolicy) -> None:
     if failed := first_failed(keystone_findings(verified, policy)):
         name = failed.removeprefix("keystone.")
         raise RejectedEvidenceError(f"{failed} failed", code=f"evidence.{name}_mismatch")
+    return Judged(verdict="valid", simulated=verified.simulated)
 
 
 def _one(value: bytes | None) -> frozenset[bytes] | Unchecked:

@@ -12,12 +12,12 @@ from datetime import datetime
 from atoll.errors import RejectedEvidenceError, UnsupportedEvidenceError
 from atoll.evidence.chain import verify_chain
 from atoll.evidence.dcap.quote import Quote
-from atoll.evidence.dcap.reports import TD_UNDER_DEBUG
 from atoll.evidence.dcap.reports import TdReport as QuotedTd
 from atoll.evidence.policy_forms import Unchecked
 from atoll.evidence.snp import AttestationReport
 from atoll.evidence.tpm import pcrs
 from atoll.evidence.tpm.hcl import HardwareKind, HclReport
+from atoll.evidence.tpm.pcrs import Registers
 from atoll.evidence.tpm.quote import VerifiedTpmQuote, check_nonce, verify_tpm_quote
 from atoll.evidence.tpm.td_report import TdReport
 from atoll.evidence.trust import TrustStore
@@ -32,7 +32,7 @@ Raises `EvidenceError` otherwise.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TpmEvidence:
-    """What the virtual TPM said. `pcrs` is the JSON array of register values, if there is one."""
+    """What the virtual TPM said. `pcrs` is the JSON of the register values, if there is one."""
 
     message: bytes = field(repr=False)
     signature: bytes = field(repr=False)
@@ -43,11 +43,11 @@ class TpmEvidence:
 class VerifiedTpm:
     """A quote by the attestation key that the hardware report commits to.
 
-    `registers` has the proven values by number; it is empty if none were given.
+    `registers` has the proven values by bank and number; it is empty if none were given.
     """
 
     quote: VerifiedTpmQuote
-    registers: dict[int, bytes]
+    registers: Registers
     runtime_data: bytes = field(repr=False)
 
 
@@ -77,6 +77,7 @@ def verify_azure_snp(
     *,
     nonce: bytes | Unchecked,
     now: datetime,
+    crls: Sequence[bytes] = (),
 ) -> VerifiedAzureSnp:
     """Verify an HCL report with an SNP report in it, and the TPM quote.
 
@@ -95,7 +96,7 @@ def verify_azure_snp(
     # 2
     parsed.check_binding(report.body.report_data)
     # 3
-    verified = verify_report(report, verify_chain(certs, trust, now=now), now=now)
+    verified = verify_report(report, verify_chain(certs, trust, now=now, crls=crls), now=now)
     # 4
     return VerifiedAzureSnp(report=verified, tpm=_verify_tpm(parsed, tpm, nonce))
 
@@ -133,16 +134,6 @@ def verify_azure_tdx(
     return VerifiedAzureTdx(quote=proven, td=body, tpm=_verify_tpm(parsed, tpm, nonce))
 
 
-def refuse_debug(td: QuotedTd) -> None:
-    """Return if the TD is a production one.
-
-    Raises:
-        RejectedEvidenceError: `evidence.policy_debug`: a bit of the "under debug" group is set.
-    """
-    if td.td_attributes & TD_UNDER_DEBUG:
-        raise RejectedEvidenceError("the TD is under debug", code="evidence.policy_debug")
-
-
 def _parse(raw: bytes, kind: HardwareKind) -> HclReport:
     parsed = HclReport.from_bytes(raw)
     if parsed.kind is not kind:
@@ -161,10 +152,9 @@ def _verify_tpm(hcl: HclReport, tpm: TpmEvidence, nonce: bytes | Unchecked) -> V
     if not isinstance(nonce, Unchecked):
         check_nonce(quote, nonce)
     # 3
-    registers: dict[int, bytes] = {}
+    registers: Registers = {}
     if tpm.pcrs is not None:
-        values = pcrs.parse(tpm.pcrs)
-        registers = {number: values[number] for number in sorted(pcrs.check(quote, values))}
+        registers = pcrs.check(quote, pcrs.parse(tpm.pcrs))
     return VerifiedTpm(quote=quote, registers=registers, runtime_data=hcl.runtime_data)
 
 

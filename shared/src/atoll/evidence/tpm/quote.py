@@ -16,7 +16,7 @@ from typing import Final, Self
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 from atoll.errors import MalformedEvidenceError, RejectedEvidenceError, UnsupportedEvidenceError
 from atoll.evidence._cursor import Cursor
@@ -26,15 +26,22 @@ MAX_2B: Final = 128
 MAX_SELECTIONS: Final = 4
 MAX_SELECT: Final = 4
 SHA256_ALG: Final = 0x000B
+SHA384_ALG: Final = 0x000C
+SHA512_ALG: Final = 0x000D
 
 _STRUCTURE: Final = "TPMS_ATTEST"
 _MAGIC: Final = bytes.fromhex("ff544347")
 _TYPE_QUOTE: Final = 0x8018
+_PEM: Final = b"-----BEGIN PUBLIC KEY-----"
 _RSASSA: Final = 0x0014
 _MIN_BITS: Final = 2048
 _MAX_BITS: Final = 4096
 _EXPONENT: Final = 65537
-_HASHES: Final[dict[int, "Hash"]] = {SHA256_ALG: SHA256(), 0x000C: SHA384(), 0x000D: SHA512()}
+_HASHES: Final[dict[int, "Hash"]] = {
+    SHA256_ALG: SHA256(),
+    SHA384_ALG: SHA384(),
+    SHA512_ALG: SHA512(),
+}
 
 Hash = SHA256 | SHA384 | SHA512
 
@@ -144,14 +151,15 @@ def rsa_key(numbers: rsa.RSAPublicNumbers) -> rsa.RSAPublicKey:
     return numbers.public_key()
 
 
-def load_rsa_key(der: bytes) -> rsa.RSAPublicKey:
-    """The attestation key of a SubjectPublicKeyInfo.
+def load_rsa_key(raw: bytes) -> rsa.RSAPublicKey:
+    """The attestation key of a SubjectPublicKeyInfo, DER or PEM.
 
     Raises:
         MalformedEvidenceError: not an RSA key as `rsa_key` wants it.
     """
     try:
-        key = load_der_public_key(bytes(der))
+        pem = raw.startswith(_PEM)
+        key = load_pem_public_key(bytes(raw)) if pem else load_der_public_key(bytes(raw))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise MalformedEvidenceError("attestation key", 0, "cannot be read") from error
     if not isinstance(key, rsa.RSAPublicKey):
