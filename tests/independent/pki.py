@@ -1,33 +1,43 @@
-"""Certificates for the independent checker: reading, chains, revocation lists.
+"""Certificates, revocation lists and signatures for the independent checker.
 
-`cryptography` and the standard library only, as everything in this folder. Nothing here
-imports `atoll`, and nothing here was written by looking at its verifiers: the sources
-are the specifications, as the project's notes sum them up.
+Bytes that are not of their form raise whatever the libraries raise: all of it is `REFUSED`.
 """
 
 import base64
 import hashlib
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any, Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
-
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
-_MUST_STAND_AROUND = b" \t\r\n\0"
+Json = Mapping[str, Any]
+Order = Literal["little", "big"]
+Certificates = Sequence[x509.Certificate]
 
 
 class RefusedError(Exception):
     """The one answer that is not "valid"; the text says why."""
+
+
+REFUSED = (
+    *(RefusedError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound),
+    *(x509.DuplicateExtension, ValueError, LookupError, TypeError, AttributeError, RecursionError),
+)
+UNDERSTOOD = {ExtensionOID.BASIC_CONSTRAINTS, ExtensionOID.KEY_USAGE}
+ORDERS = {
+    "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "secp384r1": int("F" * 48 + "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16),
+}
+_PEM = re.compile(rb"-----BEGIN (?:CERTIFICATE|X509 CRL)-----([^-]*)-----END [A-Z0-9 ]+-----")
 
 
 def require(condition: object, why: str) -> None:
@@ -36,47 +46,45 @@ def require(condition: object, why: str) -> None:
         raise RefusedError(why)
 
 
-def blobs(raw: bytes) -> list[bytes]:
-    """The DER values in a file that is DER, or PEM with any number of blocks."""
-    if raw[:1] == b"\x30":
-        return [raw]
-    require(not _BLOCK.sub(b"", raw).strip(_MUST_STAND_AROUND), "text around PEM")
-    try:
-        found = [
-            base64.b64decode(b"".join(m[2].split()), validate=True) for m in _BLOCK.finditer(raw)
-        ]
-    except ValueError as error:
-        raise RefusedError("base64") from error
-    require(found, "no certificate")
+def uint(raw: bytes, at: int, width: int) -> int:
+    """A little-endian integer that is wholly there."""
+    require(at + width <= len(raw), "too short")
+    return int.from_bytes(raw[at : at + width], "little")
+
+
+def der(raw: bytes) -> list[tuple[int, bytes]]:
+    """Tag and content of each DER value."""
+    found = []
+    while raw:
+        size, head = raw[1], 2
+        if size > 127:
+            head, size = size - 126, int.from_bytes(raw[2 : size - 126], "big")
+        require(head <= 4 and head + size <= len(raw), "DER length")
+        found.append((raw[0], raw[head : head + size]))
+        raw = raw[head + size :]
     return found
 
 
-def certificate(der: bytes) -> x509.Certificate:
-    """Read one certificate, with every extension that this checker looks at."""
-    try:
-        with warnings.catch_warnings():
-            # AMD gives every VEK the serial number 0.
-            warnings.simplefilter("ignore")
-            read = x509.load_der_x509_certificate(der)
-            read.serial_number, read.extensions, read.subject, read.issuer  # noqa: B018
-    except (ValueError, x509.DuplicateExtension) as error:
-        raise RefusedError("certificate") from error
-    return read
+def blobs(raw: bytes) -> list[bytes]:
+    """The values in a file that is DER, or PEM blocks with nothing around them."""
+    if raw[:1] == b"\x30":
+        return [raw]
+    parts = _PEM.split(raw)
+    require(len(parts) > 1 and not b"".join(parts[::2]).strip(b" \t\r\n\0"), "neither DER nor PEM")
+    return [base64.b64decode(b"".join(part.split()), validate=True) for part in parts[1::2]]
 
 
-def revocation_list(der: bytes) -> x509.CertificateRevocationList:
-    """Read one revocation list."""
-    try:
-        return x509.load_der_x509_crl(der)
-    except ValueError as error:
-        raise RefusedError("revocation list") from error
+def certificates(raw: bytes) -> list[x509.Certificate]:
+    """Every certificate in a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # AMD gives every VEK the serial number 0.
+        return [x509.load_der_x509_certificate(one) for one in blobs(raw)]
 
 
-def common_name(name: x509.Name) -> str:
-    """The one common name."""
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    require(len(found) == 1, "common name")
-    return str(found[0].value)
+def name(read: x509.Certificate) -> str:
+    """The subject's one common name."""
+    (found,) = read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found.value)
 
 
 def spki_sha256(read: x509.Certificate) -> str:
@@ -85,98 +93,43 @@ def spki_sha256(read: x509.Certificate) -> str:
     return hashlib.sha256(spki).hexdigest()
 
 
-def ecdsa(key: object, raw: bytes, message: bytes, hash_: HashAlgorithm, order: str) -> None:
+def ecdsa(key: object, raw: bytes, message: bytes, hash_: HashAlgorithm, order: Order) -> None:
     """Check r || s in this byte order, which must be in range and not only modulo n."""
-    curve_order = {
-        "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
-        "secp384r1": int("F" * 48 + "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16),
-    }
-    require(isinstance(key, ec.EllipticCurvePublicKey), "not an elliptic curve key")
-    assert isinstance(key, ec.EllipticCurvePublicKey)
-    half = len(raw) // 2
-    r, s = (int.from_bytes(part, order) for part in (raw[:half], raw[half:]))  # type: ignore[arg-type]
-    limit = curve_order.get(key.curve.name, 0)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise RefusedError("not an elliptic curve key")
+    half, limit = len(raw) // 2, ORDERS[key.curve.name]
+    r, s = int.from_bytes(raw[:half], order), int.from_bytes(raw[half:], order)
     require(0 < r < limit and 0 < s < limit, "signature out of range")
-    try:
-        key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hash_))
-    except InvalidSignature as error:
-        raise RefusedError("signature") from error
+    key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hash_))
 
 
-def issued(child: x509.Certificate, issuer: x509.Certificate, hash_name: str) -> None:
-    """Names fit, the issuer may issue, and it signed with the one algorithm of its vendor."""
-    require(child.issuer == issuer.subject, "issuer's name")
-    require(_basic(issuer).ca, "issuer is not a CA")
-    require(_key_usage(issuer).key_cert_sign, "issuer may not sign certificates")
-    _algorithm(child, hash_name)
-    try:
-        child.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError) as error:
-        raise RefusedError("certificate's signature") from error
-
-
-def chain(
-    certs: Sequence[x509.Certificate], *, roots: Collection[str], now: datetime, hash_name: str
-) -> None:
-    """A chain from the leaf to a pinned root, every certificate good now."""
+def chain(certs: Certificates, roots: Collection[str], now: datetime, hash_name: str) -> None:
+    """From the leaf to a pinned root: every certificate good now, and signed by the next."""
     require(spki_sha256(certs[-1]) in roots, "root is not trusted")
     for depth, (child, issuer) in enumerate(zip(certs, [*certs[1:], certs[-1]], strict=True)):
         require(child.not_valid_before_utc <= now <= child.not_valid_after_utc, "validity")
-        issued(child, issuer, hash_name)
-        length = _basic(issuer).path_length
-        # The root is paired with itself and has no one below it but the rest.
-        below = min(depth, len(certs) - 2)
-        require(length is None or below <= length, "path length")
-        known = [one for one in child.extensions if one.critical]
-        require({one.oid for one in known} <= UNDERSTOOD, "unknown critical extension")
-    require(not _is_ca(certs[0]), "leaf is a CA")
+        require({one.oid for one in child.extensions if one.critical} <= UNDERSTOOD, "critical")
+        basic = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        # The root signs itself and has no one below it but the rest.
+        length, below = basic.path_length, min(depth, len(certs) - 2)
+        require(basic.ca and (length is None or below <= length), "issuer is no such CA")
+        usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
+        require(usage.key_cert_sign, "issuer may not sign certificates")
+        algorithm = child.signature_hash_algorithm
+        scheme = padding.PSS if hash_name == "sha384" else ec.ECDSA
+        require(algorithm and algorithm.name == hash_name, "certificate's hash")
+        require(isinstance(child.signature_algorithm_parameters, scheme), "certificate's scheme")
+        child.verify_directly_issued_by(issuer)
+    leaf = [one.value for one in certs[0].extensions]
+    require(not any(isinstance(one, x509.BasicConstraints) and one.ca for one in leaf), "leaf's CA")
 
 
-def revoked(
-    crl: x509.CertificateRevocationList, issuer: x509.Certificate, serial: int, now: datetime
-) -> None:
-    """The list is the issuer's, and is current, and does not have this serial number."""
-    require(crl.issuer == issuer.subject, "revocation list's issuer")
-    try:
-        good = crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise RefusedError("revocation list's key") from error
-    require(good, "revocation list's signature")
-    end = crl.next_update_utc
-    require(end is not None and crl.last_update_utc <= now <= end, "revocation list's time")
-    require(crl.get_revoked_certificate_by_serial_number(serial) is None, "revoked")
-
-
-def _algorithm(child: x509.Certificate, hash_name: str) -> None:
-    hash_ = child.signature_hash_algorithm
-    require(hash_ is not None and hash_.name == hash_name, "certificate's hash")
-    parameters = child.signature_algorithm_parameters
-    if hash_name == "sha384":
-        require(isinstance(parameters, padding.PSS), "not RSASSA-PSS")
-    else:
-        require(isinstance(parameters, ec.ECDSA), "not ECDSA")
-
-
-def rsa_4096(read: x509.Certificate) -> bool:
-    """AMD's authorities have keys of this size."""
-    key = read.public_key()
-    return isinstance(key, rsa.RSAPublicKey) and key.key_size == 4096
-
-
-def _basic(read: x509.Certificate) -> x509.BasicConstraints:
-    try:
-        return read.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound as error:
-        raise RefusedError("no basic constraints") from error
-
-
-def _is_ca(read: x509.Certificate) -> bool:
-    found = [one.value for one in read.extensions if isinstance(one.value, x509.BasicConstraints)]
-    return any(one.ca for one in found)
-
-
-def _key_usage(read: x509.Certificate) -> x509.KeyUsage:
-    try:
-        return read.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound as error:
-        raise RefusedError("no key usage") from error
+def revoked(raw: bytes, issuer: x509.Certificate, serial: int, now: datetime) -> None:
+    """The lists are the issuer's and current, and do not have this serial number."""
+    for one in blobs(raw):
+        crl = x509.load_der_x509_crl(one)
+        require(crl.issuer == issuer.subject, "revocation list's issuer")
+        require(crl.is_signature_valid(issuer.public_key()), "revocation list's signature")  # type: ignore[arg-type]
+        end = crl.next_update_utc
+        require(end is not None and crl.last_update_utc <= now <= end, "revocation list's time")
+        require(crl.get_revoked_certificate_by_serial_number(serial) is None, "revoked")

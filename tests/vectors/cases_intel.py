@@ -3,6 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from support import dcap
 from support.dcap import NOW, PCK, PLATFORM_CA, PROCESSOR_CA, TCB_SIGNING, YEAR, Platform
 from vectors.bundle import Bundle
@@ -85,6 +88,12 @@ def _tdx(bundle: Bundle) -> None:
     processor = Platform(chain=dcap.pck_chain(_pck(issuer=PROCESSOR_CA), PROCESSOR_CA))
     crl = dcap.crl(PROCESSOR_CA.subject, dcap.key("processor"))
     _add(bundle, "processor-ca", processor, collateral=files(pck_crl=crl), **good)
+    made = files()
+    signer, root = x509.load_pem_x509_certificates(made["tcb_chain"])
+    lines = [one.public_bytes(Encoding.PEM) for one in (root, signer)]
+    turned = made | {"tcb_chain": b"".join(lines), "qe_chain": lines}
+    notes = "chains beside the quote: root first, in one file and in two"
+    _add(bundle, "collateral-any-order", Platform(), collateral=turned, notes=notes, **good)
 
 
 def _pck(**changes: Any) -> dcap.Certificate:

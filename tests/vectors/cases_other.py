@@ -1,27 +1,23 @@
-"""Cases of Keystone, event logs, TPM quotes, Azure's reports and RA-TLS certificates."""
+"""Cases of Keystone, event logs and TPM quotes."""
 
 import hashlib
 import json
 from dataclasses import replace
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from support import ccel, dcap, keystone, ratls, tpm
+from support import ccel, dcap, keystone, tpm
 from support.dcap import Platform
-from vectors.amd import Chain
 from vectors.bundle import Bundle
-from vectors.cases_intel import root_spki
-from vectors.cases_snp import ROOTS, flip
+from vectors.cases_snp import flip
 
-NOW = dcap.NOW
 RUNTIME = 0x08000001
 
 
 def add_all(bundle: Bundle) -> None:
     """Every case of these kinds."""
-    for add in (_keystone, _ccel, _rtmr_json, _tpm, _azure_snp, _azure_tdx, _ratls):
+    for add in (_keystone, _ccel, _rtmr_json, _tpm, _tpm_registers):
         add(bundle)
 
 
@@ -50,6 +46,12 @@ def _keystone(bundle: Bundle) -> None:
         "nonce-prefix": (raw, "", {"data": b"nonc".hex()}),
         "other-enclave": (raw, "", {"enclave_hash": "00" * 64}),
         "other-sm": (raw, "", {"sm_hash": "00" * 64}),
+        "derivable-sm-key": (good.with_derivable_sm_key().report(), "", {}),
+        "derivable-allowed": (
+            good.with_derivable_sm_key().report(),
+            "",
+            {"allow_derivable_sm_key": True},
+        ),
     }
     for name, (evidence, reason, policy) in cases.items():
         why = KEYSTONE.get(name, reason)
@@ -69,6 +71,7 @@ KEYSTONE = {
     "nonce-prefix": "keystone.data_mismatch",
     "other-enclave": "keystone.enclave_hash_mismatch",
     "other-sm": "keystone.sm_hash_mismatch",
+    "derivable-sm-key": "keystone.sm_key_mismatch",
 }
 
 
@@ -199,132 +202,35 @@ def _tpm(bundle: Bundle) -> None:
     add("trailing", good + b"\0", "tpm.malformed")
 
 
-def _azure_files(message: bytes, **changes: Any) -> dict[str, Any]:
-    files = {
-        "tpm_message": message,
-        "tpm_signature": tpm.sign(message),
-        "tpm_pcrs": tpm.pcrs_json(),
-    }
-    return files | changes
-
-
-def _azure_snp(bundle: Bundle) -> None:
-    chain, message, runtime = Chain(), tpm.Quote().message(), tpm.runtime_data()
-    swapped = tpm.runtime_data(tpm.jwk(of=tpm.other_key()))
-    bound = tpm.report_data(runtime)
-
-    def hcl(content: bytes = runtime, kind: int = 2, **changes: Any) -> bytes:
-        hardware = chain.report(**({"report_data": bound} | changes))
-        return tpm.Hcl(hardware=hardware, runtime=content, kind=kind).report()
-
-    good, others = hcl(), _azure_files(message, tpm_signature=tpm.sign(message, tpm.other_key()))
-    cases: dict[str, tuple[bytes, str, dict[str, Any]]] = {
-        "ok": (good, "", {}),
-        "flip-report": (flip(good, 32 + 0x90), "azure.signature", {}),
-        "runtime-swapped": (hcl(swapped), "azure.runtime_data_binding_mismatch", others),
-        "tpm-other-key": (good, "azure.tpm_bad_signature", others),
-        "vmpl-1": (hcl(vmpl=1), "azure.policy_vmpl", {}),
-        "debug": (hcl(policy=0xB0000), "azure.policy_debug", {}),
-        "kind-tdx": (hcl(kind=4), "azure.hcl_kind", {}),
-        "truncated": (good[:1000], "azure.malformed", {}),
-        "no-signature": (b"XCLA" + good[4:], "azure.malformed", {}),
-    }
-    for name, (raw, reason, files) in cases.items():
-        given = _azure_files(message) | files | {"certs": chain.certificates()}
-        policy = {"nonce": tpm.NONCE.hex(), "vmpl": 0}
-        options: dict[str, Any] = {"files": given, "policy": policy, "at": NOW}
-        kind = "azure_hcl_snp"
-        bundle.add(kind, f"own-azure-snp-{name}", raw, reason, trusted_roots=ROOTS, **options)
-    policy = {"nonce": "00", "vmpl": 0}
-    given = _azure_files(message) | {"certs": chain.certificates()}
-    options = {"files": given, "policy": policy, "at": NOW, "trusted_roots": ROOTS}
-    reason = "azure.nonce_mismatch"
-    bundle.add("azure_hcl_snp", "own-azure-snp-other-nonce", good, reason, **options)
-
-
-def _azure_tdx(bundle: Bundle) -> None:
-    message, runtime = tpm.Quote().message(), tpm.runtime_data()
-    bound = tpm.report_data(runtime)
-    body = dcap.td_report(report_data=bound, td_attributes=0)
-    info = body[120:520]
-
-    def hcl(data: bytes = bound, of: bytes = info, content: bytes = runtime) -> bytes:
-        return tpm.Hcl(hardware=tpm.td_report(data, of), runtime=content, kind=4).report()
-
-    good, quote = hcl(), Platform(body=body).quote()
-    other_td = dcap.td_report(report_data=bound, mr_td=b"\x09" * 48, td_attributes=0)
-    other_data = dcap.td_report(report_data=b"\1" * 64, td_attributes=0)
-    debug = dcap.td_report(report_data=bound, td_attributes=1)
-    cases: dict[str, tuple[bytes, str, bytes]] = {
-        "ok": (good, "", quote),
-        "quote-of-other-td": (good, "azure.td_quote_mismatch", Platform(body=other_td).quote()),
-        "quote-of-other-data": (good, "azure.td_quote_mismatch", Platform(body=other_data).quote()),
-        "quote-flip": (good, "azure.signature", flip(quote, 300)),
-        "runtime-flip": (hcl(content=runtime + b" "), "azure.runtime_data_binding_mismatch", quote),
-        "debug": (hcl(of=debug[120:520]), "azure.policy_debug", Platform(body=debug).quote()),
-        "foreign-quote": (good, "azure.untrusted_root", _foreign_quote(body)),
-    }
-    for name, (raw, reason, proof) in cases.items():
-        options: dict[str, Any] = {"policy": {"nonce": tpm.NONCE.hex()}, "at": NOW}
-        files = _azure_files(message, quote=proof)
-        bundle.add(
-            "azure_hcl_tdx",
-            f"own-azure-tdx-{name}",
-            raw,
-            reason,
-            files=files,
-            trusted_root_spki=root_spki(),
-            **options,
-        )
-
-
-def _foreign_quote(body: bytes) -> bytes:
-    root = replace(dcap.ROOT, subject_key="foreign").issue(dcap.key("foreign"))
-    ca = dcap.PLATFORM_CA.issue(dcap.key("foreign"))
-    pck = dcap.PCK.issue(dcap.key("platform"))
-    return Platform(body=body, chain=(pck, ca, root)).quote()
-
-
-def _ratls(bundle: Bundle) -> None:
-    claims = ratls.claims(nonce=b"fresh")
-    quote = Platform.sgx(body=_enclave(ratls.report_data(claims))).quote()
-    loose = Platform.sgx(body=_enclave(bytes(64))).quote()
-    thief = ratls.other_key()
-    stolen = ratls.Tls(value=ratls.evidence(claims, quote), key=thief)
-    cases: dict[str, tuple[bytes, str]] = {
-        "ok": (ratls.Tls(value=ratls.evidence(claims, quote)).der(), ""),
-        "quote-for-other-claims": (
-            ratls.Tls(value=ratls.evidence(claims, loose)).der(),
-            "ratls.claims_binding_mismatch",
+def _tpm_registers(bundle: Bundle) -> None:
+    """What a policy says of registers, and quotes over other banks than SHA-256."""
+    public = tpm.key().public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    both = (tpm.selection([0, 7]), tpm.selection([4], 0x000C))
+    values = tpm.PCRS[0] + tpm.PCRS[7] + tpm.PCRS_384[4]
+    mixed = tpm.Quote(selections=both, digest=hashlib.sha256(values).digest())
+    sha1 = tpm.Quote(selections=(tpm.selection([0], 0x0004),))
+    zero, fourth = tpm.PCRS[0].hex(), tpm.PCRS_384[4].hex()
+    right = {"sha256": {"0": zero}, "sha384": {"4": fourth}}
+    cases: dict[str, tuple[tpm.Quote, str, dict[str, Any]]] = {
+        "banks": (mixed, "", {"pcr_values": right}),
+        "banks-pcr-other": (
+            mixed,
+            "tpm.pcr.sha384.4",
+            {"pcr_values": right | {"sha384": {"4": "00" * 48}}},
         ),
-        "other-tls-key": (stolen.der(), "ratls.pubkey_binding_mismatch"),
-        "other-signer": (
-            ratls.Tls(value=ratls.evidence(claims, quote), signer=thief).der(),
-            "ratls.certificate_signature",
+        "banks-pcr-unselected": (
+            mixed,
+            "tpm.pcr.sha256.1",
+            {"pcr_values": {"sha256": {"1": tpm.PCRS[1].hex()}}},
         ),
-        "quote-flip": (
-            ratls.Tls(value=ratls.evidence(claims, flip(quote, 100))).der(),
-            "ratls.signature",
-        ),
-        "no-evidence": (ratls.Tls(value=None).der(), "ratls.malformed"),
-        "unknown-critical": (
-            ratls.Tls(value=ratls.evidence(claims, quote), critical="1.2.3.4").der(),
-            "ratls.critical_extension",
-        ),
+        "sha1-only": (sha1, "tpm.pcr_selection", {}),
     }
-    policy = {"nonce": b"fresh".hex()}
-    add: dict[str, Any] = {"trusted_root_spki": root_spki()}
-    for name, (raw, reason) in cases.items():
-        bundle.add("ratls_cert", f"own-ratls-{name}", raw, reason, policy=policy, at=NOW, **add)
-    good = cases["ok"][0]
-    pem = x509.load_der_x509_certificate(good).public_bytes(Encoding.PEM)
-    bundle.add("ratls_cert", "own-ratls-pem", pem, policy=policy, at=NOW, **add)
-    replay = {"nonce": b"stale".hex()}
-    reason = "ratls.nonce_mismatch"
-    bundle.add("ratls_cert", "own-ratls-replayed", good, reason, policy=replay, at=NOW, **add)
-    late = ratls.UNTIL + dcap.MONTH
-    bundle.add("ratls_cert", "own-ratls-expired", good, "ratls.expired", at=late, **add)
-
-
-def _enclave(report_data: bytes) -> bytes:
-    return dcap.enclave_report(mr_enclave=b"\7" * 32, isv_prod_id=9, report_data=report_data)
+    for name, (quote, reason, policy) in cases.items():
+        message = quote.message()
+        files: dict[str, Any] = {
+            "ak_public": pem,
+            "tpm_signature": tpm.sign(message),
+            "tpm_pcrs": tpm.banks_json(),
+        }
+        bundle.add("tpm_quote", f"own-tpm-{name}", message, reason, policy=policy, files=files)

@@ -67,6 +67,13 @@ def _reports(bundle: Bundle) -> None:
         _report(bundle, f"{lower}-v5", chain, raw=chain.report(version=5, **mitigations))
         _report(bundle, f"{lower}-vlek", Chain(product=product, signer=VLEK))
     milan = Chain()
+    text = "-----BEGIN X509 CRL-----\n%s-----END X509 CRL-----\n"
+    crl = text % base64.encodebytes(milan.crl(0x999)).decode()
+    _report(bundle, "crl-pem", milan, crls=(crl.encode(),), policy={"require_crl": True})
+    vlek = Chain(signer=VLEK)
+    _report(bundle, "csp-match", vlek, policy={"csp_id": "CN=cc.example.invalid"})
+    _report(bundle, "csp-other", vlek, "snp.csp_id", policy={"csp_id": "CN=cc.example.com"})
+    _report(bundle, "csp-none", milan, "snp.csp_id", policy={"csp_id": "CN=cc.example.invalid"})
     no_cpuid = {"version": 2, "cpuid_fam_id": 0, "cpuid_mod_id": 0}
     _report(bundle, "milan-v2", milan, raw=milan.report(**no_cpuid))
     _report(bundle, "milan-v4", milan, raw=milan.report(version=4))
@@ -134,6 +141,7 @@ def _bad_chains(bundle: Bundle) -> None:
     _report(bundle, "ask-expired", Chain(authority_until=NOW - MONTH), "snp.chain")
     _report(bundle, "before-vcek", milan, "snp.chain", at=NOW - YEAR - MONTH)
     _report(bundle, "ask-revoked", milan, "snp.crl", crls=(milan.crl(0x10001),))
+    _report(bundle, "ark-revoked", milan, "snp.crl", crls=(milan.crl(0x10000),))
     _report(bundle, "crl-expired", milan, "snp.crl", crls=(milan.crl(until=NOW - MONTH),))
     _report(bundle, "crl-forged", milan, "snp.crl", crls=(milan.crl(key="ask"),))
     other = milan.crl(issuer="ARK-Genoa")

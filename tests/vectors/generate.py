@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from support import keystone  # noqa: E402 - the path is set above
-from vectors import cases_intel, cases_other, cases_snp  # noqa: E402 - the path is set above
+from vectors import cases_intel, cases_other, cases_snp, cases_within  # noqa: E402 - the path is set above
 from vectors.bundle import Bundle  # noqa: E402 - the path is set above
 from vectors.reproducible import reproducible  # noqa: E402 - the path is set above
 
@@ -24,7 +24,7 @@ def build() -> dict[str, bytes]:
     """Every generated file by its path in this folder; the same in every run."""
     bundle = Bundle()
     with reproducible():
-        for cases in (cases_snp, cases_intel, cases_other):
+        for cases in (cases_snp, cases_intel, cases_other, cases_within):
             cases.add_all(bundle)
         trust = {
             "amd_ark_spki_sha256": cases_snp.ROOTS,
