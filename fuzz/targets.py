@@ -22,6 +22,7 @@ from atoll.evidence.eventlog.ccel import EventLog
 from atoll.evidence.eventlog.rtmr_json import RtmrLog
 from atoll.evidence.id_block import IdAuth, IdBlock
 from atoll.evidence.judge import JUDGES, judge
+from atoll.evidence.keystone import eat
 from atoll.evidence.keystone.report import KeystoneReport
 from atoll.evidence.policy import policy_from_json
 from atoll.evidence.ratls import read_ratls
@@ -36,6 +37,7 @@ from atoll.policy.document import PolicyDocument
 from atoll.policy.signed import SignedPolicy
 from atoll.receipt.statement import from_statement
 from atoll.receipt.verify import ReceiptFile
+from fuzz import targets_own
 from fuzz.harness import Target
 
 NOW: Final = datetime(2026, 6, 1, tzinfo=UTC)
@@ -141,8 +143,9 @@ TARGETS: Final[dict[str, Target]] = {
     "policy_document": Target(parse=PolicyDocument.from_bytes, refusals=INPUT, roles=()),
     "signed_policy": Target(parse=SignedPolicy.from_bytes, refusals=INPUT, roles=()),
     "corim": Target(parse=corim.from_cbor, refusals=INPUT, roles=()),
+    "keystone_eat": Target(parse=eat.from_uccs, refusals=EVIDENCE, roles=()),
     "signed_corim": Target(parse=_signed_corim, refusals=(AtollError,), roles=()),
     "receipt": Target(parse=ReceiptFile.from_bytes, refusals=(ReceiptError,), roles=()),
     "statement": Target(parse=from_statement, refusals=(ReceiptError,), roles=()),
     "judge": Target(parse=_judge, refusals=INPUT, roles=()),
-}
+} | targets_own.TARGETS

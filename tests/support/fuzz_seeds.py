@@ -14,6 +14,7 @@ from atoll.evidence import document as documents
 from atoll.evidence.appraise import appraise_document
 from atoll.evidence.ear import issue_ear
 from atoll.evidence.ear_cwt import issue_ear_cwt
+from atoll.evidence.keystone import eat
 from atoll.evidence.policy import policy_to_json
 from atoll.identity import PartyKeys
 from atoll.policy.document import Mode, PolicyDocument
@@ -28,7 +29,7 @@ from atoll.receipt.statement import (
 )
 from atoll.receipt.verify import make_receipt
 from atoll.sealing.signature import SigningKey
-from support import dcap, evidence, ratls, tpm
+from support import dcap, evidence, fuzz_seeds_own, keystone, ratls, tpm
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 """The key that the targets `ear`, `ear_cwt` and `signed_corim` know as "key"."""
@@ -38,18 +39,24 @@ SIGNER = SigningKey(b"\x01" * 32)
 @cache
 def made() -> dict[str, bytes]:
     """One seed for each such target."""
-    return _evidence() | _policies() | _receipts() | _plain()
+    return _evidence() | _policies() | _receipts() | _plain() | fuzz_seeds_own.made()
 
 
 def _plain() -> dict[str, bytes]:
     record = cmw.Record(type="application/eat+jwt", value=b"a token", ind=cmw.CmType(4))
     several = cmw.Collection(members=(("one", record), ("two", record)))
+    token = eat.KeystoneEat(
+        nonce=b"a challenge",
+        ueid=eat.ueid_of(keystone.DEVICE.public),
+        report=keystone.Content(data=b"a challenge").report(),
+    )
     return {
         "pck_extension": dcap.pck_extension(),
         "td_report": tpm.td_report(bytes(64), bytes(400)),
         "cbor": ratls.evidence(ratls.claims(nonce=b"fresh")),
         "cmw_json": cmw.to_json(several),
         "cmw_cbor": cmw.to_cbor(several),
+        "keystone_eat": eat.to_uccs(token),
     }
 
 

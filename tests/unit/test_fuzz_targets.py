@@ -1,8 +1,12 @@
 """Every fuzz target, without a fuzzer: over all vectors and random mutations of good seeds."""
 
+import ast
 import importlib
 import random
+import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,9 +110,106 @@ def test_every_kind_is_judged_on_evidence_of_every_kind() -> None:
     assert accepted == set(range(len(module("targets").KINDS)))
 
 
-def test_every_target_has_a_script_and_every_script_a_target() -> None:
-    scripts = {path.stem.removeprefix("fuzz_") for path in (PROJECT / "fuzz").glob("fuzz_*.py")}
-    assert scripts == set(TARGETS)
+PARSER = re.compile(
+    r"from_(bytes|json|cbor|statement|uccs|wire)|parse\w*|decode\w*|loads|unpackb|open_envelope"
+    r"|read_(certificate|ratls|signed|pax_path)|\w+_from_json"
+)
+"""How functions are named that take apart what others wrote."""
+COVERED = {
+    "atoll.bus.faults:from_wire": "message_pack",
+    "atoll.canonical:loads": "canonical_json",
+    "atoll.canonical:parse": "any_json",
+    "atoll.cbor:loads": "any_cbor",
+    "atoll.corim.codec:from_cbor": "corim",
+    "atoll.corim.signed:read_signed": "claimed_corim",
+    "atoll.evidence._cbor:loads": "cbor",
+    "atoll.evidence.cert_table:CertificateTable.from_bytes": "cert_table",
+    "atoll.evidence.chain:read_certificate": "certificate",
+    "atoll.evidence.cmw:from_cbor": "cmw_cbor",
+    "atoll.evidence.cmw:from_json": "cmw_json",
+    "atoll.evidence.dcap.intel_chain:read_certificate": "intel_certificate",
+    "atoll.evidence.dcap.pck:PckExtension.from_bytes": "pck_extension",
+    "atoll.evidence.dcap.qe_identity:QeIdentity.from_bytes": "qe_identity",
+    "atoll.evidence.dcap.quote:Quote.from_bytes": "quote",
+    "atoll.evidence.dcap.quote:QuoteHeader.from_bytes": "quote",
+    "atoll.evidence.dcap.reports:EnclaveReport.from_bytes": "quote",
+    "atoll.evidence.dcap.reports:TdReport.from_bytes": "quote",
+    "atoll.evidence.dcap.signed_json:JsonObject.parse": "tcb_info",
+    "atoll.evidence.dcap.signed_json:open_envelope": "collateral_envelope",
+    "atoll.evidence.dcap.tcb_info:TcbInfo.from_bytes": "tcb_info",
+    "atoll.evidence.document:parse": "evidence_document",
+    "atoll.evidence.ear_keys:KeyRing.from_bytes": "key_ring",
+    "atoll.evidence.eventlog.ccel:EventLog.from_bytes": "ccel",
+    "atoll.evidence.eventlog.rtmr_json:RtmrLog.from_bytes": "rtmr_json",
+    "atoll.evidence.id_block:IdAuth.from_bytes": "id_auth",
+    "atoll.evidence.id_block:IdBlock.from_bytes": "id_block",
+    "atoll.evidence.keystone.eat:from_uccs": "keystone_eat",
+    "atoll.evidence.keystone.policy:keystone_policy_from_json": "keystone_policy",
+    "atoll.evidence.keystone.report:KeystoneReport.from_bytes": "keystone_report",
+    "atoll.evidence.policy:policy_from_json": "snp_policy",
+    "atoll.evidence.products:TcbVersion.from_bytes": "judge",
+    "atoll.evidence.ratls:read_ratls": "ratls",
+    "atoll.evidence.sgx_policy:sgx_policy_from_json": "sgx_policy",
+    "atoll.evidence.snp:AttestationReport.from_bytes": "snp_report",
+    "atoll.evidence.tdx_policy:tdx_policy_from_json": "tdx_policy",
+    "atoll.evidence.tpm.hcl:HclReport.from_bytes": "hcl_report",
+    "atoll.evidence.tpm.pcrs:parse": "tpm_pcrs",
+    "atoll.evidence.tpm.policy:tpm_policy_from_json": "tpm_policy",
+    "atoll.evidence.tpm.quote:Attest.from_bytes": "tpm_quote",
+    "atoll.evidence.tpm.td_report:TdReport.from_bytes": "td_report",
+    "atoll.evidence.x509:Certificate.from_bytes": "certificate",
+    "atoll.evidence.x509:RevocationList.from_bytes": "revocation_list",
+    "atoll.identity:PartyKeys.from_bytes": "party_keys",
+    "atoll.identity:PartyPublic.from_bytes": "party_public",
+    "atoll.invocation:Invocation.from_bytes": "invocation",
+    "atoll.manifest:Manifest.from_bytes": "manifest",
+    "atoll.measure.ovmf:Firmware.from_bytes": "firmware",
+    "atoll.policy.document:PolicyDocument.from_bytes": "policy_document",
+    "atoll.policy.records:from_bytes": "appraisal_record",
+    "atoll.policy.signed:SignedPolicy.from_bytes": "signed_policy",
+    "atoll.policy.state:PolicyState.from_bytes": "policy_state",
+    "atoll.receipt.statement:from_statement": "statement",
+    "atoll.receipt.verify:ReceiptFile.from_bytes": "receipt",
+    "atoll.sealing.archive:ExitRecord.from_bytes": "exit_record",
+    "atoll.sealing.stream:Header.from_bytes": "sealed_header",
+    "atoll.sealing.tar:TarHeader.from_bytes": "tar_header",
+    "atoll.sealing.tar:read_pax_path": "pax_path",
+    "atoll.simulated.device:decode_reply_header": "device_reply",
+    "atoll.simulated.device:decode_request": "device_request",
+    "atoll.telemetry.otlp:decode_spans": "spans",
+    "atoll.wire.codec:unpackb": "message_pack",
+    "atoll.wire.schema:decode": "message",
+}
+"""Which target reaches each parser."""
+
+
+def _parsers() -> Iterator[str]:
+    """Every function in the library that by its name and first argument parses bytes."""
+    sources = PROJECT / "shared" / "src"
+    for path in sorted(sources.rglob("*.py")):
+        module_name = ".".join(path.relative_to(sources).with_suffix("").parts)
+        for node in ast.parse(path.read_text("utf-8")).body:
+            inside = node.body if isinstance(node, ast.ClassDef) else [node]
+            prefix = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+            for one in inside:
+                if isinstance(one, ast.FunctionDef) and PARSER.fullmatch(one.name):
+                    given = [arg for arg in one.args.args if arg.arg not in {"self", "cls"}]
+                    annotation = given[0].annotation if given else None
+                    if isinstance(annotation, ast.Name) and annotation.id == "bytes":
+                        yield f"{module_name}:{prefix}{one.name}"
+
+
+def test_every_parser_of_the_library_has_a_target() -> None:
+    assert {name for name in _parsers() if name not in COVERED} == set()
+    assert set(COVERED) - set(_parsers()) == set()
+    assert set(COVERED.values()) <= set(TARGETS)
+
+
+def test_the_runner_without_a_target_says_how_to_name_one() -> None:
+    runner = [sys.executable, str(PROJECT / "fuzz" / "run.py")]
+    said = subprocess.run(runner, capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    assert "usage: python fuzz/run.py TARGET" in said.stderr
 
 
 def test_an_error_that_is_not_documented_is_a_finding() -> None:

@@ -1,0 +1,70 @@
+"""Parsers of what our own programs write: sent over the bus, kept on a disk, or sealed.
+
+Other people's bytes arrive there too, since a peer may say anything. `targets.TARGETS` has
+these and what vendors and other tools write.
+"""
+
+from typing import Final
+
+from atoll import canonical, cbor
+from atoll.corim.signed import read_signed
+from atoll.errors import EvidenceError, InputError, ManifestError, MessageError, SealError
+from atoll.evidence.dcap.signed_json import open_envelope
+from atoll.evidence.ear_keys import KeyRing
+from atoll.evidence.findings import Appraisal
+from atoll.evidence.keystone.policy import keystone_policy_from_json
+from atoll.evidence.sgx_policy import sgx_policy_from_json
+from atoll.evidence.tdx_policy import tdx_policy_from_json
+from atoll.evidence.tpm.policy import tpm_policy_from_json
+from atoll.identity import PartyKeys, PartyPublic
+from atoll.invocation import Invocation
+from atoll.manifest import Manifest
+from atoll.policy import records
+from atoll.policy.state import PolicyState
+from atoll.sealing.archive import ExitRecord
+from atoll.sealing.stream import Header
+from atoll.sealing.tar import TarHeader, read_pax_path
+from atoll.simulated.device import decode_reply_header, decode_request
+from atoll.telemetry.otlp import decode_spans
+from atoll.wire import schema
+from atoll.wire.codec import unpackb
+from fuzz.harness import Target
+
+CBOR_LIMIT: Final = 1 << 16
+CBOR_TAGS: Final = (1, 32, 37)
+
+
+def _of(parse: object, *refusals: type[Exception]) -> Target:
+    return Target(parse=parse, refusals=refusals, roles=())  # type: ignore[arg-type]
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "manifest": _of(Manifest.from_bytes, ManifestError),
+    "invocation": _of(Invocation.from_bytes, InputError),
+    "party_public": _of(PartyPublic.from_bytes, InputError),
+    "party_keys": _of(PartyKeys.from_bytes, InputError),
+    "canonical_json": _of(canonical.loads, InputError),
+    "any_json": _of(canonical.parse, InputError),
+    "any_cbor": _of(
+        lambda raw: cbor.loads(raw, limit=CBOR_LIMIT, tags=CBOR_TAGS),
+        InputError,
+    ),
+    "message_pack": _of(unpackb, MessageError),
+    "message": _of(lambda raw: schema.decode(Appraisal, raw), MessageError),
+    "appraisal_record": _of(records.from_bytes, MessageError),
+    "spans": _of(decode_spans, MessageError),
+    "policy_state": _of(PolicyState.from_bytes, InputError),
+    "key_ring": _of(KeyRing.from_bytes, InputError),
+    "tdx_policy": _of(tdx_policy_from_json, InputError),
+    "sgx_policy": _of(sgx_policy_from_json, InputError),
+    "keystone_policy": _of(keystone_policy_from_json, InputError),
+    "tpm_policy": _of(tpm_policy_from_json, InputError),
+    "claimed_corim": _of(read_signed, InputError),
+    "collateral_envelope": _of(lambda raw: open_envelope(raw, "tcbInfo"), EvidenceError),
+    "sealed_header": _of(Header.from_bytes, SealError),
+    "tar_header": _of(TarHeader.from_bytes, InputError),
+    "pax_path": _of(read_pax_path, InputError),
+    "exit_record": _of(ExitRecord.from_bytes, InputError),
+    "device_request": _of(decode_request, EvidenceError),
+    "device_reply": _of(decode_reply_header, EvidenceError),
+}
