@@ -1,6 +1,7 @@
 """The attestor on a real bus: exactly its endpoints, policies, kept appraisals, errors by code."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -17,6 +18,7 @@ from atoll.errors import AtollError, ConflictError, EvidenceError, InputError, M
 from atoll.evidence import cmw
 from atoll.evidence import document as documents
 from atoll.evidence.ear import verify_ear
+from atoll.evidence.ear_kind import verify_kind_ear
 from atoll.policy.document import Mode
 from atoll.policy.records import AppraisalRecord, from_bytes
 from atoll.telemetry.span import Recorder
@@ -62,8 +64,10 @@ async def attestor(fresh: Bus, tmp_path: Path) -> AsyncIterator[Bus]:
     setup = Setup.read(given.write(tmp_path))
     policies = BusPolicies(fresh, setup.owners)
     await policies.activate(given.signed(given.document()), now=NOW_S)
-    verifier = setup.verifier(policies, BusArchive(fresh), given.MemoryCrls())
-    served = rows(verifier, given.judging(), recorder())
+    archive, gathering = BusArchive(fresh), given.gathering(trust=setup.trust)
+    verifier = setup.verifier(policies, archive, gathering)
+    judging = setup.judging(policies, archive, gathering)
+    served = rows(verifier, judging, recorder())
     async with Service(
         fresh, name="atoll-attestor", version="0.0.0", description="a test", endpoints=served
     ):
@@ -113,12 +117,24 @@ async def test_from_a_challenge_to_a_word_that_verifies(attestor: Bus) -> None:
     assert ear.nonce == documents.parse(evidence).nonce
 
 
-async def test_evidence_of_any_vendor_is_judged(attestor: Bus) -> None:
+async def test_evidence_of_any_kind_is_judged_signed_and_kept(attestor: Bus) -> None:
     raw = cmw.to_json(cmw.Record(type="application/octet-stream", value=b"no quote"))
-    request = schema.encode(VerifyRequest(kind="tdx_quote", cmw=raw))
+    request = schema.encode(VerifyRequest(kind="tdx_quote", cmw=raw, nonce=b"mine"))
     answer = schema.decode(VerifyReply, await ask(attestor, endpoints.VERIFY, request))
-    assert (answer.verdict, answer.reason) == ("invalid", "tdx.collateral")
-    request = schema.encode(VerifyRequest(kind="snp_crl", cmw=raw))
+    assert (answer.verdict, answer.reason) == ("fail", "tdx.collateral")
+    digest = hashlib.sha256(b"no quote").digest()
+    ear = verify_kind_ear(
+        answer.ear,
+        {given.RING.active.kid: given.KEY},
+        kind="tdx_quote",
+        evidence_digest=digest,
+        nonce=b"mine",
+        now=datetime.now(UTC),
+    )
+    assert (ear.is_affirming, ear.reason) == (False, "tdx.collateral")
+    (record,) = await kept(attestor, "verify")
+    assert (record.kind, record.evidence) == ("tdx_quote", b"no quote")
+    request = schema.encode(VerifyRequest(kind="snp_launch_digest", cmw=raw))
     with pytest.raises(AtollError) as caught:
         await ask(attestor, endpoints.VERIFY, request)
     assert caught.value.code == "judge.kind"

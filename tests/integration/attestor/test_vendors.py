@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,22 +12,18 @@ import pytest_asyncio
 from atoll.bus import Bus, KeyValue, provision
 from atoll.bus.jetstream import purge
 from atoll.errors import AtollError, InputError
-from atoll.evidence import cmw
 from atoll.evidence.certs import Signer, VekExtensions
-from atoll.evidence.judgement import Roots
 from atoll.evidence.products import Product, TcbVersion
 from atoll.evidence.trust import PRODUCTION, TrustStore
 from atoll.evidence.x509 import Certificate
 from atoll.wire import schema, topology
-from atoll.wire.verification import MAX_CHAIN, CollateralRecord, VerifyRequest
+from atoll.wire.verification import MAX_CHAIN, CollateralRecord
 from atoll_attestor.collateral import pcs as client
 from atoll_attestor.collateral import store as stores
-from atoll_attestor.collateral.cache import CrlCache
 from atoll_attestor.collateral.fetch import Fetcher, Limits
 from atoll_attestor.collateral.kds import Kds, vcek_path
 from atoll_attestor.collateral.pcs import Pcs
 from atoll_attestor.collateral.store import DocumentStore
-from atoll_attestor.judging import Judging
 from integration.attestor import kds, pcs
 from integration.attestor.kds import FakeKds
 from support import dcap, intel_pcs, vectors
@@ -264,27 +260,6 @@ async def test_amds_recorded_vcek_is_fetched_once(fresh: Bus, fake: FakeKds) -> 
         found = await asked.get_vcek(vek.product, vek.hwid, vek.tcb)
         assert (found.body, found.chain) == (der, chain)
     assert fake.asked == [chain_at, at]
-
-
-async def test_a_vcek_is_fetched_for_a_report_that_came_without(fresh: Bus, fake: FakeKds) -> None:
-    vectors.require()
-    case = next(one for one in vectors.of_kind("snp_report") if one["id"] == MILAN)
-    report = vectors.read(case["path"])
-    vcek, ask, ark = (vectors.read(path) for path in case["files"]["certs"])
-    vek = VekExtensions.of(Certificate.from_bytes(vcek))
-    assert vek.hwid is not None
-    fake.answers["/vcek/v1/Milan/cert_chain"] = [kds.body(ask + ark)]
-    fake.answers[vcek_path(vek.product, vek.hwid, vek.tcb)] = [kds.status(404), kds.body(vcek)]
-    asked = amd(fake, fresh)
-    judging = Judging(
-        crls=CrlCache(fresh, PRODUCTION), documents=asked.store, kds=asked, amd_roots=Roots()
-    )
-    wrapped = cmw.to_cbor(cmw.Record(type="application/octet-stream", value=report))
-    request = VerifyRequest(kind="snp_report", cmw=wrapped)
-    now = datetime.fromisoformat(case["verify_time"])
-    verdicts = [(await judging.verify(request, now=now)).verdict for _ in range(3)]
-    assert verdicts == ["invalid", "valid", "valid"]
-    assert len(fake.asked) == 3
 
 
 async def test_the_vcek_of_another_chip_or_tcb_is_not_kept(fresh: Bus, fake: FakeKds) -> None:

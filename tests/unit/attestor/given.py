@@ -1,37 +1,45 @@
 """What an attestor is set up with, and its ports in memory."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from atoll.errors import UnreachableError
+from atoll.evidence import document as documents
+from atoll.evidence.document import Tee
 from atoll.evidence.ear_keys import KeyRing
-from atoll.evidence.judgement import Roots
 from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.products import Product
 from atoll.identity import PartyKeys
 from atoll.policy.document import Mode, PolicyDocument
 from atoll.policy.records import AppraisalRecord
-from atoll.policy.sections import SNP, Policy
+from atoll.policy.sections import KEYSTONE, SNP, TDX, Policy
 from atoll.policy.signed import sign_policy
+from atoll.policy.templates import strict_keystone, strict_tdx
 from atoll.wire.messages import PolicyRecord, PolicyView
 from atoll_attestor.collateral.crls import KnownCrl
-from atoll_attestor.collateral.documents import Document
+from atoll_attestor.collateral.documents import Document, read
 from atoll_attestor.config import AttestorConfig
+from atoll_attestor.gathering import Gathering
 from atoll_attestor.judging import Judging
 from atoll_attestor.policies import InForce, Owners, activated, verified_state
 from atoll_attestor.setup import Setup
+from atoll_attestor.signing import SigningKeys
 from atoll_attestor.verifier import Verifier
-from support.evidence import NOW, chain, policy
+from support import dcap, intel_pcs
+from support.evidence import NOW, Binding, chain, policy, trust
+from support.evidence import document as evidence_document
 from support.gateway import keys as party_keys
+from support.keystone import DEVICE, ENCLAVE_HASH, Content
 
 NOW_S = int(NOW.timestamp())
 RING = KeyRing.generate(lambda size: b"\7" * (size - 1) + b"\1", now=NOW_S)
 KEY: Ed25519PublicKey = RING.active.private.public_key()
 OWNER: PartyKeys = party_keys("operator")
 OTHER: PartyKeys = party_keys("mallory")
+MR_TD = b"\x2a" * 48
 OWNERS = Owners(name="default", keys=frozenset({OWNER.signing_key}), threshold=1)
 
 
@@ -50,6 +58,34 @@ def write(directory: Path) -> AttestorConfig:
     )
 
 
+def write_all(directory: Path) -> AttestorConfig:
+    """The same, with development roots of both vendors and a Keystone device."""
+    config = write(directory)
+    roots = chain().ark_pem + dcap.pem(dcap.root_der())
+    (directory / "ark.pem").write_bytes(roots)
+    (directory / "devices.txt").write_text(f"{DEVICE.public.hex()}  # of these tests\n")
+    return replace(config, keystone_devices_file=directory / "devices.txt")
+
+
+def intel_documents() -> dict[str, Document]:
+    """Our own vendor's, about the platform of `enclave`; good at `dcap.NOW`."""
+    own = intel_pcs.own_trust()
+    found = (read(one.body, one.chain, own) for one in intel_pcs.own().values())
+    return {one.key: one for one in found}
+
+
+def enclave(tee: Tee, nonce: bytes, *, mr_td: bytes = MR_TD) -> bytes:
+    """Evidence of a TD or a Keystone enclave over a nonce of the attestor."""
+    bound = Binding(nonce=nonce)
+    if tee is Tee.TDX:
+        body = dcap.td_report(mr_td=mr_td, report_data=bound.report_data)
+        report = dcap.Platform(body=body).quote()
+    else:
+        report = Content(data=bound.report_data).report()
+    made = evidence_document(binding=bound)
+    return documents.encode(replace(made, tee=tee, report=report, certs=()))
+
+
 def document(
     version: int = 1, mode: Mode = Mode.ENFORCE, section: Policy | None = None, **changes: Any
 ) -> PolicyDocument:
@@ -62,6 +98,15 @@ def document(
         "sections": {SNP: section or policy()},
     }
     return PolicyDocument(**{**fields, **changes})
+
+
+def sections() -> dict[str, Policy]:
+    """One for every TEE, that a good enclave of our own vendors passes."""
+    return {
+        SNP: policy(),
+        TDX: strict_tdx(frozenset({MR_TD})),
+        KEYSTONE: strict_keystone(frozenset({ENCLAVE_HASH})),
+    }
 
 
 def signed(of: PolicyDocument, *owners: PartyKeys) -> bytes:
@@ -115,13 +160,33 @@ class MemoryDocuments:
     known: dict[str, Document] = field(default_factory=dict)
 
 
-def judging(documents: MemoryDocuments | None = None, **changes: Any) -> Judging:
-    """The operation over these documents; AMD's service may not be asked."""
+def in_force(*documents: PolicyDocument) -> MemoryPolicies:
+    """The bucket after these were activated, one after the other."""
+    policies = MemoryPolicies()
+    for of in documents:
+        policies.record, _ = activated(policies.record, signed(of), OWNERS, now=NOW_S)
+    return policies
+
+
+def gathering(documents: MemoryDocuments | None = None, **changes: Any) -> Gathering:
+    """Over these documents, under the root of `support.evidence`; nobody may be asked."""
     fields: dict[str, Any] = {
+        "trust": trust(),
         "crls": MemoryCrls(),
         "documents": documents or MemoryDocuments(),
-        "kds": None,
-        "amd_roots": Roots(certificates=(chain().ark_pem,)),
+    }
+    return Gathering(**(fields | changes))
+
+
+def judging(of: Gathering | None = None, **changes: Any) -> Judging:
+    """The operation about anybody's evidence."""
+    fields: dict[str, Any] = {
+        "keys": SigningKeys(RING, ttl_s=300),
+        "owners": OWNERS,
+        "policies": MemoryPolicies(),
+        "archive": MemoryArchive(),
+        "gathering": of or gathering(),
+        "result_ttl_s": 300,
     }
     return Judging(**(fields | changes))
 
@@ -134,12 +199,13 @@ class Attestor:
     policies: MemoryPolicies
     archive: MemoryArchive
     crls: MemoryCrls
+    documents: MemoryDocuments
 
 
 def attestor(config: AttestorConfig, *documents: PolicyDocument) -> Attestor:
     """An attestor in which these were activated, one after the other."""
-    policies, archive, crls = MemoryPolicies(), MemoryArchive(), MemoryCrls()
-    for of in documents:
-        policies.record, _ = activated(policies.record, signed(of), OWNERS, now=NOW_S)
-    verifier = Setup.read(config).verifier(policies, archive, crls)
-    return Attestor(verifier, policies, archive, crls)
+    policies, archive, crls = in_force(*documents), MemoryArchive(), MemoryCrls()
+    setup, stored = Setup.read(config), MemoryDocuments()
+    found = gathering(stored, trust=setup.trust, crls=crls)
+    verifier = setup.verifier(policies, archive, found)
+    return Attestor(verifier, policies, archive, crls, stored)

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from atoll.errors import EvidenceError, InputError
 from atoll.evidence.certs import Signer
+from atoll.evidence.needed import tcb_key
 from atoll.evidence.products import Product, TcbVersion
 from atoll.evidence.trust import PRODUCTION
 from atoll_attestor.collateral.documents import (
     chain_key,
     read,
     require_current,
-    tcb_key,
     vcek_key,
 )
 from support import dcap, intel_pcs, vectors

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from atoll.errors import AtollError, MalformedEvidenceError, RefusedError, UnreachableError
 from atoll.evidence import document as documents
+from atoll.evidence.document import Tee
 from atoll.evidence.ear import Ear, verify_ear
 from atoll.policy.document import Mode
 from atoll.policy.records import judge_with, replay
@@ -83,7 +84,7 @@ async def test_evidence_under_a_root_that_nobody_named_fails(verifier: Verifier)
 async def test_simulated_evidence_fails_where_no_development_root_is_named(tmp_path: Path) -> None:
     config = replace(given.write(tmp_path), development_root_file=None)
     production = attestor(config, given.document()).verifier
-    assert not production.trust.has_simulated
+    assert not production.gathering.trust.has_simulated
     assert (await appraised(production)).verdict == "fail"
 
 
@@ -135,11 +136,45 @@ async def test_what_is_kept_gives_the_same_verdict_again(made: Attestor) -> None
     await appraised(made.verifier)
     await appraised(made.verifier, measurement=bytes(48))
     records = [record for _, record in made.archive.kept]
-    judge = judge_with(made.verifier.trust)
+    judge = judge_with(made.verifier.gathering.trust)
     again = replay(records, given.document(), judge)
     assert (again.judged, again.changes) == (2, ())
     other = replay(records, given.document(2, section=given.strange()), judge)
     assert (other.now_refused, other.now_accepted) == (1, 1)
+
+
+@pytest.mark.parametrize(("tee", "reason"), [(Tee.TDX, "tdx.mr_td"), (Tee.KEYSTONE, "")])
+async def test_enclaves_of_the_other_kinds_are_appraised_under_their_section(
+    tmp_path: Path, tee: Tee, reason: str
+) -> None:
+    made = attestor(given.write_all(tmp_path), given.document(sections=given.sections()))
+    made.documents.known.update(given.intel_documents())
+    nonce = (await made.verifier.nonce(NonceRequest(), bytes(8))).nonce
+    answer = await made.verifier.appraise(AppraiseRequest(evidence=given.enclave(tee, nonce)))
+    assert (answer.verdict, answer.reason) == ("pass", "")
+    other = given.enclave(tee, nonce, mr_td=bytes(48))
+    assert (await made.verifier.appraise(AppraiseRequest(evidence=other))).reason == reason
+    records = [record for _, record in made.archive.kept]
+    again = replay(
+        records,
+        given.document(sections=given.sections()),
+        judge_with(made.verifier.gathering.trust),
+    )
+    assert (again.judged, again.changes) == (2, ())
+
+
+@pytest.mark.parametrize("gone", sorted(given.intel_documents()))
+async def test_a_td_without_collateral_is_refused_with_the_reason(
+    tmp_path: Path, gone: str
+) -> None:
+    made = attestor(given.write_all(tmp_path), given.document(sections=given.sections()))
+    made.documents.known.update(given.intel_documents())
+    del made.documents.known[gone]
+    nonce = (await made.verifier.nonce(NonceRequest(), bytes(8))).nonce
+    answer = await made.verifier.appraise(AppraiseRequest(evidence=given.enclave(Tee.TDX, nonce)))
+    assert (answer.verdict, answer.reason) == ("fail", "tdx.collateral")
+    ((_, record),) = made.archive.kept
+    assert gone in record.lacks
 
 
 async def test_a_verdict_that_cannot_be_kept_is_not_given(made: Attestor) -> None:

@@ -4,17 +4,17 @@ The verdict follows from an `AppraisalRecord` and a policy document alone, by th
 also replays records; so a kept record gives the same verdict again, bit for bit.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from atoll.evidence import document as documents
 from atoll.evidence.comparisons import finding
-from atoll.evidence.document import EvidenceDocument
+from atoll.evidence.document import Tee
 from atoll.evidence.findings import Appraisal, Verdict
+from atoll.evidence.needed import Files
 from atoll.policy.activation import NO_POLICY, Opinion, decide
 from atoll.policy.document import PolicyDocument
-from atoll.policy.records import NO_SECTION, AppraisalRecord, Judge, opinion
+from atoll.policy.records import NO_SECTION, AppraisalRecord, Judge, kept, opinion
 from atoll_attestor.policies import InForce
 
 ENFORCE: Final = "enforce"
@@ -34,59 +34,78 @@ class Appraised:
     """Why a policy on trial sees it differently, or empty."""
 
 
-def appraise(
-    raw: bytes,
-    document: EvidenceDocument,
+def draft(
+    evidence: bytes,
     *,
-    name: str,
-    in_force: InForce | None,
-    judge: Judge,
-    simulated: bool,
     at: int,
-    crls: Sequence[bytes] = (),
-) -> Appraised:
-    """Judge evidence under the enforced policy, and beside it under the one on trial.
+    name: str,
+    files: Files,
+    lacks: str = "",
+    manifest_digest: bytes = b"",
+    nonce: bytes = b"",
+) -> AppraisalRecord:
+    """A record of evidence that nobody has judged yet: refused, since no policy said otherwise.
 
     Args:
-        raw: the evidence.
-        document: the same, parsed.
+        evidence: the bytes.
+        at: when it is judged, in milliseconds since 1970.
         name: of the policy.
-        in_force: what is in force under it; None: nothing, and nothing passes.
-        judge: under the roots that are trusted here.
-        simulated: what a refusal without a judgement says of the TEE.
-        at: when, in milliseconds since 1970.
-        crls: revocation lists.
+        files: what it is judged by, by role.
+        lacks: why collateral does not count, or empty.
+        manifest_digest: what an evidence document has to be about.
+        nonce: the challenge that it has to answer.
     """
-    draft = AppraisalRecord(
-        id=f"{at:x}-{documents.digest(raw).hex()[:32]}",
+    return AppraisalRecord(
+        id=f"{at:x}-{documents.digest(evidence).hex()[:32]}",
         at=at,
-        evidence=raw,
-        crls=tuple(crls),
-        manifest_digest=document.manifest_digest,
-        nonce=document.nonce,
+        evidence=evidence,
+        files=kept({role: some for role, some in files.items() if role != "crls"}),
+        lacks=lacks,
+        crls=files.get("crls", ()),
+        manifest_digest=manifest_digest,
+        nonce=nonce,
         policy_name=name,
         policy_version=0,
         policy_digest=_NO_DIGEST,
         verdict=Verdict.FAIL,
         reason=NO_POLICY,
     )
+
+
+def appraise(
+    of: AppraisalRecord,
+    *,
+    tee: Tee | None,
+    in_force: InForce | None,
+    judge: Judge,
+    simulated: bool,
+) -> Appraised:
+    """Judge evidence under the enforced policy, and beside it under the one on trial.
+
+    Args:
+        of: a draft.
+        tee: of the evidence, or None for a kind that is of none.
+        in_force: what is in force under its policy's name; None: nothing, and nothing passes.
+        judge: under the roots that are trusted here.
+        simulated: what a refusal without a judgement says of the TEE.
+    """
     enforced = in_force.state.enforced if in_force else None
     trial = in_force.state.candidate if in_force else None
-    appraisal = judge(draft, enforced) if enforced else None
-    decided = draft
+    appraisal = judge(of, enforced) if enforced else None
+    decided = of
     if in_force is not None and enforced is not None:
-        decided = _filled(draft, enforced, in_force.enforced_digest, opinion(appraisal))
+        decided = _filled(of, enforced, in_force.enforced_digest, opinion(appraisal))
     records = [(ENFORCE, decided)]
     trial_opinion = None
     if in_force is not None and trial is not None:
-        trial_opinion = opinion(judge(draft, trial))
-        tried = _filled(draft, trial, in_force.candidate_digest, trial_opinion)
+        trial_opinion = opinion(judge(of, trial))
+        tried = _filled(of, trial, in_force.candidate_digest, trial_opinion)
         records.append((trial.mode.value, tried))
     decision = decide(
         opinion(appraisal) if enforced else None, trial_opinion, trial.mode if trial else None
     )
     if appraisal is None:
-        appraisal = _refusal(raw, document, NO_SECTION if enforced else NO_POLICY, simulated)
+        appraisal = _refusal(of, tee, NO_SECTION if enforced else NO_POLICY, simulated)
     return Appraised(
         appraisal=replace(appraisal, policy_digest=decided.policy_digest),
         records=tuple(records),
@@ -96,10 +115,10 @@ def appraise(
 
 
 def _filled(
-    draft: AppraisalRecord, policy: PolicyDocument, digest: str, found: Opinion
+    of: AppraisalRecord, policy: PolicyDocument, digest: str, found: Opinion
 ) -> AppraisalRecord:
     return replace(
-        draft,
+        of,
         policy_version=policy.version,
         policy_digest=digest,
         verdict=Verdict.PASS if found.passed else Verdict.FAIL,
@@ -108,19 +127,20 @@ def _filled(
 
 
 def _refusal(
-    raw: bytes,
-    document: EvidenceDocument,
+    of: AppraisalRecord,
+    tee: Tee | None,
     reason: str,
     simulated: bool,  # noqa: FBT001
 ) -> Appraisal:
-    wanted = finding(reason, "policy", f"a policy for {document.tee.value}", "none is in force")
+    about = tee.value if tee else of.kind
+    wanted = finding(reason, "policy", f"a policy for {about}", "none is in force")
     return Appraisal(
-        tee=document.tee,
+        tee=tee,
         verdict=Verdict.FAIL,
         reason=reason,
         simulated=simulated,
         policy_digest=_NO_DIGEST,
-        evidence_digest=documents.digest(raw).hex(),
+        evidence_digest=documents.digest(of.evidence).hex(),
         findings=(wanted,),
         claims={},
     )

@@ -35,8 +35,12 @@ class AttestorConfig:
     there is none, no evidence passes."""
 
     development_root_file: Path | None = None
-    """The ARK certificate of a simulated TEE. Only naming it here makes simulated evidence
-    pass; the genuine AMD roots are always trusted."""
+    """The root certificates of a simulated TEE (`TrustStore.with_development_root`). Only naming
+    it here makes simulated evidence pass; the genuine roots are always trusted."""
+
+    keystone_devices_file: Path | None = None
+    """The public keys of the Keystone devices that are trusted, in hex, one on a line. There is
+    no vendor who would vouch for them; without this, no Keystone evidence passes."""
 
     collateral_dir: Path | None = None
     """Collateral in files: certificates, revocation lists, TCB info and QE identities

@@ -64,13 +64,15 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         if config.supervised:
             loops.append(process.wait_for_end_of_input(stop))
         tasks = [group.create_task(loop) for loop in loops]
-        verifier = setup.verifier(policies, BusArchive(bus), supply.crls)
+        archive, gathering = BusArchive(bus), setup.gathering(supply)
+        verifier = setup.verifier(policies, archive, gathering)
+        judging = setup.judging(policies, archive, gathering)
         service = Service(
             bus,
             name="atoll-attestor",
             version=version.VERSION,
             description="Appraises evidence and signs what it is worth.",
-            endpoints=rows(verifier, setup.judging(supply), tracing.tracer),
+            endpoints=rows(verifier, judging, tracing.tracer),
             metadata={"simulated": str(setup.trust.has_simulated).lower()},
         )
         async with service:

@@ -1,20 +1,22 @@
 """What the settings and the files that they name amount to."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
 from atoll.errors import ConfigError, InputError
 from atoll.evidence.ear_keys import KeyRing
-from atoll.evidence.judgement import Roots
 from atoll.evidence.trust import PRODUCTION, TrustStore
 from atoll.identity import PartyPublic
 from atoll_attestor import files, ports
+from atoll_attestor.collateral.cache import fetch_crl
 from atoll_attestor.collateral.fetch import Fetcher, Limits
 from atoll_attestor.collateral.kds import Kds
-from atoll_attestor.collateral.pcs import fmspcs
+from atoll_attestor.collateral.pcs import Pcs, fmspcs
 from atoll_attestor.collateral.supply import Sources, Supply
 from atoll_attestor.config import PREFIX, AttestorConfig
+from atoll_attestor.gathering import Gathering
 from atoll_attestor.judging import Judging
 from atoll_attestor.nonces import NonceIssuer
 from atoll_attestor.policies import Owners
@@ -35,11 +37,10 @@ class Setup:
     keys: SigningKeys = field(repr=False)
     nonces: NonceIssuer = field(repr=False)
     trust: TrustStore
+    """The vendors' roots, and what the settings name beside them."""
     owners: Owners
     sources: Sources
     fetcher: Fetcher
-    roots: Roots
-    """What is believed beside the pinned roots."""
 
     @classmethod
     def read(cls, config: AttestorConfig) -> Self:
@@ -47,13 +48,17 @@ class Setup:
 
         Raises:
             ConfigError: `config.unreadable`; `config.invalid`: a file is too large;
-                `keyring.invalid`, `identity.malformed`, `trust.development_root`.
+                `keyring.invalid`, `identity.malformed`, `trust.development_root`,
+                `trust.device_key`.
         """
-        trust, roots = PRODUCTION, Roots()
+        trust = PRODUCTION
         with files.naming(config.development_root_file):
             if config.development_root_file is not None:
-                ark = files.read(config.development_root_file)
-                trust, roots = trust.with_development_root(ark), Roots(certificates=(ark,))
+                trust = trust.with_development_root(files.read(config.development_root_file))
+        with files.naming(config.keystone_devices_file):
+            if config.keystone_devices_file is not None:
+                text = files.read(config.keystone_devices_file).decode("utf-8", "replace")
+                trust = trust.with_device_keys(text)
         with files.naming(config.key_ring_file):
             raw = files.read(config.key_ring_file)
             ring = KeyRing.from_bytes(raw)
@@ -65,7 +70,6 @@ class Setup:
             nonces=NonceIssuer(ring.nonce_secret, config.nonce_ttl_s * 1000),
             trust=trust,
             sources=sources,
-            roots=roots,
             fetcher=Fetcher(sources.bases),
             owners=Owners(
                 name=config.policy_name,
@@ -74,30 +78,51 @@ class Setup:
             ),
         )
 
+    def gathering(self, supply: Supply) -> Gathering:
+        """What evidence is judged by, from these caches and the services that may be asked."""
+        kds_url, pcs_url = self.sources.kds_url, self.sources.pcs_url
+        brief = Fetcher(self.sources.bases, IN_A_REQUEST)
+        return Gathering(
+            trust=self.trust,
+            crls=supply.crls,
+            documents=supply.store,
+            kds=Kds(fetcher=brief, store=supply.store, base=kds_url) if kds_url else None,
+            pcs=Pcs(
+                fetcher=brief,
+                store=supply.store,
+                base=pcs_url,
+                root_crl_url=self.sources.root_crl_url,
+            )
+            if pcs_url
+            else None,
+            fetch_crl=partial(fetch_crl, supply.crls, brief, kds_url) if kds_url else None,
+        )
+
     def verifier(
-        self, policies: ports.Policies, archive: ports.Archive, crls: ports.Crls
+        self, policies: ports.Policies, archive: ports.Archive, gathering: Gathering
     ) -> Verifier:
-        """The service's operations over these ports."""
+        """The operations about enclaves, over these ports."""
         return Verifier(
             keys=self.keys,
             nonces=self.nonces,
-            trust=self.trust,
             policy_name=self.owners.name,
             policies=policies,
             archive=archive,
-            crls=crls,
+            gathering=gathering,
             result_ttl_s=self.config.result_ttl_s,
         )
 
-    def judging(self, supply: Supply) -> Judging:
-        """The service's other operation, over this collateral."""
-        kds = self.sources.kds_url and Kds(
-            fetcher=Fetcher(self.sources.bases, IN_A_REQUEST),
-            store=supply.store,
-            base=self.sources.kds_url,
-        )
+    def judging(
+        self, policies: ports.Policies, archive: ports.Archive, gathering: Gathering
+    ) -> Judging:
+        """The operation about anybody's evidence, over the same."""
         return Judging(
-            crls=supply.crls, documents=supply.store, kds=kds or None, amd_roots=self.roots
+            keys=self.keys,
+            owners=self.owners,
+            policies=policies,
+            archive=archive,
+            gathering=gathering,
+            result_ttl_s=self.config.result_ttl_s,
         )
 
 

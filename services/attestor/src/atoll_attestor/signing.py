@@ -1,9 +1,13 @@
 """The keys in use: which signs now, and which are published."""
 
+from typing import Final
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll.evidence.ear_keys import KeyRing, jwks
 from atoll.wire.messages import KeysReply, VerificationKey
+
+ISSUER: Final = "urn:atoll:attestor"
 
 
 class SigningKeys:

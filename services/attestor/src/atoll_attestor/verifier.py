@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from atoll.evidence import document as documents
 from atoll.evidence.ear import issue_ear
-from atoll.evidence.trust import TrustStore
-from atoll.policy.records import judge_with
+from atoll.policy.records import judge_with, moment
 from atoll.wire.messages import (
     ActivateRequest,
     AppraiseReply,
@@ -19,12 +18,10 @@ from atoll.wire.messages import (
     PolicyView,
 )
 from atoll_attestor import ports
-from atoll_attestor.appraising import appraise
-from atoll_attestor.collateral.crls import for_chain
+from atoll_attestor.appraising import appraise, draft
+from atoll_attestor.gathering import Gathering
 from atoll_attestor.nonces import NonceIssuer
-from atoll_attestor.signing import SigningKeys
-
-ISSUER = "urn:atoll:attestor"
+from atoll_attestor.signing import ISSUER, SigningKeys
 
 _log = logging.getLogger(__name__)
 
@@ -35,11 +32,10 @@ class Verifier:
 
     keys: SigningKeys = field(repr=False)
     nonces: NonceIssuer = field(repr=False)
-    trust: TrustStore
     policy_name: str
     policies: ports.Policies
     archive: ports.Archive
-    crls: ports.Crls
+    gathering: Gathering
     result_ttl_s: int
 
     async def nonce(self, _request: NonceRequest, random: bytes) -> NonceReply:
@@ -62,15 +58,23 @@ class Verifier:
         document = documents.parse(request.evidence)
         at = _now_ms()
         self.nonces.require_fresh(document.nonce, now_ms=at)
-        found = appraise(
+        trust = self.gathering.trust
+        gathered = await self.gathering.for_document(document, moment(at))
+        of = draft(
             request.evidence,
-            document,
-            name=self.policy_name,
-            in_force=self.policies.in_force,
-            judge=judge_with(self.trust),
-            simulated=self.trust.has_simulated,
             at=at,
-            crls=for_chain(self.crls.known, document.certs),
+            name=self.policy_name,
+            files=gathered.files,
+            lacks=gathered.lacks,
+            manifest_digest=document.manifest_digest,
+            nonce=document.nonce,
+        )
+        found = appraise(
+            of,
+            tee=document.tee,
+            in_force=self.policies.in_force,
+            judge=judge_with(trust),
+            simulated=trust.has_simulated,
         )
         for role, record in found.records:
             await self.archive.keep(role, record)
@@ -91,7 +95,7 @@ class Verifier:
             issuer=ISSUER,
             key=key,
             kid=kid,
-            now=found.records[0][1].moment(),
+            now=of.moment(),
             ttl_s=self.result_ttl_s,
         )
         return AppraiseReply(

@@ -89,13 +89,18 @@ class CrlCache:
 async def refresh(cache: CrlCache, fetcher: Fetcher, base: str) -> None:
     """Fetch the list of every product once; what fails is logged and stays as it was."""
     for product in GENUINE:
-        place = f"{base.rstrip('/')}/vcek/v1/{product.value}"
         try:
-            ark = roots_in(await fetcher.get(f"{place}/cert_chain")).get(product, b"")
-            newer = await cache.offer(record_of(await fetcher.get(f"{place}/crl"), ark))
-            _log.info("CRL of %s: %s", product.value, "a newer one" if newer else "as before")
+            await fetch_crl(cache, fetcher, base, product)
         except AtollError as error:
             _log.warning("no new CRL of %s: %s (%s)", product.value, error.message, error.code)
+
+
+async def fetch_crl(cache: CrlCache, fetcher: Fetcher, base: str, product: Product) -> None:
+    """Fetch the list of one product; raises what `Fetcher.get` and `CrlCache.offer` raise."""
+    place = f"{base.rstrip('/')}/vcek/v1/{product.value}"
+    ark = roots_in(await fetcher.get(f"{place}/cert_chain")).get(product, b"")
+    newer = await cache.offer(record_of(await fetcher.get(f"{place}/crl"), ark))
+    _log.info("CRL of %s: %s", product.value, "a newer one" if newer else "as before")
 
 
 async def keep_fresh(

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from atoll.errors import EvidenceError, RejectedEvidenceError
-from atoll.evidence.chain import verify_crl
+from atoll.evidence.chain import read_certificate, verify_crl
 from atoll.evidence.products import Product
 from atoll.evidence.trust import TrustStore
 from atoll.evidence.x509 import Certificate, RevocationList, ders
@@ -69,7 +69,7 @@ def for_chain(known: Mapping[Product, KnownCrl], certs: Sequence[bytes]) -> tupl
     """The list of the root that evidence brought along, or none."""
     for raw in certs:
         try:
-            names = [Certificate.from_bytes(der).subject_cn for der in ders(raw)]
+            names = [read_certificate(der).subject_cn for der in ders(raw)]
         except EvidenceError:
             continue  # the appraisal says what is wrong with it
         for name in names:

@@ -40,15 +40,19 @@ from atoll.evidence.dcap.intel_chain import (
     verify_tcb_signing_chain,
 )
 from atoll.evidence.dcap.qe_identity import EnclaveId, QeIdentity
-from atoll.evidence.dcap.signed_json import SignedJson, open_envelope
+from atoll.evidence.dcap.signed_json import open_envelope
 from atoll.evidence.dcap.tcb_info import TcbInfo
+from atoll.evidence.needed import (
+    INTEL_ROOT_CRL,
+    QE_IDENTITY,
+    TCB_INFO,
+    crl_key,
+    qe_key,
+    tcb_key,
+)
 from atoll.evidence.products import Product, TcbVersion
 from atoll.evidence.trust import TrustStore
 from atoll.evidence.x509 import INTEL, Certificate, RevocationList, crl_der, ders
-
-INTEL_ROOT_CRL: Final = "intel.crl.root"
-TCB_INFO: Final = "tcbInfo"
-QE_IDENTITY: Final = "enclaveIdentity"
 
 _SCHEME: Final = ec.ECDSA(SHA256())
 _QE_TEE: Final = {EnclaveId.QE: "sgx", EnclaveId.TD_QE: "tdx"}
@@ -100,16 +104,6 @@ def chain_key(product: Product, signer: Signer) -> str:
     return f"amd.chain.{signer.value}.{product.value}"
 
 
-def tcb_key(tee: str, fmspc: bytes) -> str:
-    """Where the TCB info of these platforms is kept.
-
-    Args:
-        tee: `sgx` or `tdx`.
-        fmspc: six bytes.
-    """
-    return f"intel.tcb.{tee}.{fmspc.hex()}"
-
-
 def require_current(known: Mapping[str, Document], key: str, now: datetime) -> Document:
     """The document with this key, if it counts at this moment.
 
@@ -130,11 +124,6 @@ def require_current(known: Mapping[str, Document], key: str, now: datetime) -> D
     return found
 
 
-def envelope(name: str, body: bytes) -> SignedJson:
-    """The signed part of a TCB info or identity; raises as `open_envelope`."""
-    return open_envelope(body, name)
-
-
 def _signed_json(name: str, body: bytes, chain: bytes, roots: IntelRoots) -> Document:
     signed = open_envelope(body, name)
     if name == TCB_INFO:
@@ -146,7 +135,7 @@ def _signed_json(name: str, body: bytes, chain: bytes, roots: IntelRoots) -> Doc
         issued, next_update = identity.issue_date, identity.next_update
         if identity.id not in _QE_TEE:
             _reject("qe_identity", f"identity of {identity.id.value}, want QE or TD_QE")
-        key = f"intel.qe.{_QE_TEE[identity.id]}"
+        key = qe_key(_QE_TEE[identity.id])
     # At its own time, because whether it is current is for the judgement to say.
     signer = verify_tcb_signing_chain(chain_of(chain), roots, now=issued)
     try:
@@ -172,7 +161,7 @@ def _intel_crl(body: bytes, chain: bytes, roots: IntelRoots) -> Document:
             root.spki, issuer.signature, issuer.tbs
         ):
             _reject("chain_signature", f"{issuer.subject_cn} is not signed by {ROOT_CN}")
-        key = f"intel.crl.{issuer.subject_cn.split()[-2].lower()}"
+        key = crl_key(issuer.subject_cn.split()[-2].lower())
     else:
         _reject("chain_names", f"a CRL of {issuer.subject_cn!r} is of no use")
     check_crl(crl, issuer, now=crl.this_update)

@@ -16,8 +16,8 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from atoll.errors import AtollError, InputError, RefusedError
+from atoll.evidence.needed import INTEL_ROOT_CRL, crl_key, qe_key, tcb_key
 from atoll.evidence.x509 import ders
-from atoll_attestor.collateral.documents import INTEL_ROOT_CRL, tcb_key
 from atoll_attestor.collateral.fetch import Answer, Fetcher
 from atoll_attestor.collateral.store import DocumentStore
 
@@ -53,12 +53,12 @@ class Pcs:
 
     async def get_qe_identity(self, tee: str) -> bool:
         """What the quoting enclave must be; whether it is newer."""
-        return await self._get("qe", f"{self._place(tee)}/qe/identity", f"intel.qe.{tee}")
+        return await self._get("qe", f"{self._place(tee)}/qe/identity", qe_key(tee))
 
     async def get_pck_crl(self, authority: str) -> bool:
         """Which PCK certificates are revoked; whether it is newer."""
         url = f"{self._place('sgx')}/pckcrl?ca={authority}&encoding=der"
-        return await self._get("crl", url, f"intel.crl.{authority}")
+        return await self._get("crl", url, crl_key(authority))
 
     async def get_root_crl(self) -> bool:
         """Which authorities are revoked; whether it is newer. After `get_qe_identity`."""
