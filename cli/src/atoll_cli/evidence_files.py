@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from atoll import canonical
 from atoll.client.files import read_private
 from atoll.errors import EvidenceError, InputError
 from atoll.evidence.x509 import INTEL, RevocationList, crl_der
@@ -137,18 +138,11 @@ def json_object(path: Path, *, limit: int, code: str) -> dict[str, Any]:
     """
     raw = read_private(path, limit=limit)
     try:
-        value = json.loads(raw, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(raw, object_pairs_hook=canonical.unique)
+    except (ValueError, RecursionError, InputError) as error:
         raise InputError(f"{path} is not JSON: {error}", code=code) from error
     if not isinstance(value, dict):
         raise InputError(f"{path} is not a JSON object", code=code)
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
     return value
 
 

@@ -30,6 +30,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "snp.author_key_en": "Did any author vouch for the owner's key?",
     "snp.no_author_key": "Is there no author key, as wanted?",
     "snp.chip_id": "Is it one of the wanted chips?",
+    "snp.csp_id": "Was the cloud's key made for the cloud and region that is wanted?",
     "snp.key_kind": "Is the report signed by a chip's key or a cloud's, as wanted?",
     "snp.product_line": "Is it the wanted product line?",
     "snp.policy.required": "Does the guest's policy have the wanted restrictions?",
@@ -49,11 +50,14 @@ SENTENCES: Final[Mapping[str, str]] = {
     "snp.platform.required": "Does the platform have the wanted features?",
     "snp.platform.forbidden": "Does the platform have no unwanted features?",
     "snp.revocation": "Was a revocation list looked at, if one must be?",
+    "policy.signature": "Did the owners who were named sign the policy?",
+    "policy.not_before": "Has the policy's time come?",
     "idblock.parse": "Are these an ID block and its authentication information?",
     "idblock.signature": "Did the ID key sign the ID block?",
     "idblock.author_signature": "Did the author key sign the ID key?",
     "measure.launch_digest": "Does this launch give the wanted measurement?",
     "keystone.root": "Is there a device key to believe?",
+    "keystone.development_key": "Is the device key a device's own, and not the published one?",
     "keystone.verified": "Did the device sign the monitor, and the monitor the enclave?",
     "tdx.verified": "Did a genuine platform, under collateral that Intel signed, make this quote?",
     "tdx.collateral": "Is there all the collateral that Intel signs for this platform?",
@@ -83,19 +87,111 @@ SENTENCES: Final[Mapping[str, str]] = {
     "tdx.report_data": "Does the guest's own data say what was asked for, such as a nonce?",
     "tdx.event_log": "Do all the runtime measurements follow from the event log?",
     "sgx.verified": "Did a genuine platform, under collateral that Intel signed, make this quote?",
-    "sgx.collateral": "Is there all the collateral that Intel signs for this platform?",
+    "sgx.mr_enclave": "Was the wanted enclave loaded?",
+    "sgx.mr_signer": "Did the wanted author sign the enclave?",
+    "sgx.isv_prod_id": "Is it the wanted product of that author?",
+    "sgx.isv_svn": "Is the enclave's security version new enough?",
+    "quote.verified": "Are the quote's own signatures good, up to a root that is trusted here?",
+    "quote.parse": "Is this a well-formed quote?",
+    "ccel.verified": "Do the runtime measurements follow from this log?",
+    "rtmr_json.verified": "Do the runtime measurements follow from this log?",
+    "azure.verified": "Do report, runtime data and vTPM quote prove each other?",
+    "tpm.verified": "Did this attestation key make this quote, over these registers?",
+    "ratls.verified": "Is the certificate's key the one that the quote commits to?",
+    "pck.verified": "Are these a PCK certificate and its chain to Intel's root?",
+    "idblock.measurement": "Does the ID block name the wanted image?",
+    "idblock.id_key_digest": "Did the wanted owner sign the ID block?",
+    "idblock.author_key_digest": "Did the wanted author vouch for the owner's key?",
 }
+
+_NAMES: Final[Mapping[str, str]] = {
+    "debug": "Is debugging off? With it, the host reads the guest's memory.",
+    "migrate_ma": "Is there no migration agent, who could take the guest elsewhere?",
+    "tcb_status": "Is the platform's firmware as new as is wanted?",
+    "tcb_evaluation": "Is the collateral of a recent enough evaluation?",
+    "collateral": "Is there all the collateral that Intel signs for this platform?",
+    "report_data": "Does the guest's own data say what was asked for, such as a nonce?",
+    "data_mismatch": "Does the guest's own data say what was asked for, such as a nonce?",
+    "nonce_mismatch": "Is this the answer to the nonce that was asked with?",
+    "enclave_hash_mismatch": "Was the wanted enclave launched?",
+    "sm_hash_mismatch": "Is the wanted security monitor running?",
+    "untrusted_device_key": "Is it the device whose key is trusted here?",
+    "untrusted_root": "Does the chain end in a root key that is trusted here?",
+    "bad_signature": "Did the monitor sign this enclave's report, every byte of it?",
+    "sm_bad_signature": "Did the device sign this monitor?",
+    "signature": "Did the platform sign this quote, every byte of it?",
+    "malformed": "Is this well-formed evidence of its kind, complete and with nothing behind?",
+    "bad_length": "Is this as long as a report of its kind?",
+    "bad_data_len": "Is the data no longer than its place in the report?",
+    "quote_version": "Is the quote of a version that can be believed?",
+    "quote_tee": "Is the quote of the kind that was said?",
+    "quote_body": "Is the quote's body of a known form?",
+    "quote_vendor": "Is the quoting enclave of Intel's?",
+    "quote_key_type": "Is the attestation key of a kind that can be believed?",
+    "quote_certification": "Does the quote bring its platform's certificates?",
+    "qe_report_signature": "Did the platform's certified key sign for the quoting enclave?",
+    "qe_report_data": "Does the quoting enclave vouch for the key that signed the quote?",
+    "qe_identity": "Is the quoting enclave the one that Intel names?",
+    "qe_identity_type": "Is the identity that of the right quoting enclave?",
+    "qe_identity_signature": "Did Intel sign the quoting enclave's identity?",
+    "qe_identity_expired": "Is the quoting enclave's identity current?",
+    "qe_identity_not_yet_valid": "Is the quoting enclave's identity current?",
+    "tcb_info_signature": "Did Intel sign the TCB info?",
+    "tcb_info_expired": "Is the TCB info current?",
+    "tcb_info_not_yet_valid": "Is the TCB info current?",
+    "tcb_info_fmspc": "Is the TCB info about this kind of platform?",
+    "tcb_info_pceid": "Is the TCB info about this platform's certification enclave?",
+    "tcb_info_type": "Is the TCB info about this kind of TEE?",
+    "tcb_not_supported": "Does the TCB info have a level for this platform's firmware?",
+    "tdx_module": "Is the TDX module one that Intel names?",
+    "tdx_module_tcb": "Does the TCB info have a level for this TDX module?",
+    "chain_incomplete": "Are all certificates of the chain there?",
+    "chain_names": "Are these the certificates of the chain, by their names?",
+    "chain_signature": "Did each authority sign the certificate below it?",
+    "chain_ca": "May each authority sign certificates?",
+    "chain_extension": "Do the certificates ask for nothing that is unknown here?",
+    "pck_extension": "Does the PCK certificate say which platform it is for?",
+    "expired": "Are the certificates still valid at this moment?",
+    "not_yet_valid": "Are the certificates valid already at this moment?",
+    "crl_expired": "Are the revocation lists current?",
+    "crl_not_yet_valid": "Are the revocation lists current?",
+    "crl_issuer": "Are the revocation lists those of the chain's authorities?",
+    "crl_signature": "Did the chain's authorities sign the revocation lists?",
+    "revoked": "Has nobody revoked these certificates?",
+    "rtmr_mismatch": "Do the runtime measurements follow from this log?",
+    "event_digest_mismatch": "Does each event have the digest that the log says?",
+    "tpm_bad_signature": "Did the attestation key sign the vTPM quote?",
+    "tpm_not_quote": "Is this a quote, and made inside a TPM?",
+    "pcr_digest_mismatch": "Are these the registers that the vTPM quoted?",
+    "runtime_data_binding_mismatch": "Does the report commit to the vTPM's key?",
+    "pubkey_binding_mismatch": "Does the quote commit to the certificate's key?",
+}
+"""By what stands behind the kind: the same question for every kind that asks it."""
 
 _FAMILIES: Final[Mapping[str, str]] = {
     "snp.tcb": "Is each part of the reported firmware new enough?",
     "snp.launch_tcb": "Was each part of the firmware new enough at launch?",
     "snp.committed_tcb": "Is each part of the committed firmware new enough?",
     "snp.current_tcb": "Is each part of the current firmware new enough?",
+    "tpm.pcr.sha256": "Do the vTPM's SHA-256 registers have the wanted values?",
+    "tpm.pcr.sha384": "Do the vTPM's SHA-384 registers have the wanted values?",
+    "tpm.pcr.sha512": "Do the vTPM's SHA-512 registers have the wanted values?",
 }
 
 
 def sentence(check: str) -> str:
     """What this check asks; its own name where nobody has written a sentence."""
-    family = check.rpartition(".")[0]
     words = check.replace(".", ": ").replace("_", " ")
-    return SENTENCES.get(check) or _FAMILIES.get(family) or f"Does this hold: {words}?"
+    named = SENTENCES.get(check) or _FAMILIES.get(family(check))
+    return named or _NAMES.get(check.partition(".")[2]) or f"Does this hold: {words}?"
+
+
+def family(check: str) -> str:
+    """The one name of the parts of a version, or empty for a check that stands alone."""
+    name = check.rpartition(".")[0]
+    return name if name in _FAMILIES else ""
+
+
+def subject(name: str) -> str:
+    """What a check or family looks at, in a few words."""
+    return name.partition(".")[2].replace(".", " ").replace("_", " ")

@@ -25,6 +25,7 @@ from atoll.version import VERSION
 from atoll_cli.commands import (
     attest,
     collateral,
+    corim,
     demo,
     doctor,
     events,
@@ -91,6 +92,7 @@ for _command in (
     collateral.collateral,
 ):
     attest.attest.add_command(_command)
+policy.policy.add_command(corim.corim)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from atoll import canonical
 from atoll.client.files import read_private
 from atoll.cose import PublicKey
 from atoll.errors import InputError
+from atoll.identity import PartyPublic
 from atoll.policy import records, signed
 from atoll.policy.document import PolicyDocument
 from atoll.policy.records import AppraisalRecord
@@ -72,6 +73,18 @@ def read_keys(paths: Mapping[str, Path]) -> dict[bytes, PublicKey]:
     return {kid.encode(): _public_key(path) for kid, path in paths.items()}
 
 
+def read_public_key(path: Path) -> PublicKey:
+    """A public key in PEM, or the signing key in the public file of a party.
+
+    Raises:
+        InputError: `key.invalid`, `identity.malformed`, `file.*`.
+    """
+    raw = read_private(path, limit=_MAX_KEY)
+    if raw.startswith(b"{"):
+        return Ed25519PublicKey.from_public_bytes(PartyPublic.from_bytes(raw).signing_key)
+    return _public_key(path)
+
+
 def _public_key(path: Path) -> PublicKey:
     try:
         key = load_pem_public_key(read_private(path, limit=_MAX_KEY))
@@ -83,15 +96,8 @@ def _public_key(path: Path) -> PublicKey:
 
 
 def _json(path: Path) -> Any:
-    raw = read_private(path, limit=2 * MAX_SIGNED)
     try:
-        return json.loads(raw, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}"[:300], code="policy.invalid") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
-    return value
+        return canonical.parse(read_private(path, limit=2 * MAX_SIGNED))
+    except InputError as error:
+        message = f"{path}: {error.message}"[:300]
+        raise InputError(message, code="policy.invalid") from error

@@ -1,8 +1,7 @@
 """Under which trust and policy evidence is judged: files that were named, else the profile."""
 
-import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from atoll import canonical
 from atoll.client.appraisal import Appraiser, trust_store
@@ -48,16 +47,8 @@ def appraiser_for(home: Path, *, root: Path | None, policy: Path | None) -> Appr
 
 def _policy_text(path: Path) -> bytes:
     """The canonical form of a policy that a person may have written with spaces and lines."""
-    raw = read_private(path, limit=MAX_POLICY)
     try:
-        value = json.loads(raw, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}", code="policy.invalid") from error
+        value = canonical.parse(read_private(path, limit=MAX_POLICY))
+    except InputError as error:
+        raise InputError(f"{path} is {error.message}", code="policy.invalid") from error
     return canonical.dumps(value)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a key stands twice")
-    return value

@@ -1,5 +1,6 @@
 """`atoll measure snp`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,39 @@ def test_what_is_no_firmware_is_a_failure(console: Console, tmp_path: Path, raw:
     said = console(*_fixed(path), "--json")
     assert said.status == 1
     assert said.document()["error"]["code"] == "measure.firmware"
+
+
+def test_a_policy_says_this_image(console: Console, firmware: Path, tmp_path: Path) -> None:
+    (tmp_path / "kernel").write_bytes(b"kernel")
+    image = (*_fixed(firmware)[2:], "--kernel", tmp_path / "kernel", "--append", "quiet")
+    digest = console("measure", "snp", *image).out.strip()
+    made = tmp_path / "policy.json"
+    said = console("policy", "new", "fleet", *image, "-o", made)
+    assert said.status == 0, said.err
+    section = json.loads(made.read_bytes())["sections"]["sev-snp"]
+    assert section["measurements"] == [digest]
+    other = tmp_path / "other.json"
+    both = ("policy", "new", "fleet", *image, "--measurement", "00" * 48, "-o", other)
+    assert console(*both).status == 0
+    section = json.loads(other.read_bytes())["sections"]["sev-snp"]
+    assert section["measurements"] == sorted(["00" * 48, digest])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--vcpus", "2"),
+        ("--append", "quiet"),
+        ("--tee", "tdx", "--ovmf", "OVMF.fd", "--vcpus", "2", "--vcpu-type", "EPYC-v4"),
+        ("--ovmf", "OVMF.fd", "--vcpu-type", "EPYC-v4"),
+        ("--ovmf", "OVMF.fd", "--vcpus", "2"),
+        ("--ovmf", "OVMF.fd", "--vcpus", "2", "--vcpu-type", "EPYC-v4", "--append", "quiet"),
+    ],
+)
+def test_a_policy_of_half_an_image_is_a_usage_error(
+    console: Console, firmware: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    given = [firmware if option == "OVMF.fd" else option for option in options]
+    made = tmp_path / "policy.json"
+    assert console("policy", "new", "fleet", *given, "-o", made).status == 2
+    assert not made.exists()

@@ -1,4 +1,4 @@
-"""`atoll policy new|sign|lint|show|diff|activate`."""
+"""`atoll policy new|sign|lint|show|diff|activate`; `corim` adds `atoll policy corim`."""
 
 import time
 from dataclasses import replace
@@ -11,24 +11,21 @@ import click
 from atoll.client.appraisal import trust_store
 from atoll.client.files import read_private, write_private
 from atoll.client.keystore import KeyStore
-from atoll.corim.measured import KEYSTONE as KEYSTONE_CORIM
-from atoll.corim.measured import TDX as TDX_CORIM
-from atoll.corim.measured import from_corim
+from atoll.corim.policies import into_policy
 from atoll.corim.signed import MAX_SIGNED, verify_corim
-from atoll.corim.snp import snp_from_corim
 from atoll.corim.values import Corim
-from atoll.evidence.policy import SnpPolicy
 from atoll.identity import MAX_FILE, PartyPublic
 from atoll.policy.activation import activate as next_state
 from atoll.policy.diff import diff
 from atoll.policy.document import Mode, PolicyDocument
 from atoll.policy.lint import Severity, lint
 from atoll.policy.records import judge_with, replay
-from atoll.policy.sections import KEYSTONE, SECTIONS, SNP, TDX, Policy
+from atoll.policy.sections import SECTIONS, SNP, Policy
 from atoll.policy.signed import SignedPolicy, sign_policy, verify_policy
 from atoll.policy.templates import strict
 from atoll_cli import policy_show as shown
 from atoll_cli import policy_stack as stack
+from atoll_cli.launch_options import LaunchOptions, launch_options, measured
 from atoll_cli.options import (
     DEFAULT_KEY,
     FILE,
@@ -91,10 +88,12 @@ def _hex(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> froz
     "--mode", type=click.Choice([mode.value for mode in Mode]), default="enforce", show_default=True
 )
 @click.option("--output", "-o", required=True, type=_OUTPUT, help="The file to write.")
+@launch_options(required=False)
 @json_option
 @pass_session
 def new(  # noqa: PLR0917 - click passes one parameter for each option
     session: Session,
+    /,
     name: str,
     tee: str,
     measurements: frozenset[bytes],
@@ -103,11 +102,18 @@ def new(  # noqa: PLR0917 - click passes one parameter for each option
     origin: Path | None,
     mode: str,
     output: Path,
+    **launch: Any,
 ) -> None:
     """Write a strict document NAME, to be looked at and changed by a person.
 
     Fields that depend on the host are "unchecked" in it; `atoll policy lint` lists them.
+    With --ovmf and the options of `atoll measure snp`, the image that they describe may run.
     """
+    image = LaunchOptions(**launch)
+    if image.given:
+        if tee != SNP:
+            raise click.UsageError(f"--ovmf is about {SNP}, not {tee}")
+        measurements |= {measured(image).digest}
     if (corim is None) != (corim_key is None):
         raise click.UsageError("--corim and --corim-key go together")
     before = read_policy(origin)[0] if origin else None
@@ -147,13 +153,7 @@ def _section(
         return changed
     if measurements:
         raise click.UsageError("--corim and --measurement exclude each other")
-    start = before or strict(tee, frozenset())
-    if isinstance(start, SnpPolicy):
-        return snp_from_corim(corim).apply(start)
-    fields: dict[str, Any] = dict(
-        from_corim({TDX: TDX_CORIM, KEYSTONE: KEYSTONE_CORIM}[tee], corim)
-    )
-    return replace(start, **fields)
+    return into_policy(corim, before or strict(tee, frozenset()))
 
 
 @policy.command()
