@@ -1,33 +1,43 @@
 """Requests to the attestor, as a task of `bench.children`.
 
 The task has an enclave's login and the simulated processor's key, as a manager and its agent
-have together, so that its evidence passes: what is measured is the attestor's whole work.
+have together, so that its evidence passes: what is measured is the attestor's whole work. Every
+request is about evidence of its own, with keys and a challenge of its own, made before the
+clock starts; every answer is checked after it has stopped.
 """
 
-import asyncio
 import json
 import secrets
-import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from atoll.bus import Bus, BusConfig, connect
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from atoll.bus import BusConfig
 from atoll.client.profile import ProfileFile
+from atoll.errors import AtollError
 from atoll.evidence import document as documents
 from atoll.evidence.document import HPKE_KEY_SIZE, SIGNING_KEY_SIZE, EvidenceDocument, Tee
+from atoll.evidence.ear import verify_ear
+from atoll.evidence.ear_keys import KeyRing
 from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.simulated.chain import DevelopmentChain
-from atoll.simulated.report import SimulatedProcessor
+from atoll.simulated.report import SimulatedGuest, SimulatedProcessor
 from atoll.wire import endpoints, schema, topology
 from atoll.wire.messages import AppraiseReply, AppraiseRequest, NonceReply, NonceRequest
+from bench.load import Load, LoadClient
 from bench.report import BenchError
 
 Parameters = dict[str, Any]
 
-TIMEOUT_S: Final = 30.0
 ROLE: Final = "enclave"
+WARM_UPS: Final = 64
+"""So many that each of a few attestors gets some."""
+NONCES: Final = 64
+"""Challenges asked for at a time."""
 
 
 async def appraisals(given: Parameters, go: Callable[[], Awaitable[None]]) -> Parameters:
@@ -42,57 +52,42 @@ async def appraisals(given: Parameters, go: Callable[[], Awaitable[None]]) -> Pa
         password=stored["passwords"][ROLE],
         inbox_prefix=topology.inbox(ROLE),
     )
-    async with connect(config) as bus:
-        nonce = await _nonce(bus)
-        evidence = _evidence(data / "simulated" / "chain.pem", nonce)
-
-        async def ask() -> object:
-            if given["endpoint"] == "nonce":
-                return await _nonce(bus)
-            return await _appraise(bus, evidence)
-
-        await ask()
+    count, flying = given["count"], given["flying"]
+    with LoadClient(config) as client:
+        subject = endpoints.NONCE.subject.of()
+        ready = [schema.encode(NonceRequest())] * (count + WARM_UPS)
+        if given["endpoint"] == "appraise":
+            subject = endpoints.APPRAISE.subject.of()
+            ready = _requests(client, data, count + WARM_UPS)
+        client.ask(subject, ready[:WARM_UPS], flying)
         await go()
-        return await _measured(ask, given["count"], given["flying"])
+        # Nothing else runs here, so nobody is held up.
+        load = client.ask(subject, ready[WARM_UPS:], flying)
+    if given["endpoint"] == "appraise":
+        _check(ready[WARM_UPS:], load, data)
+    return {
+        "seconds": load.seconds,
+        "cpu_seconds": load.cpu_seconds,
+        "latencies": load.latencies,
+    }
 
 
-async def _measured(ask: Callable[[], Awaitable[object]], count: int, flying: int) -> Parameters:
-    latencies: list[float] = []
-    left = iter(range(count))
-
-    async def one_after_the_other() -> None:
-        for _ in left:
-            began = time.perf_counter()
-            await ask()
-            latencies.append(time.perf_counter() - began)
-
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for _ in range(flying):
-            group.create_task(one_after_the_other())
-    return {"seconds": time.perf_counter() - began, "latencies": latencies}
-
-
-async def _nonce(bus: Bus) -> bytes:
-    row = endpoints.NONCE
-    reply = await bus.request(row.subject.of(), schema.encode(NonceRequest()), timeout_s=TIMEOUT_S)
-    return schema.decode(NonceReply, reply.payload).nonce
-
-
-async def _appraise(bus: Bus, evidence: bytes) -> str:
-    request = schema.encode(AppraiseRequest(evidence=evidence))
-    subject = endpoints.APPRAISE.subject.of()
-    reply = await bus.request(subject, request, timeout_s=TIMEOUT_S)
-    found = schema.decode(AppraiseReply, reply.payload)
-    if found.verdict != "pass":
-        raise BenchError(f"the attestor refused good evidence: {found.reason}")
-    return found.ear
-
-
-def _evidence(chain_file: Path, nonce: bytes) -> bytes:
-    chain = DevelopmentChain.from_pem(chain_file.read_bytes())
+def _requests(client: LoadClient, data: Path, count: int) -> list[bytes]:
+    """As many different requests."""
+    chain = DevelopmentChain.from_pem((data / "simulated" / "chain.pem").read_bytes())
     measurement = agent_measurement(agent_image(installed_agent_files()))
     guest = SimulatedProcessor(chain=chain).launch(measurement, report_id=secrets.token_bytes(32))
+    asked = [schema.encode(NonceRequest())] * count
+    answers = client.ask(endpoints.NONCE.subject.of(), asked, NONCES).replies
+    return [
+        schema.encode(
+            AppraiseRequest(evidence=_evidence(chain, guest, schema.decode(NonceReply, raw).nonce))
+        )
+        for raw in answers
+    ]
+
+
+def _evidence(chain: DevelopmentChain, guest: SimulatedGuest, nonce: bytes) -> bytes:
     signing, hpke = secrets.token_bytes(SIGNING_KEY_SIZE), secrets.token_bytes(HPKE_KEY_SIZE)
     manifest = secrets.token_bytes(32)
     report = guest.attest(documents.report_data(signing, hpke, manifest, nonce))
@@ -107,3 +102,21 @@ def _evidence(chain_file: Path, nonce: bytes) -> bytes:
         nonce=nonce,
     )
     return documents.encode(document)
+
+
+def _check(requests: list[bytes], load: Load, data: Path) -> None:
+    """Every answer is a result about its own evidence, affirming and signed.
+
+    Raises:
+        BenchError: one is not.
+    """
+    ring = KeyRing.from_bytes((data / "attestor-keys.json").read_bytes())
+    keys = {key.kid: Ed25519PublicKey.from_public_bytes(key.public) for key in ring.keys}
+    now = datetime.now(UTC)
+    for asked, raw in zip(requests, load.replies, strict=True):
+        evidence = schema.decode(AppraiseRequest, asked).evidence
+        reply = schema.decode(AppraiseReply, raw)
+        try:
+            verify_ear(reply.ear, keys, evidence_digest=documents.digest(evidence), now=now)
+        except AtollError as error:
+            raise BenchError(f"good evidence, and the answer is {reply.reason}") from error

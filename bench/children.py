@@ -11,7 +11,7 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -32,8 +32,10 @@ async def call(task: str, **parameters: Any) -> dict[str, Any]:
     return found[0]
 
 
-async def together(task: str, each: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Run one task in several processes, which begin together.
+async def together(
+    task: str, each: Sequence[Mapping[str, Any]], begin: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
+    """Run one task in several processes, which begin together, after `begin`.
 
     Raises:
         BenchError: one failed.
@@ -44,6 +46,7 @@ async def together(task: str, each: Sequence[Mapping[str, Any]]) -> list[dict[st
             _tell(process, json.dumps(parameters))
         for process in processes:
             await _line(process, task)
+        begin()
         for process in processes:
             _tell(process, "")
         return [await _line(process, task) for process in processes]

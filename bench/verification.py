@@ -34,17 +34,15 @@ from atoll.evidence.trust import TrustStore
 from atoll.evidence.verify import verify_report
 from atoll.simulated.chain import DevelopmentChain, DevelopmentKeys
 from atoll.simulated.report import SimulatedProcessor
-from bench.children import ROOT, together
-from bench.report import BenchError, Report, Table, median, percentile_90
+from bench import attestor
+from bench.children import ROOT
+from bench.report import BenchError, Report, Table, median
 from bench.scale import Scale
-from bench.stack import running
 
 NAME: Final = "verification"
 VECTORS: Final = ROOT / "tests" / "vectors"
 TDX_CASE: Final = "own-tdx-v4"
 ROUNDS: Final = 5
-LOADS: Final = ((1, 1), (2, 1), (2, 16))
-"""Client processes, and requests of each that are under way at a time."""
 
 Verify = Callable[[], object]
 
@@ -66,14 +64,15 @@ async def run(scale: Scale, scratch: Path) -> Report:
     tables = [
         _compare(f"SEV-SNP, {count} verifications in each of {ROUNDS} rounds", snp, count),
         _compare(f"TDX, {count} verifications in each of {ROUNDS} rounds", tdx, count),
-        await _attestor(scale, scratch),
+        *await attestor.measure(scale, scratch),
     ]
     notes = [
         "verifications run in one process, one after the other; contenders take turns",
         "warm: certificates and collateral were verified before and are only looked at for dates",
         "dcap-qvl keeps nothing between calls: it checks collateral and chains each time",
         "Atoll's warm TDX row checks the quote's two signatures but not again the same PCK chain",
-        "the attestor is one process; clients share the cores with it and with nats-server",
+        "one attestor has one thread; clients and nats-server share the cores with all of them",
+        "every appraisal is of other evidence, with a challenge of its own, and is kept",
     ]
     if qvl is None:
         notes.append("dcap-qvl is not installed, so TDX stands beside nothing")
@@ -234,31 +233,3 @@ def _dcap_qvl() -> ModuleType | None:
         return importlib.import_module("dcap_qvl")
     except ModuleNotFoundError:
         return None
-
-
-async def _attestor(scale: Scale, scratch: Path) -> Table:
-    rows = []
-    async with running(scratch / "stack", slots=1) as stack:
-        data = scratch / "stack" / "data"
-        for endpoint in ("nonce", "appraise"):
-            for clients, flying in LOADS:
-                given: dict[str, Any] = {
-                    "home": str(stack.home),
-                    "data": str(data),
-                    "endpoint": endpoint,
-                    "count": scale.messages,
-                    "flying": flying,
-                }
-                found = await together("appraisals", [given] * clients)
-                latencies = [value for one in found for value in one["latencies"]]
-                slowest = max(one["seconds"] for one in found)
-                rows.append(
-                    (
-                        f"{endpoint}, {clients * flying} under way",
-                        len(latencies) / slowest,
-                        median(latencies) * 1000,
-                        percentile_90(latencies) * 1000,
-                    )
-                )
-    columns = ("request", "in a second", "median ms", "p90 ms")
-    return Table(title="attestor over NATS", columns=columns, rows=tuple(rows))

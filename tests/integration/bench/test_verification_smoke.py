@@ -20,8 +20,9 @@ def test_verification_stands_beside_bare_signatures_and_another_verifier(tmp_pat
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
     (found,) = json.loads(done.stdout)["benchmarks"]
-    snp, tdx, attestor = (table["rows"] for table in found["tables"])
+    snp, tdx, attestor, split = (table["rows"] for table in found["tables"])
     assert [row["what"] for row in snp][:2] == ["bare P-384", "Atoll, warm chain"]
     assert {"Atoll, warm collateral", "Atoll, nothing warm"} <= {row["what"] for row in tdx}
-    assert len(attestor) == 6
+    assert len(attestor) == len(split) == 7
+    assert all({"attestor", "nats-server", "clients", "together"} <= row.keys() for row in split)
     assert all(row["in a second"] > 0 for row in (*snp, *tdx, *attestor))
