@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atoll.errors import MalformedEvidenceError
-from atoll.evidence._cbor import MAX_DEPTH, MAX_ITEMS, Tagged, loads
+from atoll.evidence._cbor import MAX_DEPTH, MAX_ITEMS, Tagged, dumps, loads
 from atoll.evidence._cursor import Cursor
 from support.ratls import cbor
 
@@ -99,6 +99,30 @@ def test_the_limits_themselves_are_allowed() -> None:
 @settings(max_examples=100)
 def test_what_is_written_is_read(value: Any) -> None:
     assert read(cbor(value)) == value
+
+
+def ordered(value: Any) -> Any:
+    """Maps by the encoding of their keys (RFC 8949, section 4.2.1)."""
+    if isinstance(value, dict):
+        return {key: ordered(value[key]) for key in sorted(value, key=cbor)}
+    return [ordered(item) for item in value] if isinstance(value, list) else value
+
+
+@given(VALUES)
+@settings(max_examples=100)
+def test_what_we_write_is_the_deterministic_encoding(value: Any) -> None:
+    assert dumps(value) == cbor(ordered(value))
+    assert read(dumps([value, True, False, None])) == [value, True, False, None]
+    assert read(dumps(Tagged(tag=32, value=value))) == Tagged(tag=32, value=value)
+
+
+def test_there_is_no_encoding_of_other_types_and_sizes() -> None:
+    for value in (1.5, {1, 2}, object()):
+        with pytest.raises(TypeError):
+            dumps(value)
+    assert read(dumps((1 << 64) - 1)) == (1 << 64) - 1
+    with pytest.raises(ValueError, match="64 bits"):
+        dumps(1 << 64)
 
 
 @given(st.binary(max_size=60))

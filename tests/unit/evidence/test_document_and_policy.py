@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from atoll import canonical
 from atoll.errors import InputError, MalformedEvidenceError
+from atoll.evidence import _cbor, cmw
 from atoll.evidence import document as documents
 from atoll.evidence.policy import UNCHECKED, SnpPolicy, policy_from_json, policy_to_json
 from atoll.evidence.policy_forms import BOOL, forms_of
@@ -52,6 +53,56 @@ def test_report_data_is_the_contract_of_the_architecture() -> None:
 def test_refuses_a_document_with_an_illegal_field(changes: dict[str, Any]) -> None:
     raw = documents.encode(replace(evidence.document(), **changes))
     with pytest.raises(MalformedEvidenceError):
+        documents.parse(raw)
+
+
+def record(raw: bytes, media_type: str = "application/octet-stream", **fields: Any) -> cmw.Record:
+    return cmw.Record(type=media_type, value=raw, **fields)
+
+
+def collection(kind: str | None = documents.COLLECTION, **changes: cmw.Cmw | None) -> bytes:
+    """A good document's wrapper with some members changed, or left out."""
+    found = cmw.from_cbor(documents.encode(evidence.document()))
+    assert isinstance(found, cmw.Collection)
+    members = {str(label): member for label, member in found.members} | changes
+    left = tuple((label, member) for label, member in members.items() if member is not None)
+    return cmw.to_cbor(cmw.Collection(members=left, kind=kind))
+
+
+REPORT_TYPE = documents.REPORT_TYPES[documents.Tee.SNP]
+EVIDENCE_ROLE = cmw.CmType.EVIDENCE
+KEYSTONE_TYPE = documents.REPORT_TYPES[documents.Tee.KEYSTONE]
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (bytes(documents.MAX_DOCUMENT + 1), "bytes, at most"),
+        (cmw.to_cbor(record(b"x")), "is not a collection"),
+        (collection(kind=None), "is not a collection"),
+        (collection(kind="urn:atoll:evidence:v2"), "is not a collection"),
+        (collection(binding=None), "lacks"),
+        (collection(evidence=None), "lacks"),
+        (collection(evidence=record(b"x", "application/vnd.other")), "of the type"),
+        (
+            collection(cert0=cmw.Collection(members=(("a", record(b"x")),))),
+            "no record with a name",
+        ),
+        (collection(binding=record(b"\x80", documents.BINDING_TYPE)), "no map of its fields"),
+        (
+            collection(binding=record(_cbor.dumps({"tee": "tdx"}), documents.BINDING_TYPE)),
+            "no map of its fields",
+        ),
+        (
+            collection(evidence=record(b"x", KEYSTONE_TYPE, ind=EVIDENCE_ROLE)),
+            "Keystone has no certificates",
+        ),
+        (collection(evidence=record(b"x", REPORT_TYPE)), "not in the one encoding"),
+        (collection(more=record(b"x")), "not in the one encoding"),
+    ],
+)
+def test_refuses_a_wrapper_of_another_form(raw: bytes, why: str) -> None:
+    with pytest.raises(MalformedEvidenceError, match=why):
         documents.parse(raw)
 
 

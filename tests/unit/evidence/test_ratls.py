@@ -22,7 +22,13 @@ from atoll.evidence.dcap.quote import Quote
 from atoll.evidence.dcap.reports import EnclaveReport
 from atoll.evidence.dcap.verify import verify_quote_crypto
 from atoll.evidence.policy_forms import UNCHECKED, Unchecked
-from atoll.evidence.ratls import ProveQuote, VerifiedRaTls, read_ratls, verify_ratls
+from atoll.evidence.ratls import (
+    ProveQuote,
+    VerifiedRaTls,
+    ratls_quote,
+    read_ratls,
+    verify_ratls,
+)
 from atoll.evidence.ratls_judge import judge_ratls_cert
 from support import dcap, dcap_bodies, judging, ratls, vectors
 from support.ratls import NOW, QUOTE, Tls, cbor, claims, evidence
@@ -81,6 +87,12 @@ def test_a_certificate_whose_parts_fit_is_verified() -> None:
         GOOD.der()
     )
     assert verify(pem) == verified
+
+
+def test_the_quote_is_given_as_it_came() -> None:
+    assert ratls_quote(GOOD.der()) == QUOTE
+    with pytest.raises(EvidenceError):
+        ratls_quote(b"no certificate")
 
 
 def test_attack_evidence_relayed_in_a_certificate_for_another_key() -> None:
