@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
 from atoll.errors import EvidenceError, UnsupportedEvidenceError
-from atoll.evidence.dcap.cert_data import chain_of
 from atoll.evidence.dcap.collateral import Collateral
-from atoll.evidence.dcap.intel_chain import PCK_ISSUER_CNS, read_certificate
+from atoll.evidence.dcap.intel_chain import PCK_CN, PCK_ISSUER_CNS, read_certificate
 from atoll.evidence.dcap.pck import PckExtension
 from atoll.evidence.dcap.quote import Quote
 from atoll.evidence.dcap.signed_json import open_envelope, with_hex_signature
+from atoll.evidence.x509 import ders
 
 INTEL_ROOT_CRL: Final = "intel.crl.root"
 TCB_INFO: Final = "tcbInfo"
@@ -56,13 +56,13 @@ class Platform:
 
         Args:
             quote: any bytes.
-            certs: the PCK chain, for a quote that brings none.
+            certs: the PCK chain, for a quote that brings none; DER or PEM, in any order.
 
         Raises:
-            EvidenceError: the quote or its PCK certificate does not parse.
+            EvidenceError: the quote or its PCK certificate does not parse, or there is none.
         """
         parsed = Quote.from_bytes(quote)
-        chain = parsed.certification.chain or chain_of(b"".join(certs))
+        chain = parsed.certification.chain or _leaf_first(certs)
         return cls.from_pck(chain[0], tee=parsed.header.tee.name.lower())
 
     @classmethod
@@ -137,6 +137,16 @@ def collateral_of(files: Mapping[str, Sequence[bytes]]) -> Collateral | None:
         )
     except (KeyError, IndexError, EvidenceError):
         return None
+
+
+def _leaf_first(certs: Sequence[bytes]) -> Sequence[bytes]:
+    chain = [der for one in certs for der in ders(one)]
+    if not chain:
+        raise UnsupportedEvidenceError(
+            "quote brings no PCK certificate, and none came beside it",
+            code="evidence.quote_certification",
+        )
+    return sorted(chain, key=lambda der: read_certificate(der).subject_cn != PCK_CN)
 
 
 def _json_files(role: str, chain_role: str, name: str, found: Signed | None) -> Files:
