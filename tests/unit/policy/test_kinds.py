@@ -23,7 +23,7 @@ from atoll.evidence.trust import PRODUCTION, TrustStore
 from atoll.policy.kinds import SECTION_OF, appraise_kind, bound, requirements, roots_for
 from atoll.policy.templates import strict_keystone
 from atoll.wire import schema
-from support import dcap, evidence, intel_pcs, keystone, policies, ratls, vectors
+from support import crls, dcap, evidence, intel_pcs, keystone, policies, ratls, vectors
 from support.keystone import DEVICE, ENCLAVE_HASH, Content
 from support.reports import report
 
@@ -101,6 +101,32 @@ def test_a_keystone_report_passes_under_its_devices_key() -> None:
     assert (found.passed, found.simulated, found.tee) == (True, False, Tee.KEYSTONE)
     assert found.claims["enclave_hash"] == ENCLAVE_HASH.hex()
     assert _pck().tee is None
+
+
+def test_what_stands_on_a_development_root_says_so_also_without_a_report() -> None:
+    chain = evidence.chain()
+    development = {"trust": evidence.trust()}
+    under = {"files": {"certs": (chain.ask,)}, "product": "Simulated"}
+    issuer = {"files": {"issuer": (chain.ark,)}, "product": "Simulated"}
+    found = (
+        _pck(),
+        _appraise("quote_crypto_only", QUOTE, trust=_ours()),
+        _appraise("snp_cert_chain", chain.ark, **under, **development),
+        _appraise("snp_crl", crls.crl(), **issuer, **development),
+    )
+    assert [(one.passed, one.simulated) for one in found] == [(True, True)] * len(found)
+
+
+@pytest.mark.parametrize("kind", ["quote_crypto_only", "snp_cert_chain", "snp_crl"])
+def test_what_stands_on_a_makers_root_does_not(kind: str) -> None:
+    case = vectors.find(kind, verdict="valid", origin="real")
+    files = {
+        role: tuple(map(vectors.read, [paths] if isinstance(paths, str) else paths))
+        for role, paths in case["files"].items()
+    }
+    at = datetime.fromisoformat(case["verify_time"])
+    found = _appraise(kind, vectors.read(case["path"]), files=files, now=at, trust=PRODUCTION)
+    assert (found.reason, found.simulated) == ("", False)
 
 
 def test_what_fails_claims_nothing() -> None:

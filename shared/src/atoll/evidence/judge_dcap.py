@@ -147,7 +147,7 @@ def _judge(request: Request) -> Judgement:
         request,
         checks,
         claims=_claims(request) if valid or verified else {},
-        simulated=bool(verified and verified.simulated),
+        simulated=result.simulated,
         tcb_status=result.tcb_status.value if result.tcb_status else "",
     )
 

@@ -12,6 +12,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from atoll.errors import EvidenceError, InputError
@@ -165,15 +166,18 @@ def judge_cert_chain(request: Request) -> Judgement:
     known(request.policy)
     certs = (request.evidence, *request.some("certs"))
     trust, now = amd_trust(request.roots), request.moment()
+    roots: list[TrustedRoot] = []
 
     def check() -> Iterator[Finding]:
         root = verify_authorities(certs, trust, now=now)
+        roots.append(root)
         yield finding("snp.chain", "certs", "verified", "verified", passed=True)
         yield _product(request, root.product)
         if request.some("crls"):
             yield _crls(request, certs)
 
-    return _judge(request, "snp.chain", check)
+    judgement = _judge(request, "snp.chain", check)
+    return replace(judgement, simulated=any(root.simulated for root in roots))
 
 
 def _crls(request: Request, certs: Sequence[bytes]) -> Finding:
@@ -192,15 +196,17 @@ def judge_crl(request: Request) -> Judgement:
     request.only("issuer")
     known(request.policy)
     issuer, trust, now = request.one("issuer"), amd_trust(request.roots), request.moment()
+    roots: list[TrustedRoot] = []
 
     def check() -> Iterator[Finding]:
         certificate = Certificate.from_bytes(ders(issuer)[0])
         name = certificate.subject_cn
         product = next((item for item in Product if name == f"ARK-{item.value}"), None)
         digest = hashlib.sha256(certificate.spki).digest()
-        trusted = product is not None and trust.find(product, digest) is not None
+        root = trust.find(product, digest) if product is not None else None
+        roots.extend([root] if root else [])
         actual = f"{name} with SHA-256 {digest.hex()}"
-        yield finding("snp.root", "issuer", "a trusted root", actual, passed=trusted)
+        yield finding("snp.root", "issuer", "a trusted root", actual, passed=root is not None)
         if product is None:
             return
         crl = verify_crl(request.evidence, issuer, now=now)
@@ -211,7 +217,8 @@ def judge_crl(request: Request) -> Judgement:
 
     judgement = _judge(request, "snp.crl", check)
     claims = {} if judgement.reason else crl_fields(request.evidence)
-    return Judgement.of(request, judgement.checks, claims=claims)
+    simulated = any(root.simulated for root in roots)
+    return Judgement.of(request, judgement.checks, claims=claims, simulated=simulated)
 
 
 def crl_fields(raw: bytes) -> dict[str, str]:

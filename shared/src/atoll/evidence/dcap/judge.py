@@ -71,6 +71,8 @@ class CaseResult:
     verified: VerifiedQuote | None
     findings: tuple[Finding, ...] = ()
     """Of the policy; there are none before the quote is verified."""
+    simulated: bool = False
+    """Whether what is valid stands under another root than Intel's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +158,14 @@ def _invalid(error: AtollError) -> CaseResult:
     )
 
 
-def _valid() -> CaseResult:
-    return CaseResult(verdict=CaseVerdict.VALID, reason="", tcb_status=None, verified=None)
+def _valid(root: IntelRoot) -> CaseResult:
+    return CaseResult(
+        verdict=CaseVerdict.VALID,
+        reason="",
+        tcb_status=None,
+        verified=None,
+        simulated=root.simulated,
+    )
 
 
 def _quote(tee: QuoteTee, case: Case) -> CaseResult:
@@ -179,6 +187,7 @@ def _quote(tee: QuoteTee, case: Case) -> CaseResult:
         tcb_status=verified.tcb.status,
         verified=verified,
         findings=findings,
+        simulated=verified.simulated,
     )
 
 
@@ -231,8 +240,8 @@ def prove_within(
 
 def _crypto_only(case: Case) -> CaseResult:
     beside = chain_of(case.files["pck_chain"]) if "pck_chain" in case.files else ()
-    verify_quote_crypto(case.evidence, case.roots, now=case.now, pck_chain=beside)
-    return _valid()
+    signed = verify_quote_crypto(case.evidence, case.roots, now=case.now, pck_chain=beside)
+    return _valid(signed.pck.leaf.root)
 
 
 def _parse(case: Case) -> CaseResult:
@@ -261,7 +270,7 @@ def _pck_chain(case: Case) -> CaseResult:
         crl=RevocationList.from_bytes(crl_der(case.file("pck_crl")), scheme=INTEL),
         now=case.now,
     )
-    return _valid()
+    return _valid(pck.leaf.root)
 
 
 def believed_roots(instead: bytes | None, beside: frozenset[bytes]) -> IntelRoots:
