@@ -13,17 +13,16 @@ true. A verifier that does not know `atoll.simulated` still finds no hardware cl
 Needs PyJWT (the extra `verify`), so the agent does not import this module.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from atoll.errors import RejectedEvidenceError
 from atoll.evidence.document import Tee
+from atoll.evidence.ear_claims import b64, rejected, text, time, unb64
 from atoll.evidence.findings import Appraisal, Outcome
 
 PROFILE: Final = "tag:ietf.org,2026:rats/ear#04"
@@ -108,7 +107,7 @@ def issue_ear(
         "iss": issuer,
         "iat": issued_at,
         "exp": issued_at + ttl_s,
-        "eat_nonce": _b64(nonce),
+        "eat_nonce": b64(nonce),
         "ear_verifier_id": {"developer": issuer, "build": _BUILD},
         "submods": {tee: _submodule(appraisal)},
         "atoll.evidence_digest": evidence_digest.hex(),
@@ -143,7 +142,7 @@ def verify_ear(
     require_current(ear, evidence_digest, now=now)
     # 6
     if status != AFFIRMING:
-        raise _rejected("status", f"has status {status[:40]!r}, want {AFFIRMING!r}")
+        raise rejected("status", f"has status {status[:40]!r}, want {AFFIRMING!r}")
     return ear
 
 
@@ -162,17 +161,17 @@ def require_current(ear: Ear, evidence_digest: bytes, *, now: datetime) -> None:
         RejectedEvidenceError: `ear.not_yet_valid`, `ear.expired` or `ear.evidence`.
     """
     if (ear.issued_at - now).total_seconds() > CLOCK_SKEW_S:
-        raise _rejected("not_yet_valid", f"was issued at {ear.issued_at}, in the future")
+        raise rejected("not_yet_valid", f"was issued at {ear.issued_at}, in the future")
     if now >= ear.expires_at:
-        raise _rejected("expired", f"expired at {ear.expires_at}")
+        raise rejected("expired", f"expired at {ear.expires_at}")
     if ear.evidence_digest != evidence_digest:
-        raise _rejected(
+        raise rejected(
             "evidence", f"is about {ear.evidence_digest.hex()}, want {evidence_digest.hex()}"
         )
 
 
 def _submodule(appraisal: Appraisal) -> dict[str, Any]:
-    policy = _b64(bytes.fromhex(appraisal.policy_digest))
+    policy = b64(bytes.fromhex(appraisal.policy_digest))
     return {
         "ear_status": AFFIRMING if appraisal.passed else CONTRAINDICATED,
         "ear_trustworthiness_vector": trust_vector(appraisal),
@@ -210,18 +209,18 @@ def signed_claims(token: str, keys: Mapping[str, Ed25519PublicKey]) -> dict[str,
         RejectedEvidenceError: `ear.malformed`, `ear.key` or `ear.signature`.
     """
     if len(token) > MAX_TOKEN:
-        raise _rejected("malformed", f"is {len(token)} characters, at most {MAX_TOKEN}")
+        raise rejected("malformed", f"is {len(token)} characters, at most {MAX_TOKEN}")
     if not all(map(_is_canonical, token.split("."))):
-        raise _rejected("malformed", "is not canonical unpadded base64url")
+        raise rejected("malformed", "is not canonical unpadded base64url")
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise _rejected("malformed", "is not a JWT") from error
+        raise rejected("malformed", "is not a JWT") from error
     kid = header.get("kid")
     if header.get("alg") != _ALGORITHM or set(header) != {"alg", "kid", "typ"}:
-        raise _rejected("malformed", "has a header other than alg EdDSA, kid and typ")
+        raise rejected("malformed", "has a header other than alg EdDSA, kid and typ")
     if not isinstance(kid, str) or kid not in keys:
-        raise _rejected("key", f"is signed by the unknown key {str(kid)[:80]!r}")
+        raise rejected("key", f"is signed by the unknown key {str(kid)[:80]!r}")
     try:
         # Times are judged below, by the caller's clock and not by this machine's.
         return jwt.decode(
@@ -239,15 +238,15 @@ def signed_claims(token: str, keys: Mapping[str, Ed25519PublicKey]) -> dict[str,
             },
         )
     except jwt.InvalidSignatureError as error:
-        raise _rejected("signature", f"is not signed by the key {kid[:80]!r}") from error
+        raise rejected("signature", f"is not signed by the key {kid[:80]!r}") from error
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise _rejected("malformed", "does not carry claims") from error
+        raise rejected("malformed", "does not carry claims") from error
 
 
 def _is_canonical(segment: str) -> bool:
     """Whether this is the one encoding of its bytes; the JWT library takes others too."""
     try:
-        return _b64(_unb64(segment)) == segment
+        return b64(unb64(segment)) == segment
     except ValueError:
         return False
 
@@ -263,39 +262,15 @@ def _read(claims: dict[str, Any]) -> tuple[Ear, str]:
         (policy,) = submodule["ear_appraisal_policy_ids"]
         ear = Ear(
             tee=Tee(tee),
-            issuer=_text(claims["iss"]),
-            issued_at=_time(claims["iat"]),
-            expires_at=_time(claims["exp"]),
+            issuer=text(claims["iss"]),
+            issued_at=time(claims["iat"]),
+            expires_at=time(claims["exp"]),
             simulated=claims["atoll.simulated"],
             evidence_digest=bytes.fromhex(claims["atoll.evidence_digest"]),
-            policy_digest=_unb64(policy.removeprefix(_POLICY_URI)),
-            nonce=_unb64(claims["eat_nonce"]),
+            policy_digest=unb64(policy.removeprefix(_POLICY_URI)),
+            nonce=unb64(claims["eat_nonce"]),
             trust_vector=vector,
         )
-        return ear, _text(submodule["ear_status"])
+        return ear, text(submodule["ear_status"])
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
-        raise _rejected("malformed", f"has claims that are not ours: {error}"[:200]) from error
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("want text")
-    return value
-
-
-def _time(value: object) -> datetime:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("want seconds as an integer")
-    return datetime.fromtimestamp(value, UTC)
-
-
-def _b64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _unb64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-
-
-def _rejected(check: str, message: str) -> RejectedEvidenceError:
-    return RejectedEvidenceError(f"attestation result {message}", code=f"ear.{check}")
+        raise rejected("malformed", f"has claims that are not ours: {error}"[:200]) from error

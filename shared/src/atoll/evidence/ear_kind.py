@@ -7,18 +7,16 @@ admits no enclave: `ear.verify_ear` refuses it as malformed.
 Needs PyJWT (the extra `verify`), so the agent does not import this module.
 """
 
-import base64
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from atoll.errors import RejectedEvidenceError
 from atoll.evidence.document import Tee
 from atoll.evidence.ear import (
     AFFIRMING,
@@ -29,6 +27,7 @@ from atoll.evidence.ear import (
     signed_claims,
     trust_vector,
 )
+from atoll.evidence.ear_claims import b64, rejected, text, time, unb64
 from atoll.evidence.findings import Appraisal
 
 MAX_CLAIMS: Final = 24
@@ -92,9 +91,7 @@ def issue_kind_ear(
     submodule = {
         "ear_status": AFFIRMING if appraisal.passed else CONTRAINDICATED,
         "ear_trustworthiness_vector": trust_vector(appraisal),
-        "ear_appraisal_policy_ids": [
-            f"{_POLICY_URI}{_b64(bytes.fromhex(appraisal.policy_digest))}"
-        ],
+        "ear_appraisal_policy_ids": [f"{_POLICY_URI}{b64(bytes.fromhex(appraisal.policy_digest))}"],
         "atoll.reason": appraisal.reason,
         "atoll.claims": dict(short[:MAX_CLAIMS]),
     }
@@ -108,7 +105,7 @@ def issue_kind_ear(
         "atoll.kind": kind,
         "atoll.evidence_digest": evidence_digest.hex(),
         "atoll.simulated": appraisal.simulated,
-        **({"eat_nonce": _b64(nonce)} if nonce else {}),
+        **({"eat_nonce": b64(nonce)} if nonce else {}),
     }
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": kid, "typ": "JWT"})
 
@@ -139,14 +136,14 @@ def verify_kind_ear(
     ear, digest = _read(signed_claims(token, keys))
     # 3
     if ear.kind != kind or digest != evidence_digest:
-        raise _rejected("evidence", f"is about {ear.kind} {digest.hex()}")
+        raise rejected("evidence", f"is about {ear.kind} {digest.hex()}")
     if ear.nonce != nonce:
-        raise _rejected("nonce", f"answers {ear.nonce.hex() or 'no nonce'}, want {nonce.hex()}")
+        raise rejected("nonce", f"answers {ear.nonce.hex() or 'no nonce'}, want {nonce.hex()}")
     # 4
     if (ear.issued_at - now).total_seconds() > CLOCK_SKEW_S:
-        raise _rejected("not_yet_valid", f"was issued at {ear.issued_at}, in the future")
+        raise rejected("not_yet_valid", f"was issued at {ear.issued_at}, in the future")
     if now >= ear.expires_at:
-        raise _rejected("expired", f"expired at {ear.expires_at}")
+        raise rejected("expired", f"expired at {ear.expires_at}")
     return ear
 
 
@@ -162,19 +159,19 @@ def _read(claims: dict[str, Any]) -> tuple[KindEar, bytes]:
             raise ValueError("has another status")
         (policy,) = submodule["ear_appraisal_policy_ids"]
         ear = KindEar(
-            kind=_text(kind),
+            kind=text(kind),
             status=status,
-            reason=_text(submodule["atoll.reason"]),
-            issuer=_text(claims["iss"]),
-            issued_at=_time(claims["iat"]),
-            expires_at=_time(claims["exp"]),
+            reason=text(submodule["atoll.reason"]),
+            issuer=text(claims["iss"]),
+            issued_at=time(claims["iat"]),
+            expires_at=time(claims["exp"]),
             simulated=claims["atoll.simulated"],
-            policy_digest=_unb64(policy.removeprefix(_POLICY_URI)),
-            nonce=_unb64(claims.get("eat_nonce", "")),
+            policy_digest=unb64(policy.removeprefix(_POLICY_URI)),
+            nonce=unb64(claims.get("eat_nonce", "")),
         )
         return ear, bytes.fromhex(claims["atoll.evidence_digest"])
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError) as error:
-        raise _rejected("malformed", f"has claims that are not ours: {error}"[:200]) from error
+        raise rejected("malformed", f"has claims that are not ours: {error}"[:200]) from error
 
 
 def _is_short(name: str, text: str) -> bool:
@@ -182,27 +179,3 @@ def _is_short(name: str, text: str) -> bool:
     quotes = 2
     within = len(json.dumps(name)) - quotes <= MAX_CLAIM_NAME
     return within and len(json.dumps(text)) - quotes <= MAX_CLAIM
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError("want text")
-    return value
-
-
-def _time(value: object) -> datetime:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("want seconds as an integer")
-    return datetime.fromtimestamp(value, UTC)
-
-
-def _b64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _unb64(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-
-
-def _rejected(check: str, message: str) -> RejectedEvidenceError:
-    return RejectedEvidenceError(f"attestation result {message}", code=f"ear.{check}")
