@@ -127,7 +127,7 @@ def test_refuses_every_truncation() -> None:
 
 
 def test_refuses_a_statement_that_is_too_large_unread() -> None:
-    assert code_of(b" " * (48 * 1024 + 1)) == "receipt.malformed"
+    assert code_of(b" " * (64 * 1024 + 1)) == "receipt.malformed"
 
 
 @given(st.binary(max_size=200) | st.text(max_size=60).map(str.encode))
