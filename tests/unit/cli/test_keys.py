@@ -14,8 +14,10 @@ def test_makes_keys_that_only_their_owner_can_read(console: Console) -> None:
     assert said.document() == {
         "name": "alice",
         "fingerprint": public.fingerprint,
+        "algorithm": "Ed25519",
         "signing_key": public.signing_key.hex(),
         "hpke_key": public.hpke_key.hex(),
+        "protected": False,
     }
 
 

@@ -1,4 +1,4 @@
-"""Identity keys in ATOLL_HOME/keys: `<name>.json`, mode 0600, in the clear or under a passphrase."""
+"""Identity keys in ATOLL_HOME/keys: `<name>.json`, mode 0600, with or without a passphrase."""
 
 import secrets
 from collections.abc import Callable
@@ -101,8 +101,10 @@ class KeyStore:
             # Somebody else made it just now.
             return self.load(name)
 
-    def protect(self, name: str, passphrase: bytes) -> PartyPublic:
-        """Put a key in the clear under a passphrase. What the disk keeps of the old file stays.
+    def protect(self, name: str, passphrase: Callable[[], bytes]) -> PartyPublic:
+        """Encrypt the file of a key that is in the clear, under what `passphrase` gives.
+
+        What the disk keeps of the old file stays.
 
         Raises:
             NotFoundError, InputError: as `load`; `key.protected`, it is already.
@@ -115,7 +117,7 @@ class KeyStore:
                 code="key.protected",
                 hint=f"to change it: `atoll keys unprotect {name}`, then protect it again",
             )
-        write_private(self.path(name), _file(found, passphrase))
+        write_private(self.path(name), _file(found, passphrase()))
         return found.public
 
     def unprotect(self, name: str) -> PartyPublic:

@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from atoll import canonical
 from atoll.errors import AtollError, ConfigError, InputError
 from atoll.identity import MAX_PRIVATE, PartyKeys, PartyPublic
-from atoll.sealing.public_key import MAX_SIZE
+from atoll.sealing.hpke import PUBLIC_SIZE
+from atoll.sealing.public_key import ED25519_SIZE, MAX_SIZE
 
 FORMAT: Final = "atoll-party-keys-encrypted"
 VERSION: Final = 1
@@ -122,23 +123,27 @@ class ProtectedKeys:
         """
         value = _object(raw)
         kdf = value["kdf"]
-        n = kdf.get("n") if isinstance(kdf, dict) else None
+        n: Any = kdf.get("n") if isinstance(kdf, dict) else None
         if not _is_cost(n) or kdf != _kdf(n, kdf.get("salt")):
             raise _malformed(
                 f"kdf is not scrypt with n a power of two from {MIN_N} to {MAX_N}, "
                 f"r {SCRYPT_R}, p {SCRYPT_P} and a salt"
             )
-        return cls(
+        made = cls(
             public=PartyPublic(
                 name=value["name"],
-                signing_key=_hex(value["signing_key"], "signing_key", 1, MAX_SIZE),
-                hpke_key=_hex(value["hpke_key"], "hpke_key", 1, MAX_PROTECTED),
+                signing_key=_hex(value["signing_key"], "signing_key", ED25519_SIZE, MAX_SIZE),
+                hpke_key=_hex(value["hpke_key"], "hpke_key", PUBLIC_SIZE, PUBLIC_SIZE),
             ),
             n=n,
             salt=_hex(kdf["salt"], "salt", SALT_SIZE, SALT_SIZE),
             nonce=_hex(value["nonce"], "nonce", NONCE_SIZE, NONCE_SIZE),
             ciphertext=_hex(value["ciphertext"], "ciphertext", TAG_SIZE, MAX_PRIVATE + TAG_SIZE),
         )
+        if made.to_bytes().rstrip(b"\n") != raw.removesuffix(b"\n"):
+            # For instance a `true`, which is equal to 1.
+            raise _malformed("is not in its one form")
+        return made
 
 
 def is_protected(raw: bytes) -> bool:
@@ -189,9 +194,7 @@ def _is_cost(n: Any) -> bool:
 
 def _derived(passphrase: bytes, salt: bytes, n: int) -> bytes:
     if not 1 <= len(passphrase) <= MAX_PASSPHRASE:
-        raise InputError(
-            f"a passphrase has 1 to {MAX_PASSPHRASE} bytes", code="key.passphrase"
-        )
+        raise InputError(f"a passphrase has 1 to {MAX_PASSPHRASE} bytes", code="key.passphrase")
     try:
         return Scrypt(salt=salt, length=32, n=n, r=SCRYPT_R, p=SCRYPT_P).derive(passphrase)
     except MemoryError:

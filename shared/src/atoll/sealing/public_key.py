@@ -1,10 +1,10 @@
 """The public keys that a party may sign under, each in exactly one encoding.
 
-| key                          | bytes                                    | signature                      |
-| ---------------------------- | ---------------------------------------- | ------------------------------ |
-| Ed25519                      | 32, as in RFC 8032                       | 64 bytes                       |
-| ECDSA on P-256 or P-384      | DER SubjectPublicKeyInfo (RFC 5480)      | DER, SHA-256 or SHA-384, low s |
-| RSA of 2048 to 4096 bits     | DER SubjectPublicKeyInfo (RFC 8017, A.1) | PSS, SHA-256, salt of 32 bytes |
+| key                      | bytes                       | signature                         |
+| ------------------------ | --------------------------- | --------------------------------- |
+| Ed25519                  | 32 (RFC 8032)               | 64 bytes                          |
+| ECDSA on P-256, P-384    | DER of its SPKI (RFC 5480)  | DER, over SHA-256, SHA-384; low s |
+| RSA of 2048 to 4096 bits | DER of its SPKI (RFC 3279)  | PSS with SHA-256, salt of 32      |
 
 The length tells an Ed25519 key from the others. Points are uncompressed, curves are named and
 an RSA exponent is 65537. What is accepted is encoded again and compared, so a key has one form,
