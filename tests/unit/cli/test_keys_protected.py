@@ -193,7 +193,6 @@ def typed(home: Path, lines: list[str], *arguments: str) -> tuple[int, str]:
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=_take_terminal,
     ) as process:
         os.close(theirs)
         shown = b""
@@ -210,13 +209,6 @@ def typed(home: Path, lines: list[str], *arguments: str) -> tuple[int, str]:
         status = process.wait(30)
     os.close(ours)
     return status, shown.decode()
-
-
-def _take_terminal() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_asks_on_the_terminal_and_shows_nothing_of_what_is_typed(tmp_path: Path) -> None:

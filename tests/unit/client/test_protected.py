@@ -118,7 +118,7 @@ def test_a_secret_is_not_in_the_file_a_repr_or_an_error() -> None:
         {"ciphertext": "00" * 40},
         {"ciphertext": "00" * 16},
     ],
-    ids=lambda fields: "-".join(fields),
+    ids="-".join,
 )
 def test_does_not_open_when_any_field_was_changed(fields: dict[str, object]) -> None:
     refused(changed(sealed(), **fields))
@@ -230,10 +230,9 @@ def test_arbitrary_field_values_give_a_file_or_the_error(field: str, value: obje
     ).encode("utf-8", "surrogatepass")
     try:
         found = ProtectedKeys.from_bytes(raw)
-    except InputError as error:
-        assert error.code in {"identity.malformed", "name.invalid"}
-    else:
-        assert found.to_bytes() == raw + b"\n"
+    except InputError:
+        return
+    assert found.to_bytes() == raw + b"\n"
 
 
 @given(st.data())

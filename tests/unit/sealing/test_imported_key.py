@@ -3,15 +3,18 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.errors import InputError, SealError
+from atoll.framing import transcript
 from atoll.sealing.imported_key import MAX_PEM, ImportedKey, is_encrypted_pem, signing_key_from_pem
 from atoll.sealing.public_key import MAX_SIGNATURE, MIN_SIGNATURE
 from atoll.sealing.signature import ORDERS, SigningKey, verify_bytes, verify_signature
@@ -182,11 +185,6 @@ def test_refuses_the_other_half_of_an_ecdsa_signature_and_other_der(kind: str) -
 
 
 def test_refuses_rsa_signatures_of_another_padding_hash_or_salt() -> None:
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
-    from cryptography.hazmat.primitives.hashes import SHA256, SHA384
-
-    from atoll.framing import transcript
-
     key, public = signing.private("rsa2048"), signing.imported("rsa2048").public_bytes
     assert isinstance(key, rsa.RSAPrivateKey)
     message = transcript("label")
@@ -224,9 +222,11 @@ def test_arbitrary_bytes_raise_only_input_error(raw: bytes, passphrase: bytes | 
 
 
 def secret_of(kind: str) -> str:
-    numbers = signing.private(kind).private_numbers()  # type: ignore[union-attr]
-    secret: int = numbers.d if kind.startswith("rsa") else numbers.private_value
-    return f"{secret:x}"
+    key = signing.private(kind)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return f"{key.private_numbers().d:x}"
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return f"{key.private_numbers().private_value:0{key.key_size // 4}x}"
 
 
 def flipped(raw: bytes, bit: int) -> bytes:
