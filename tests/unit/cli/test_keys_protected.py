@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from atoll.client.keystore import KeyStore
+from atoll.errors import InputError
 from atoll.identity import PartyKeys
+from atoll.sealing.public_key import encode_public_key
+from atoll_cli.policy_files import read_public_key
 from support import policies, signing
 from support.command import ATOLL, environment
 from unit.cli.console import Console, Said
@@ -181,6 +184,19 @@ def test_policies_and_corims_are_signed_with_ed25519_only(
     assert said.status == 0, said
     option = ("--passphrase-file", secret_file)
     assert console(*line_of_corim, *out, "--key", "alice", *option).status == 0
+
+
+def test_a_party_s_public_file_is_a_key_for_cose_unless_it_is_rsa(tmp_path: Path) -> None:
+    path = tmp_path / "party.json"
+    for kind in ("ed25519", "p384"):
+        keys = PartyKeys.imported("alice", signing.signer(kind), secrets.token_bytes)
+        path.write_bytes(keys.public.to_bytes())
+        assert encode_public_key(read_public_key(path)) == keys.signing_key
+    keys = PartyKeys.imported("alice", signing.signer("rsa2048"), secrets.token_bytes)
+    path.write_bytes(keys.public.to_bytes())
+    with pytest.raises(InputError) as caught:
+        read_public_key(path)
+    assert caught.value.code == "key.invalid"
 
 
 def typed(home: Path, lines: list[str], *arguments: str) -> tuple[int, str]:
