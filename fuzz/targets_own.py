@@ -7,6 +7,7 @@ these and what vendors and other tools write.
 from typing import Final
 
 from atoll import canonical, cbor
+from atoll.client.protected import ProtectedKeys
 from atoll.corim.signed import read_signed
 from atoll.errors import EvidenceError, InputError, ManifestError, MessageError, SealError
 from atoll.evidence.dcap.signed_json import open_envelope
@@ -22,6 +23,8 @@ from atoll.manifest import Manifest
 from atoll.policy import records
 from atoll.policy.state import PolicyState
 from atoll.sealing.archive import ExitRecord
+from atoll.sealing.imported_key import signing_key_from_pem
+from atoll.sealing.public_key import parse_public_key
 from atoll.sealing.stream import Header
 from atoll.sealing.tar import TarHeader, read_pax_path
 from atoll.simulated.device import decode_reply_header, decode_request
@@ -43,6 +46,9 @@ TARGETS: Final[dict[str, Target]] = {
     "invocation": _of(Invocation.from_bytes, InputError),
     "party_public": _of(PartyPublic.from_bytes, InputError),
     "party_keys": _of(PartyKeys.from_bytes, InputError),
+    "protected_keys": _of(ProtectedKeys.from_bytes, InputError),
+    "public_key": _of(parse_public_key, SealError),
+    "private_pem": _of(signing_key_from_pem, InputError),
     "canonical_json": _of(canonical.loads, InputError),
     "any_json": _of(canonical.parse, InputError),
     "any_cbor": _of(

@@ -37,7 +37,8 @@ def files() -> list[Path]:
             for name in folders
             if name not in made and "cache" not in name and name != ".hypothesis"
         ]
-        found += [Path(folder) / name for name in names if name != ".coverage"]
+        # `.git` is a file in a linked work tree.
+        found += [Path(folder) / name for name in names if name not in {".coverage", ".git"}]
     return found
 
 

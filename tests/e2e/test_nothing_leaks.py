@@ -31,6 +31,7 @@ from atoll.errors import NotFoundError
 from atoll.evidence import document as documents
 from atoll.identity import PartyKeys
 from atoll.sealing.result import ResultContext, ResultRecord, open_result
+from atoll.sealing.signature import SigningKey
 from atoll.wire import schema, topology
 from atoll.wire.messages import JobEvent, JobState
 from e2e.guests import custom_section, talking
@@ -327,6 +328,7 @@ async def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     async with tapped_stack(home, data_dir) as tapped:
         async with open_client(tapped.profile, recorder()) as client:
             scene = Scene(tapped=tapped, client=client, keys=keys, out=root / "out")
+            assert isinstance(keys.signing, SigningKey)
             scene.secrets.add("signing seed", keys.signing.seed)
             scene.secrets.add("HPKE seed", keys.hpke.seed)
             await run_all(scene)

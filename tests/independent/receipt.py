@@ -51,7 +51,7 @@ def _payload(envelope: Json, key: bytes) -> bytes:
     require(signature.keys() == {"keyid", "sig"}, "signature")
     require(signature["keyid"] == hashlib.sha256(key).hexdigest(), "key id")
     payload = _base64(envelope["payload"])
-    require(len(payload) <= 48 << 10, "payload is too large")
+    require(len(payload) <= 64 << 10, "payload is too large")
     head = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} ".encode()
     public = Ed25519PublicKey.from_public_bytes(key)
     public.verify(_base64(signature["sig"]), head + payload)

@@ -35,7 +35,7 @@ from atoll.receipt.statement import (
 from atoll.receipt.verify import ReceiptFile, make_receipt, verify_receipt
 from atoll.sealing.signature import SigningKey
 from independent import checker
-from support import evidence, vectors
+from support import evidence, signing, vectors
 
 KEY = SigningKey(b"\x01" * 32)
 CASES = [case for kind in checker.KINDS for case in vectors.of_kind(kind)]
@@ -148,9 +148,9 @@ def statement(raw: bytes, **changes: Any) -> Receipt:
     return dataclasses.replace(said, **changes)
 
 
-def receipt(document: EvidenceDocument) -> bytes:
+def receipt(document: EvidenceDocument, **changes: Any) -> bytes:
     raw = documents.encode(document)
-    return make_receipt(statement(raw), key=KEY, evidence=raw)
+    return make_receipt(statement(raw, **changes), key=KEY, evidence=raw)
 
 
 @cache
@@ -193,6 +193,17 @@ def edited(raw: bytes, **changes: Any) -> bytes:
 
 def test_agrees_on_a_good_receipt() -> None:
     assert verdicts(receipt(good_document())) == ("valid", "valid")
+
+
+def test_agrees_on_a_receipt_of_parties_with_imported_keys() -> None:
+    # As many of the largest as a manifest can name.
+    key = signing.imported("rsa4096").public_bytes.hex()
+    large = tuple(PartyRef(name=f"p{at}", signing_key=key, roles=("data",)) for at in range(31))
+    small = signing.imported("p256").public_bytes.hex()
+    parties = (*large, PartyRef(name="q", signing_key=small, roles=("consumer",)))
+    raw = receipt(good_document(), parties=parties)
+    assert len(raw) > 48 << 10
+    assert verdicts(raw) == ("valid", "valid")
 
 
 @pytest.mark.parametrize(

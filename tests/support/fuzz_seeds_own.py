@@ -5,6 +5,7 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll import canonical, cbor
+from atoll.client.protected import MIN_N, ProtectedKeys
 from atoll.corim.signed import sign_corim
 from atoll.corim.snp import SnpReferenceValues, snp_to_corim
 from atoll.evidence import document as documents
@@ -29,7 +30,7 @@ from atoll.telemetry.context import SpanContext
 from atoll.telemetry.otlp import encode_spans
 from atoll.wire import schema
 from atoll.wire.codec import packb
-from support import dcap, evidence, gateway, policies
+from support import dcap, evidence, gateway, policies, signing
 from support.reports import appraise
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -44,11 +45,15 @@ def made() -> dict[str, bytes]:
 
 def _files() -> dict[str, bytes]:
     owner = policies.owner()
+    protected = ProtectedKeys.seal(owner, b"passphrase", bytes, n=MIN_N)
     return {
         "manifest": gateway.make_manifest(owner).to_bytes(),
         "invocation": Invocation(args=("--rounds", "3"), env={"LANG": "C"}).to_bytes(),
         "party_public": owner.public.to_bytes(),
         "party_keys": owner.to_bytes(),
+        "protected_keys": protected.to_bytes(),
+        "public_key": signing.imported("rsa2048").public_bytes,
+        "private_pem": signing.pem("p256", signing.TRADITIONAL),
         "key_ring": KeyRing.generate(bytes, now=MOMENT).to_bytes(),
         "canonical_json": canonical.dumps({"a": [1, True, None, "é"]}),
         "any_json": b'{ "a": [1, true, null, "\\u00e9"] }',

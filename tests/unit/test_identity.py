@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atoll.errors import InputError, SealError
-from atoll.identity import PartyKeys, PartyPublic, fingerprint, verify_signature
+from atoll.identity import MAX_PRIVATE, PartyKeys, PartyPublic, fingerprint, verify_signature
+from atoll.sealing.signature import SigningKey
 from atoll.wire import schema
+from support import signing
 
 
 def counting(size: int) -> bytes:
@@ -28,14 +30,15 @@ def code_of(raw: bytes, cls: type[PartyKeys] | type[PartyPublic]) -> str:
 def test_private_file_gives_the_same_keys_back() -> None:
     again = PartyKeys.from_bytes(ALICE.to_bytes())
     assert again.public == ALICE.public
-    assert again.signing.seed == ALICE.signing.seed
+    assert isinstance(again.signing, SigningKey)
+    assert again.signing.seed == counting(32)
     assert again.hpke.seed == ALICE.hpke.seed
 
 
 def test_public_file_gives_the_same_party_back_and_holds_no_secret() -> None:
     raw = ALICE.public.to_bytes()
     assert PartyPublic.from_bytes(raw) == ALICE.public
-    assert ALICE.signing.seed.hex().encode() not in raw
+    assert counting(32).hex().encode() not in raw
 
 
 def test_files_are_one_line_of_canonical_json() -> None:
@@ -185,3 +188,65 @@ def test_refuses_to_generate_under_an_illegal_name() -> None:
     with pytest.raises(InputError) as caught:
         PartyKeys.generate("a*", counting)
     assert caught.value.code == "identity.malformed"
+
+
+# --- imported keys ---
+
+
+def imported(kind: str) -> PartyKeys:
+    return PartyKeys.imported("alice", signing.signer(kind), counting)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", *signing.KINDS])
+def test_an_imported_key_comes_back_from_its_files(kind: str) -> None:
+    keys = imported(kind)
+    raw = keys.to_bytes()
+    assert len(raw) <= MAX_PRIVATE
+    again = PartyKeys.from_bytes(raw)
+    assert (again.public, again.to_bytes()) == (keys.public, raw)
+    assert PartyPublic.from_bytes(keys.public.to_bytes()) == keys.public
+    assert schema.decode(PartyPublic, schema.encode(keys.public)) == keys.public
+    assert keys.public.algorithm == signing.ALGORITHMS.get(kind, "Ed25519")
+    verify_signature(keys.signing_key, again.sign("label", b"value"), "label", b"value")
+
+
+def test_the_second_form_has_pkcs_8_instead_of_a_seed() -> None:
+    fields = json.loads(imported("p256").to_bytes())
+    assert fields == {
+        "format": "atoll-party-keys",
+        "version": 1,
+        "name": "alice",
+        "signing_pkcs8": signing.imported("p256").der.hex(),
+        "hpke_seed": counting(32).hex(),
+    }
+    assert "signing_seed" in json.loads(imported("ed25519").to_bytes())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"signing_seed": "00" * 32},
+        {"signing_pkcs8": ""},
+        {"signing_pkcs8": "0"},
+        {"signing_pkcs8": "00" * 4097},
+        {"signing_pkcs8": signing.imported("p256").der.hex()[:-2]},
+        {"signing_pkcs8": signing.imported("p256").der.hex().upper()},
+        {"signing_pkcs8": None},
+    ],
+    ids=lambda fields: str(fields)[:40],
+)
+def test_refuses_a_changed_file_of_the_second_form(fields: dict[str, object]) -> None:
+    raw = changed(imported("p256").to_bytes(), **fields)
+    assert code_of(raw, PartyKeys) == "identity.malformed"
+
+
+def test_the_fingerprint_of_an_imported_key_is_that_of_its_spki() -> None:
+    key = signing.imported("rsa2048").public_bytes
+    assert imported("rsa2048").public.fingerprint == hashlib.sha256(key).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("kind", ["p256", "rsa2048"])
+def test_no_repr_shows_an_imported_secret(kind: str) -> None:
+    keys = imported(kind)
+    assert signing.imported(kind).der.hex() not in repr(keys)
+    assert repr(signing.imported(kind).der) not in repr(keys)

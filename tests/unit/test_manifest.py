@@ -1,5 +1,7 @@
 """What the parties agreed on, or nothing."""
 
+import base64
+import secrets
 from typing import Any
 
 import pytest
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 from atoll import canonical
 from atoll import manifest as manifests
 from atoll.errors import ManifestError
-from atoll.manifest import Manifest, verify_signed
+from atoll.identity import PartyKeys
+from atoll.manifest import Manifest, ManifestParty, verify_signed
 from atoll.wire import schema
 from atoll.wire.messages import MAX_MANIFEST, PartySignature, SignedManifest
+from support import signing
 from support.gateway import asset, keys, make_manifest, party, sign
 
 ALICE, BOB, EVE = keys("alice"), keys("bob"), keys("eve")
@@ -211,3 +215,44 @@ def test_any_bytes_raise_only_the_documented_error(raw: bytes) -> None:
 def test_every_truncation_is_refused(end: int) -> None:
     with pytest.raises(ManifestError):
         Manifest.from_bytes(RAW[:end])
+
+
+# --- parties who sign with what they had before ---
+
+
+@pytest.mark.parametrize("kind", signing.KINDS)
+def test_an_imported_key_signs_for_its_party_and_for_no_other(kind: str) -> None:
+    carol = PartyKeys.imported("carol", signing.imported(kind), secrets.token_bytes)
+    raw = make_manifest(ALICE, carol).to_bytes()
+    signed = sign(raw, ALICE, carol)
+    arrived = schema.decode(SignedManifest, schema.encode(signed))
+    assert verify_signed(arrived).parties["carol"].signing_key == carol.signing_key
+    first, second = signed.signatures
+    swapped = (
+        PartySignature(party=first.party, signature=second.signature),
+        PartySignature(party=second.party, signature=first.signature),
+    )
+    assert refused(SignedManifest(manifest=raw, signatures=swapped)) == "manifest.signature"
+    other = sign(make_manifest(ALICE, carol, nonce=1).to_bytes(), ALICE, carol)
+    assert refused(SignedManifest(manifest=raw, signatures=other.signatures)) == (
+        "manifest.signature"
+    )
+
+
+@pytest.mark.parametrize("size", [31, 551])
+def test_refuses_a_party_with_a_key_of_no_possible_length(size: int) -> None:
+    bad = {**PLAIN["parties"]["alice"], "signing_key": b64url(bytes(size))}
+    assert code_of(changed(parties={**PLAIN["parties"], "alice": bad})) == "manifest.invalid"
+
+
+def test_nobody_signs_under_a_key_that_is_none() -> None:
+    raw = make_manifest(ALICE, parties={"alice": weak_party(bytes(91))}).to_bytes()
+    assert refused(sign(raw, ALICE)) == "manifest.signature"
+
+
+def weak_party(signing_key: bytes) -> ManifestParty:
+    return ManifestParty(signing_key=signing_key, hpke_key=ALICE.public.hpke_key)
+
+
+def b64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from atoll.client.files import read_private
-from atoll.client.keystore import KeyStore
 from atoll.client.results import OpenedResult, check_receipt
 from atoll.client.run import RunOutcome, RunSpec
 from atoll.errors import AtollError, ConfigError, RefusedError
@@ -174,7 +173,7 @@ async def _run(
             out=out,
             default_out=out,
         )
-        keys = KeyStore(part.home).load_or_new(DEFAULT_KEY)
+        keys = part.keys().load_or_new(DEFAULT_KEY)
         outcome = await run_job(part, remote, keys, spec)
     show_outcome(part, outcome)
     if outcome.result is None:

@@ -6,8 +6,9 @@
     3    unreachable: no stack is known, or nobody answers
     130  interrupted (143: terminated); a job that `run` submitted was cancelled first
 
-Settings: ATOLL_HOME (default ~/.atoll) holds keys and profile, NO_COLOR turns colour off,
-ATOLL_DEBUG=1 adds logs and the traceback of an internal error.
+Settings: ATOLL_HOME (default ~/.atoll) holds keys and profile, ATOLL_PASSPHRASE_FILE names a file
+with the passphrase of protected keys, NO_COLOR turns colour off, ATOLL_DEBUG=1 adds logs and the
+traceback of an internal error.
 """
 
 import logging
@@ -129,10 +130,12 @@ def execute(arguments: Sequence[str], env: Mapping[str, str]) -> int:
 def session_of(env: Mapping[str, str]) -> Session:
     """What the environment says."""
     home = env.get("ATOLL_HOME") or "~/.atoll"
+    passphrase_file = env.get("ATOLL_PASSPHRASE_FILE")
     plain = bool(env.get("NO_COLOR")) or env.get("TERM") == "dumb"
     return Session(
         home=Path(home).expanduser(),
         env=env,
+        passphrase_file=Path(passphrase_file).expanduser() if passphrase_file else None,
         color_out=not plain and sys.stdout.isatty(),
         color_err=not plain and sys.stderr.isatty(),
         debug=env.get("ATOLL_DEBUG") == "1",

@@ -64,15 +64,38 @@ JOB: Final = TokenType("job")
 KEY_NAME: Final = NameType("key name")
 FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
-key_option = click.option(
-    "--key",
-    "key_name",
-    metavar="NAME",
-    type=KEY_NAME,
-    default=DEFAULT_KEY,
-    show_default=True,
-    help="Whose keys to use.",
-)
+
+def passphrase_file_option(command: F) -> F:
+    """`--passphrase-file`: where the passphrase of a protected key is, instead of a question."""
+
+    def found(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            context.find_object(Session).passphrase_file = value  # type: ignore[union-attr]
+
+    return click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        type=FILE,
+        expose_value=False,
+        callback=found,
+        help="Read the key's passphrase from FILE (default: ATOLL_PASSPHRASE_FILE, or ask).",
+    )(command)
+
+
+def key_option(command: F) -> F:
+    """`--key`, and how to open it."""
+    option = click.option(
+        "--key",
+        "key_name",
+        metavar="NAME",
+        type=KEY_NAME,
+        default=DEFAULT_KEY,
+        show_default=True,
+        help="Whose keys to use.",
+    )
+    return option(passphrase_file_option(command))
+
+
 root_option = click.option(
     "--root",
     metavar="PEM",

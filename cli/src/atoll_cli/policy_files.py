@@ -19,6 +19,7 @@ from atoll.policy import records, signed
 from atoll.policy.document import PolicyDocument
 from atoll.policy.records import AppraisalRecord
 from atoll.policy.signed import MAX_SIGNED, SignedPolicy
+from atoll.sealing.public_key import parse_public_key
 
 RECORD_SUFFIX: Final = ".appraisal"
 MAX_RECORDS: Final = 100_000
@@ -81,7 +82,7 @@ def read_public_key(path: Path) -> PublicKey:
     """
     raw = read_private(path, limit=_MAX_KEY)
     if raw.startswith(b"{"):
-        return Ed25519PublicKey.from_public_bytes(PartyPublic.from_bytes(raw).signing_key)
+        return _supported(path, parse_public_key(PartyPublic.from_bytes(raw).signing_key))
     return _public_key(path)
 
 
@@ -90,6 +91,10 @@ def _public_key(path: Path) -> PublicKey:
         key = load_pem_public_key(read_private(path, limit=_MAX_KEY))
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InputError(f"{path} is no public key in PEM", code="key.invalid") from error
+    return _supported(path, key)
+
+
+def _supported(path: Path, key: object) -> PublicKey:
     if not isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey):
         raise InputError(f"{path} is neither an Ed25519 nor an EC key", code="key.invalid")
     return key

@@ -1,5 +1,6 @@
 """What every command works with: where home is, how to speak, what is known so far."""
 
+import getpass
 import json
 import sys
 from collections.abc import Mapping
@@ -7,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from atoll.errors import AtollError
+from atoll.client.files import read_private
+from atoll.client.keystore import KeyStore
+from atoll.client.protected import MAX_PASSPHRASE
+from atoll.errors import AtollError, InputError
 from atoll_cli import text
 
 BANNER: Final = "SIMULATED TEE: nothing here protects against the host"
@@ -26,6 +30,8 @@ class Session:
     home: Path
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """For `up`, which passes some of it on; nothing else reads settings from it."""
+    passphrase_file: Path | None = None
+    """Holds the passphrase of protected keys, for when nobody can be asked."""
     color_out: bool = False
     color_err: bool = False
     debug: bool = False
@@ -35,6 +41,25 @@ class Session:
     known: dict[str, Any] = field(default_factory=dict)
     """Goes into the JSON document when the command fails after all."""
     _written: bool = False
+
+    def keys(self) -> KeyStore:
+        """The identity keys; loading a protected one finds out its passphrase."""
+        return KeyStore(self.home, ask=lambda name: self.passphrase(f"the key {name}"))
+
+    def passphrase(self, what: str, *, again: bool = False) -> bytes:
+        """From the file if there is one, else from the terminal; with `again`, typed twice.
+
+        Raises:
+            InputError: `key.passphrase`: neither a file nor a terminal, an empty one, or two
+                that differ; `file.*`.
+        """
+        if self.passphrase_file is not None:
+            return passphrase_in(self.passphrase_file)
+        return typed_passphrase(
+            what,
+            again=again,
+            hint="ATOLL_PASSPHRASE_FILE or --passphrase-file names a file with it",
+        )
 
     def say(self, line: str = "", *, style: str = "") -> None:
         """Talk: one line that the caller has made printable."""
@@ -82,6 +107,40 @@ class Session:
             self.say(f"the service logged it as {text.printable(error_id)}")
             error["error_id"] = error_id
         self.document({**self.known, "error": error})
+
+
+def typed_passphrase(what: str, *, again: bool = False, hint: str) -> bytes:
+    """What a person types, unseen, on the terminal.
+
+    Raises:
+        InputError: `key.passphrase`: no terminal (then with the hint), nothing, or two that differ.
+    """
+    if not sys.stdin.isatty():
+        raise InputError(
+            f"{what} needs a passphrase, and there is no terminal to ask for it",
+            code="key.passphrase",
+            hint=hint,
+        )
+    try:
+        typed = getpass.getpass(f"passphrase of {what}: ")
+        if again and getpass.getpass("the same again: ") != typed:
+            raise InputError("the two passphrases differ", code="key.passphrase")
+    except EOFError:
+        raise InputError("no passphrase was typed", code="key.passphrase") from None
+    return typed.encode("utf-8", "surrogateescape")
+
+
+def passphrase_in(path: Path) -> bytes:
+    """The first line of the file, which must be its only one.
+
+    Raises:
+        InputError: `key.passphrase`, `file.*`; NotFoundError: `file.not_found`.
+    """
+    # A line end of two bytes may follow.
+    line = read_private(path, limit=MAX_PASSPHRASE + 2).removesuffix(b"\n").removesuffix(b"\r")
+    if not line or b"\n" in line:
+        raise InputError(f"{path} is not one line with a passphrase", code="key.passphrase")
+    return line
 
 
 def error_document(error: AtollError) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any, Final
 from atoll.client.results import OpenedResult
 from atoll.client.unpack import UnpackedFile
 from atoll.evidence.findings import Appraisal, Finding, Outcome
+from atoll.identity import fingerprint
 from atoll.receipt.statement import Receipt
 from atoll.receipt.verify import VerifiedReceipt
 from atoll.sealing.archive import RESULTS, STDERR, STDOUT
+from atoll.sealing.public_key import ED25519_SIZE
 from atoll.wire import schema
 from atoll.wire.messages import JobEvent, JobState, JobView
 from atoll_cli.text import elapsed, painted, printable, size, table
@@ -102,13 +104,20 @@ def receipt_lines(verified: VerifiedReceipt[Appraisal]) -> list[str]:
         ("started", receipt.started),
         ("finished", receipt.finished),
         *(
-            ("party", f"{item.name} {item.signing_key} ({', '.join(item.roles)})")
+            ("party", f"{item.name} {_party_key(item.signing_key)} ({', '.join(item.roles)})")
             for item in receipt.parties
         ),
         *(("previous", digest) for digest in receipt.previous),
         ("agent", receipt.agent_version),
     ]
     return table(rows)
+
+
+def _party_key(signing_key: str) -> str:
+    """An Ed25519 key in full; of others, which fill screens, the fingerprint."""
+    if len(signing_key) == 2 * ED25519_SIZE:
+        return signing_key
+    return f"fingerprint {fingerprint(bytes.fromhex(signing_key))}"
 
 
 def _outcome(receipt: Receipt) -> str:

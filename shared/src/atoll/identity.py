@@ -1,13 +1,14 @@
-"""Who a party is: a name, an Ed25519 key that signs, an X-Wing key that results are sealed to.
+"""Who a party is: a name, a key that signs, an X-Wing key that results are sealed to.
 
 Files are canonical JSON, with at most one newline behind it:
 
-    private  format "atoll-party-keys", version 1, name, signing_seed (hex), hpke_seed (hex)
+    private  format "atoll-party-keys", version 1, name, hpke_seed (hex), and either
+             signing_seed (hex), of Ed25519, or signing_pkcs8 (hex), of an imported key
     public   format "atoll-party", version 1, name, signing_key (hex), hpke_key (hex)
 
 A name is what the party calls itself; that a key belongs to a person is for people to
 settle, by comparing fingerprints. Nothing here reads or writes a file: whoever writes the
-private one gives it mode 0600.
+private one gives it mode 0600, or encrypts it (`atoll.client.protected`).
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from atoll import canonical
 from atoll.errors import AtollError, InputError, MessageError, SealError
 from atoll.sealing import hpke, signature
 from atoll.sealing.hpke import HpkePrivateKey
+from atoll.sealing.imported_key import MAX_DER, ImportedKey
+from atoll.sealing.public_key import ED25519_SIZE, MAX_SIZE, algorithm_of, parse_public_key
 from atoll.sealing.signature import SigningKey, verify_signature
 from atoll.wire import names
 from atoll.wire.schema import Name, Size, message
@@ -29,6 +32,7 @@ PRIVATE_FORMAT: Final = "atoll-party-keys"
 PUBLIC_FORMAT: Final = "atoll-party"
 VERSION: Final = 1
 MAX_FILE: Final = 8192
+MAX_PRIVATE: Final = 2 * MAX_DER + 1024
 
 
 def fingerprint(signing_key: bytes) -> str:
@@ -45,13 +49,16 @@ class PartyPublic:
     """
 
     name: Name
-    signing_key: Annotated[bytes, Size(signature.PUBLIC_SIZE, signature.PUBLIC_SIZE)]
+    signing_key: Annotated[bytes, Size(ED25519_SIZE, MAX_SIZE)]
+    """As `atoll.sealing.public_key` says."""
     hpke_key: Annotated[bytes, Size(hpke.PUBLIC_SIZE, hpke.PUBLIC_SIZE)]
 
     def __post_init__(self) -> None:
         _require_name(self.name)
-        if not signature.is_usable_public_key(self.signing_key):
-            raise _malformed("signing_key is not a usable Ed25519 public key")
+        try:
+            parse_public_key(self.signing_key)
+        except SealError as error:
+            raise _malformed(f"signing_key: {error.message}") from error
         try:
             hpke.require_public_key(self.hpke_key)
         except SealError as error:
@@ -61,6 +68,11 @@ class PartyPublic:
     def fingerprint(self) -> str:
         """See `fingerprint`."""
         return fingerprint(self.signing_key)
+
+    @property
+    def algorithm(self) -> str:
+        """What the party signs with: "Ed25519", "ECDSA P-256", "RSA 3072"."""
+        return algorithm_of(self.signing_key)
 
     def to_bytes(self) -> bytes:
         """The public file."""
@@ -84,7 +96,7 @@ class PartyPublic:
         fields = _fields(raw, PUBLIC_FORMAT, {"name", "signing_key", "hpke_key"})
         return cls(
             name=fields["name"],
-            signing_key=_hex(fields, "signing_key", signature.PUBLIC_SIZE),
+            signing_key=_hex(fields, "signing_key", ED25519_SIZE, MAX_SIZE),
             hpke_key=_hex(fields, "hpke_key", hpke.PUBLIC_SIZE),
         )
 
@@ -94,7 +106,7 @@ class PartyKeys:
     """A party's own keys. Never leaves the party's machine."""
 
     name: str
-    signing: SigningKey = field(repr=False, compare=False)
+    signing: SigningKey | ImportedKey = field(repr=False, compare=False)
     hpke: HpkePrivateKey = field(repr=False, compare=False)
     public: PartyPublic = field(init=False)
 
@@ -119,24 +131,40 @@ class PartyKeys:
             hpke=HpkePrivateKey.generate(random),
         )
 
+    @classmethod
+    def imported(
+        cls, name: str, signing: SigningKey | ImportedKey, random: Callable[[int], bytes]
+    ) -> Self:
+        """A signing key that is there already, and a fresh one to seal results to.
+
+        Raises:
+            InputError: `identity.malformed`, not a legal name.
+        """
+        return cls(name=name, signing=signing, hpke=HpkePrivateKey.generate(random))
+
     @property
     def signing_key(self) -> bytes:
         """The public signing key."""
         return self.public.signing_key
 
     def sign(self, label: str, *values: bytes) -> bytes:
-        """64 bytes: the party's signature over `transcript(label, *values)`."""
+        """The party's signature over `transcript(label, *values)`."""
         return self.signing.sign(label, *values)
 
     def to_bytes(self) -> bytes:
         """The private file, secrets in the clear."""
+        signing = (
+            {"signing_pkcs8": self.signing.der.hex()}
+            if isinstance(self.signing, ImportedKey)
+            else {"signing_seed": self.signing.seed.hex()}
+        )
         return _file(
             {
                 "format": PRIVATE_FORMAT,
                 "version": VERSION,
                 "name": self.name,
-                "signing_seed": self.signing.seed.hex(),
                 "hpke_seed": self.hpke.seed.hex(),
+                **signing,
             }
         )
 
@@ -147,10 +175,17 @@ class PartyKeys:
         Raises:
             InputError: `identity.malformed`.
         """
-        fields = _fields(raw, PRIVATE_FORMAT, {"name", "signing_seed", "hpke_seed"})
+        fields = _fields(
+            raw,
+            PRIVATE_FORMAT,
+            {"name", "signing_seed", "hpke_seed"},
+            {"name", "signing_pkcs8", "hpke_seed"},
+            limit=MAX_PRIVATE,
+        )
+        _require_name(fields["name"])
         return cls(
             name=fields["name"],
-            signing=SigningKey(_hex(fields, "signing_seed", signature.SEED_SIZE)),
+            signing=_signing(fields),
             hpke=HpkePrivateKey(_hex(fields, "hpke_seed", hpke.SEED_SIZE)),
         )
 
@@ -171,9 +206,18 @@ def _file(fields: Mapping[str, Any]) -> bytes:
     return canonical.dumps(dict(fields)) + b"\n"
 
 
-def _fields(raw: bytes, format_: str, want: set[str]) -> dict[str, str]:
-    if len(raw) > MAX_FILE:
-        raise _malformed(f"file is {len(raw)} bytes, at most {MAX_FILE} are read")
+def _signing(fields: Mapping[str, str]) -> SigningKey | ImportedKey:
+    if "signing_seed" in fields:
+        return SigningKey(_hex(fields, "signing_seed", signature.SEED_SIZE))
+    try:
+        return ImportedKey(_hex(fields, "signing_pkcs8", 1, MAX_DER))
+    except InputError as error:
+        raise _malformed(error.message) from error
+
+
+def _fields(raw: bytes, format_: str, *wants: set[str], limit: int = MAX_FILE) -> dict[str, str]:
+    if len(raw) > limit:
+        raise _malformed(f"file is {len(raw)} bytes, at most {limit} are read")
     try:
         value = canonical.loads(raw.removesuffix(b"\n"))
     except AtollError:
@@ -185,13 +229,16 @@ def _fields(raw: bytes, format_: str, want: set[str]) -> dict[str, str]:
     if isinstance(version, bool) or version != VERSION:
         raise _malformed(f"file version is not {VERSION}, the only one this build knows")
     del value["format"]
-    if value.keys() != want or not all(isinstance(item, str) for item in value.values()):
-        raise _malformed(f"file must have exactly the texts {', '.join(sorted(want))}")
+    if value.keys() not in wants or not all(isinstance(item, str) for item in value.values()):
+        names_of = " or ".join(", ".join(sorted(want)) for want in wants)
+        raise _malformed(f"file must have exactly the texts {names_of}")
     return value
 
 
-def _hex(fields: Mapping[str, str], name: str, size: int) -> bytes:
-    text = fields[name]
-    if len(text) != 2 * size or not set(text) <= set("0123456789abcdef"):
-        raise _malformed(f"{name} must be {2 * size} lower-case hex digits")
+def _hex(fields: Mapping[str, str], name: str, low: int, high: int | None = None) -> bytes:
+    text, high = fields[name], high or low
+    legal = len(text) % 2 == 0 and 2 * low <= len(text) <= 2 * high
+    if not legal or not set(text) <= set("0123456789abcdef"):
+        size = f"{2 * low}" if low == high else f"an even number of {2 * low} to {2 * high}"
+        raise _malformed(f"{name} must be {size} lower-case hex digits")
     return bytes.fromhex(text)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Self
 from atoll import canonical
 from atoll.errors import InputError, ManifestError, SealError
 from atoll.identity import verify_signature
+from atoll.sealing.public_key import ED25519_SIZE, MAX_SIZE
 from atoll.wire import names, schema
 from atoll.wire.messages import MAX_MANIFEST, PartySignature, SignedManifest, Tee
 from atoll.wire.schema import Digest, Name, Pattern, Range, Size, message
@@ -35,7 +36,8 @@ class WorkloadKind(Enum):
 class ManifestParty:
     """A party's public keys; `hpke_key` is needed of result consumers only."""
 
-    signing_key: Annotated[bytes, Size(32, 32)]
+    signing_key: Annotated[bytes, Size(ED25519_SIZE, MAX_SIZE)]
+    """As `atoll.sealing.public_key` says; what is none of those signs nothing."""
     hpke_key: Annotated[bytes, Size(1216, 1216)] | None = None
 
 

@@ -1,6 +1,7 @@
 """`atoll keys`."""
 
 from atoll.client.keystore import KeyStore
+from atoll.sealing.signature import SigningKey
 from unit.cli.console import Console
 
 
@@ -14,8 +15,10 @@ def test_makes_keys_that_only_their_owner_can_read(console: Console) -> None:
     assert said.document() == {
         "name": "alice",
         "fingerprint": public.fingerprint,
+        "algorithm": "Ed25519",
         "signing_key": public.signing_key.hex(),
         "hpke_key": public.hpke_key.hex(),
+        "protected": False,
     }
 
 
@@ -24,6 +27,7 @@ def test_never_shows_a_secret(console: Console) -> None:
     keys = KeyStore(console.home).load("alice")
     said = [console("keys", "show", "alice"), console("keys", "show", "alice", "--json")]
     shown = "".join(item.out + item.err for item in said)
+    assert isinstance(keys.signing, SigningKey)
     assert keys.signing.seed.hex() not in shown
     assert keys.hpke.seed.hex() not in shown
 

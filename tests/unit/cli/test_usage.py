@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import ConfigError, NotFoundError, RefusedError, UnreachableError
-from atoll_cli import main
-from atoll_cli.commands import keys
+from atoll_cli import main, session
 from atoll_cli.stopping import StoppedError
 from unit.cli.console import Console
 
@@ -125,10 +124,10 @@ def test_without_a_stack_commands_say_so(
 def test_each_error_has_its_exit_status(
     console: Console, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(keys, "KeyStore", fail)
+    monkeypatch.setattr(session, "KeyStore", fail)
     said = console("keys", "list", "--json")
     assert said.status == status
     assert "secret" not in said.out + said.err
@@ -137,10 +136,10 @@ def test_each_error_has_its_exit_status(
 
 
 def test_a_message_from_afar_is_escaped(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RefusedError("\x1b[2Jgone", code="far.away", hint="\u202ereversed")
 
-    monkeypatch.setattr(keys, "KeyStore", fail)
+    monkeypatch.setattr(session, "KeyStore", fail)
     said = console("keys", "list")
     assert "\x1b" not in said.err
     assert "\u202e" not in said.err
@@ -150,10 +149,10 @@ def test_a_message_from_afar_is_escaped(console: Console, monkeypatch: pytest.Mo
 def test_a_traceback_is_shown_only_when_asked_for(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("where")
 
-    monkeypatch.setattr(keys, "KeyStore", fail)
+    monkeypatch.setattr(session, "KeyStore", fail)
     assert "Traceback" in console("keys", "list", env={"ATOLL_DEBUG": "1"}).err
 
 
@@ -165,7 +164,7 @@ def test_every_command_has_json_and_help(console: Console) -> None:
             deeper = getattr(one, "commands", None) or {}
             lines += [(name, verb, last) for last in deeper] or [(name, verb)]
         lines += [] if inner else [(name,)]
-    assert len(lines) == 33
+    assert len(lines) == 36
     for line in lines:
         said = console(*line, "--help")
         assert said.status == 0

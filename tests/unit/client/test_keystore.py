@@ -1,5 +1,6 @@
 """Keys are made once, kept private, and found under their own name only."""
 
+import secrets
 import stat
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from atoll.client.keystore import KeyStore
 from atoll.errors import AtollError, ConfigError, InputError, NotFoundError
+from atoll.identity import PartyKeys
+from support import signing
 
 
 @pytest.fixture
@@ -82,3 +85,89 @@ def test_a_file_with_another_s_keys_is_refused(store: KeyStore) -> None:
     with pytest.raises(InputError) as caught:
         store.load("bob")
     assert caught.value.code == "identity.malformed"
+
+
+# --- under a passphrase ---
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """For which keys a passphrase was asked."""
+    return []
+
+
+@pytest.fixture
+def asking(tmp_path: Path, asked: list[str]) -> KeyStore:
+    def ask(name: str) -> bytes:
+        asked.append(name)
+        return b"open sesame"
+
+    return KeyStore(tmp_path / "home", ask)
+
+
+def test_a_protected_key_is_asked_for_only_to_load_it(asking: KeyStore, asked: list[str]) -> None:
+    made = asking.new("alice", b"open sesame")
+    assert stat.S_IMODE(asking.path("alice").stat().st_mode) == 0o600
+    assert asking.public("alice") == made.public
+    assert asking.is_protected("alice")
+    assert asking.names() == ("alice",)
+    assert asked == []
+    assert asking.load("alice").to_bytes() == made.to_bytes()
+    assert asking.load_or_new("alice").public == made.public
+    assert asked == ["alice", "alice"]
+
+
+def test_without_anybody_to_ask_a_protected_key_is_refused(store: KeyStore) -> None:
+    store.new("alice", b"open sesame")
+    for use in (store.load, store.load_or_new):
+        with pytest.raises(InputError) as caught:
+            use("alice")
+        assert caught.value.code == "key.passphrase"
+
+
+def test_a_key_is_protected_and_unprotected_and_stays_the_same(
+    asking: KeyStore, asked: list[str]
+) -> None:
+    made = asking.new("alice")
+    clear = asking.path("alice").read_bytes()
+    assert asking.protect("alice", lambda: b"open sesame") == made.public
+    assert made.hpke.seed.hex().encode() not in asking.path("alice").read_bytes()
+    with pytest.raises(InputError) as caught:
+        asking.protect("alice", lambda: b"other")
+    assert caught.value.code == "key.protected"
+    assert asking.unprotect("alice") == made.public
+    assert asked == ["alice"]
+    assert asking.path("alice").read_bytes() == clear
+    assert stat.S_IMODE(asking.path("alice").stat().st_mode) == 0o600
+    with pytest.raises(InputError) as caught:
+        asking.unprotect("alice")
+    assert caught.value.code == "key.unprotected"
+
+
+def test_a_wrong_passphrase_changes_nothing(asking: KeyStore) -> None:
+    asking.new("alice", b"another one")
+    before = asking.path("alice").read_bytes()
+    with pytest.raises(InputError) as caught:
+        asking.unprotect("alice")
+    assert caught.value.code == "key.passphrase"
+    assert asking.path("alice").read_bytes() == before
+
+
+def test_protected_keys_under_another_name_are_refused(asking: KeyStore) -> None:
+    asking.new("alice", b"open sesame")
+    asking.path("alice").rename(asking.path("bob"))
+    for use in (asking.load, asking.public, asking.is_protected, asking.unprotect):
+        with pytest.raises(InputError) as caught:
+            use("bob")
+        assert caught.value.code == "identity.malformed"
+
+
+@pytest.mark.parametrize("kind", ["rsa2048", "p256"])
+def test_imported_keys_are_kept_and_never_replaced(store: KeyStore, kind: str) -> None:
+    keys = PartyKeys.imported("alice", signing.imported(kind), secrets.token_bytes)
+    store.add(keys)
+    assert store.load("alice").to_bytes() == keys.to_bytes()
+    with pytest.raises(ConfigError) as caught:
+        store.add(keys, b"open sesame")
+    assert caught.value.code == "key.exists"
+    assert not store.is_protected("alice")

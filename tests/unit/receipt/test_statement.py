@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 from atoll import canonical
 from atoll.errors import ReceiptError
 from atoll.receipt.statement import (
+    MAX_DATASETS,
+    MAX_PARTIES,
+    MAX_PREVIOUS,
+    MAX_STATEMENT,
     AlgorithmRef,
     DatasetRef,
     PartyRef,
@@ -127,7 +131,7 @@ def test_refuses_every_truncation() -> None:
 
 
 def test_refuses_a_statement_that_is_too_large_unread() -> None:
-    assert code_of(b" " * (48 * 1024 + 1)) == "receipt.malformed"
+    assert code_of(b" " * (64 * 1024 + 1)) == "receipt.malformed"
 
 
 @given(st.binary(max_size=200) | st.text(max_size=60).map(str.encode))
@@ -170,3 +174,34 @@ def test_rounds_durations_up_to_a_tenth_of_a_second(duration: int) -> None:
     rounded = round_up_ms(duration)
     assert rounded % 100 == 0
     assert 0 <= rounded - duration < 100
+
+
+@pytest.mark.parametrize("size", [32, 91, 120, 294, 550])
+def test_parties_have_keys_of_every_accepted_length(size: int) -> None:
+    parties = (PartyRef(name="alice", signing_key="ab" * size, roles=("consumer",)),)
+    said = dataclasses.replace(RECEIPT, parties=parties)
+    assert from_statement(to_statement(said)) == said
+
+
+@pytest.mark.parametrize("key", ["", "ab" * 31, "ab" * 551, "ab" * 32 + "a", "AB" * 32, "zz" * 32])
+def test_refuses_a_party_whose_key_is_no_hex_of_such_a_length(key: str) -> None:
+    parties = (PartyRef(name="alice", signing_key=key, roles=("consumer",)),)
+    with pytest.raises(ReceiptError):
+        to_statement(dataclasses.replace(RECEIPT, parties=parties))
+
+
+def test_the_largest_legal_receipt_fits() -> None:
+    name = "n" * 61
+    roles = ("algorithm-provider", "data-provider", "invocation-provider", "result-consumer")
+    said = dataclasses.replace(
+        RECEIPT,
+        parties=tuple(
+            PartyRef(name=f"{name}{at:03}", signing_key="ab" * 550, roles=roles)
+            for at in range(MAX_PARTIES)
+        ),
+        datasets=tuple(
+            DatasetRef(name=f"{name}{at:03}", commitment="66" * 32) for at in range(MAX_DATASETS)
+        ),
+        previous=tuple(f"{at:064x}" for at in range(MAX_PREVIOUS)),
+    )
+    assert len(to_statement(said)) <= MAX_STATEMENT

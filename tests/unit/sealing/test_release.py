@@ -19,6 +19,7 @@ from atoll.sealing.release import (
     open_release,
 )
 from atoll.wire import schema
+from support import signing
 
 ALICE = PartyKeys.generate("alice", lambda n: b"\x01" * n)
 MALLORY = PartyKeys.generate("alice", lambda n: b"\x02" * n)
@@ -194,3 +195,16 @@ def test_a_content_key_of_another_length_is_a_value_error() -> None:
             content_key=b"",
             salt=SALT,
         )
+
+
+@pytest.mark.parametrize("kind", signing.KINDS)
+def test_a_provider_with_an_imported_key_releases_and_nobody_else_in_its_name(kind: str) -> None:
+    keys = PartyKeys.imported("alice", signing.imported(kind), lambda n: b"\x05" * n)
+    context = dataclasses.replace(CONTEXT, provider_key=keys.signing_key)
+    made = release(context, keys)
+    arrived = schema.decode(KeyRelease, schema.encode(made))
+    assert open_release(arrived, enclave_key=ENCLAVE, expected=context).content_key == CONTENT_KEY
+    assert code_of(made) == "release.signature"
+    assert code_of(GOOD, context) == "release.signature"
+    flipped = bytes([made.signature[0]]) + bytes([made.signature[1] ^ 1]) + made.signature[2:]
+    assert code_of(dataclasses.replace(made, signature=flipped), context) == "release.signature"

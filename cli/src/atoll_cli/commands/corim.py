@@ -10,7 +10,6 @@ import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll.client.files import read_private, write_private
-from atoll.client.keystore import KeyStore
 from atoll.corim.codec import from_cbor, to_cbor
 from atoll.corim.keystone import device_keys
 from atoll.corim.policies import from_policy, into_policy, merged, tee_of
@@ -28,9 +27,10 @@ from atoll.cose import PublicKey
 from atoll.errors import InputError
 from atoll.evidence.document import Tee
 from atoll.policy.document import PolicyDocument
+from atoll.sealing.imported_key import ImportedKey
 from atoll_cli import policy_show
 from atoll_cli.corim_show import corim_document, show_corim
-from atoll_cli.options import FILE, KEY_NAME, json_option, pass_session
+from atoll_cli.options import FILE, KEY_NAME, json_option, pass_session, passphrase_file_option
 from atoll_cli.policy_files import pretty, read_policy, read_public_key
 from atoll_cli.session import Session
 
@@ -117,6 +117,7 @@ def import_(  # noqa: PLR0917 - click passes one parameter for each option
 @click.option("--id", "corim_id", metavar="TEXT", help="Default: name, version and TEE.")
 @click.option("--until", type=_TIME, help="Counts until then (UTC).")
 @_output_option
+@passphrase_file_option
 @json_option
 @pass_session
 def export(  # noqa: PLR0917 - click passes one parameter for each option
@@ -141,7 +142,13 @@ def export(  # noqa: PLR0917 - click passes one parameter for each option
     made = from_policy(document.sections[tee], corim_id=name, tag_id=name, validity=validity)
     raw, signature = to_cbor(made.corim), None
     if key_name is not None:
-        mine = KeyStore(session.home).load(key_name)
+        mine = session.keys().load(key_name)
+        if isinstance(mine.signing, ImportedKey):
+            raise InputError(
+                f"{mine.name!r} signs with {mine.public.algorithm}, and a CoRIM wants Ed25519",
+                code="key.unsupported",
+                hint="`atoll keys new` makes such a key",
+            )
         key = Ed25519PrivateKey.from_private_bytes(mine.signing.seed)
         kid = mine.public.fingerprint.encode()
         raw = sign_corim(made.corim, key, kid=kid, signer=mine.name)

@@ -10,7 +10,6 @@ import click
 
 from atoll.client.appraisal import trust_store
 from atoll.client.files import read_private, write_private
-from atoll.client.keystore import KeyStore
 from atoll.corim.policies import into_policy
 from atoll.corim.signed import MAX_SIGNED, verify_corim
 from atoll.corim.values import Corim
@@ -165,7 +164,7 @@ def _section(
 def sign(session: Session, file: Path, key_name: str, output: Path) -> None:
     """Sign the document FILE; one that has signatures already gets one more."""
     document, before = read_policy(file)
-    made = sign_policy(document, [KeyStore(session.home).load(key_name)])
+    made = sign_policy(document, [session.keys().load(key_name)])
     kept = before.signatures if before else ()
     mine = {item.signing_key for item in made.signatures}
     every = (*made.signatures, *(item for item in kept if item.signing_key not in mine))
@@ -319,7 +318,7 @@ def activate(  # noqa: PLR0917 - click passes one parameter for each option
         return
     keys = [_owner(path).signing_key for path in owners]
     if not owners:
-        keys = [KeyStore(session.home).load(key_name).signing_key]
+        keys = [session.keys().public(key_name).signing_key]
     verified = verify_policy(read_signed(file), keys, threshold=threshold)
     store = FilePolicyStore(session.home / "policies")
     before = store.load(verified.document.name)

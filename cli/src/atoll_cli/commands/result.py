@@ -7,7 +7,6 @@ import click
 from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
 from atoll.client.connection import AtollClient
-from atoll.client.keystore import KeyStore
 from atoll.client.results import OpenedResult, fetch_result
 from atoll.errors import ManifestError, RefusedError
 from atoll.identity import PartyKeys
@@ -36,8 +35,10 @@ from atoll_cli.stopping import run_stoppable
 def result(session: Session, job: str, out: Path, key_name: str) -> None:
     """Fetch the result of JOB, verify its receipt, open it and unpack it into DIR."""
 
+    # Not inside: nothing could interrupt a question there.
+    keys = session.keys().load(key_name)
+
     async def work() -> tuple[JobView, OpenedResult]:
-        keys = KeyStore(session.home).load(key_name)
         async with connected(session) as remote:
             view = await remote.client.get(job)
             digest = await agreed_manifest(remote.client, view, keys)

@@ -9,7 +9,6 @@ import click
 from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
 from atoll.client.files import read_private
-from atoll.client.keystore import KeyStore
 from atoll.client.profile import Profile
 from atoll.client.results import check_receipt
 from atoll.client.run import RunOutcome, RunSpec, require_runnable
@@ -222,11 +221,15 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
             default_out=DEFAULT_OUT,
         )
 
+    # Not inside: nothing could interrupt a question there. A key is made only for what can run.
+    store = session.keys()
+    there = store.load(key_name) if key_name in store.names() else None
+
     async def work() -> RunOutcome:
         async with connected(session) as remote:
             spec = spec_for(remote.profile)
             require_runnable(spec)
-            keys = KeyStore(session.home).load_or_new(key_name)
+            keys = there or store.load_or_new(key_name)
             return await run_job(session, remote, keys, spec, verbose=verbose)
 
     show_outcome(session, run_stoppable(work()))

@@ -204,7 +204,7 @@ def _share_operator(home: Path, material: Material) -> None:
     """`atoll policy sign --key operator` finds its key in ATOLL_HOME, as any other."""
     keys = KeyStore(home)
     try:
-        same = keys.load(material.operator.name).signing_key == material.operator.signing_key
+        same = keys.public(material.operator.name).signing_key == material.operator.signing_key
     except NotFoundError:
         write_private(keys.path(material.operator.name), material.operator.to_bytes())
         return

@@ -103,7 +103,19 @@ class VerifiedPolicy:
 
 
 def sign_policy(document: PolicyDocument, signers: Sequence[Signer]) -> SignedPolicy:
-    """Sign in the name of each. Raises: InputError: none, too many, or one twice."""
+    """Sign in the name of each.
+
+    Raises:
+        InputError: `policy.invalid`: none, too many, or one twice; `key.unsupported`: a signer
+            whose key is not Ed25519.
+    """
+    for signer in signers:
+        if len(signer.signing_key) != PUBLIC_SIZE:
+            raise InputError(
+                f"{signer.name!r} does not sign with Ed25519, as owners of policies do",
+                code="key.unsupported",
+                hint="`atoll keys new` makes such a key",
+            )
     raw = document.to_bytes()
     made = (
         PolicySignature(

@@ -16,7 +16,7 @@ from atoll.errors import ReceiptError, SealError
 from atoll.sealing.signature import SIGNATURE_SIZE, SigningKey, verify_bytes
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
-MAX_PAYLOAD: Final = 48 * 1024
+MAX_PAYLOAD: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

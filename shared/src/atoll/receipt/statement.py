@@ -34,7 +34,7 @@ from atoll.wire.schema import (
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "urn:atoll:predicate:job-receipt:v1"
 SUBJECT_NAME: Final = "results"
-MAX_STATEMENT: Final = 48 * 1024
+MAX_STATEMENT: Final = 64 * 1024
 MAX_PARTIES: Final = 32
 MAX_DATASETS: Final = 64
 MAX_PREVIOUS: Final = 16
@@ -52,7 +52,7 @@ class PartyRef:
     """A party of the manifest by its public signing key (hex), and what it is in this job."""
 
     name: Name
-    signing_key: Digest
+    signing_key: Annotated[str, Pattern(r"(?:[0-9a-f]{2}){32,550}")]
     roles: Annotated[tuple[Token, ...], Size(1, 8)]
 
 

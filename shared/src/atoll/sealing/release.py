@@ -21,8 +21,9 @@ from typing import Annotated, Final
 
 from atoll.errors import SealError
 from atoll.framing import transcript
-from atoll.sealing import hpke, signature
+from atoll.sealing import hpke
 from atoll.sealing.hpke import HpkePrivateKey
+from atoll.sealing.public_key import MAX_SIGNATURE, MIN_SIGNATURE
 from atoll.sealing.signature import Signer, verify_signature
 from atoll.sealing.stream import ASSET_ID_SIZE, KEY_SIZE, SALT_SIZE
 from atoll.wire.schema import Name, Range, Size, Token, message
@@ -49,7 +50,7 @@ class KeyRelease:
     evidence_digest: Annotated[bytes, Size(DIGEST_SIZE, DIGEST_SIZE)]
     provider: Name
     wrapped: Annotated[bytes, Size(WRAPPED_SIZE, WRAPPED_SIZE)]
-    signature: Annotated[bytes, Size(signature.SIGNATURE_SIZE, signature.SIGNATURE_SIZE)]
+    signature: Annotated[bytes, Size(MIN_SIGNATURE, MAX_SIGNATURE)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,30 +1,48 @@
-"""Ed25519 (RFC 8032) over transcripts: who says so, and for which purpose.
+"""Signatures over transcripts: who says so, and for which purpose.
 
-Verification is strict in one way more than OpenSSL: public keys of small order are
-refused, because a signature under such a key fits many messages. S >= L and
-non-canonical R are refused by OpenSSL itself (RFC 8032, section 5.1.7).
+Enclaves sign with Ed25519 (RFC 8032), parties with that, ECDSA (FIPS 186-5) or RSASSA-PSS
+(RFC 8017); `atoll.sealing.public_key` says which keys. The key alone decides on the scheme.
+
+Verification is strict in two ways more than OpenSSL: public keys of small order are refused,
+because a signature under such a key fits many messages, and so is an ECDSA signature with
+s > n/2, which anybody could make of the one with n - s. S >= L and non-canonical R are
+refused by OpenSSL itself (RFC 8032, section 5.1.7).
 """
 
 from collections.abc import Callable
 from typing import Final, Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
 )
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 
 from atoll.errors import InputError, SealError
 from atoll.framing import transcript
+from atoll.sealing.public_key import ED25519_SIZE, parse_public_key
 
 SEED_SIZE: Final = 32
-PUBLIC_SIZE: Final = 32
+PUBLIC_SIZE: Final = ED25519_SIZE
 SIGNATURE_SIZE: Final = 64
 
-_P: Final = 2**255 - 19
-_ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
-_SMALL_ORDER_Y: Final = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8, _P, _P + 1})
-"""The y coordinates of the eight points of small order, in every encoding of them."""
+HASHES: Final = {"secp256r1": SHA256(), "secp384r1": SHA384()}
+"""What ECDSA hashes with on each curve."""
+ORDERS: Final = {
+    "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "secp384r1": int(
+        "ffffffffffffffffffffffffffffffffffffffffffffffff"
+        "c7634d81f4372ddf581a0db248b0a77aecec196accc52973",
+        16,
+    ),
+}
+"""The order n of each curve's group (SP 800-186, section 3.2.1)."""
+PSS_PADDING: Final = PSS(mgf=MGF1(SHA256()), salt_length=32)
 
 
 class SigningKey:
@@ -74,15 +92,12 @@ class Signer(Protocol):
 
 
 def is_usable_public_key(public: bytes) -> bool:
-    """True if `public` is 32 bytes and not a point of small order.
-
-    It does not say whether the bytes are a point at all: under those that are not,
-    no signature verifies.
-    """
-    if len(public) != PUBLIC_SIZE:
+    """Whether `parse_public_key` takes it."""
+    try:
+        parse_public_key(public)
+    except SealError:
         return False
-    y = int.from_bytes(public, "little") & ((1 << 255) - 1)
-    return y not in _SMALL_ORDER_Y
+    return True
 
 
 def verify_signature(public: bytes, signature: bytes, label: str, *values: bytes) -> None:
@@ -100,11 +115,26 @@ def verify_bytes(public: bytes, signature: bytes, message: bytes) -> None:
     Raises:
         SealError: `signature.invalid`.
     """
-    if not is_usable_public_key(public):
-        raise SealError("not a usable Ed25519 public key", code="signature.invalid")
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        key = parse_public_key(public)
+    except SealError as error:
+        raise SealError(error.message, code="signature.invalid", hint=error.hint) from error
+    try:
+        if isinstance(key, EllipticCurvePublicKey):
+            _require_one_form(signature, ORDERS[key.curve.name])
+            key.verify(signature, message, ECDSA(HASHES[key.curve.name]))
+        elif isinstance(key, RSAPublicKey):
+            key.verify(signature, message, PSS_PADDING, SHA256())
+        else:
+            key.verify(signature, message)
     except (InvalidSignature, ValueError) as error:
         raise SealError(
             f"signature does not verify under key {public.hex()[:16]}", code="signature.invalid"
         ) from error
+
+
+def _require_one_form(signature: bytes, order: int) -> None:
+    """Raises: ValueError."""
+    r, s = decode_dss_signature(signature)
+    if not 0 < s <= order // 2 or encode_dss_signature(r, s) != signature:
+        raise ValueError("not the one form of an ECDSA signature")

@@ -66,7 +66,8 @@ class PartySignature:
     """One party's signature over a manifest's digest."""
 
     party: Name
-    signature: Annotated[bytes, Size(64, 64)]
+    signature: Annotated[bytes, Size(8, 512)]
+    """By Ed25519, ECDSA or RSA, as the party's key says (`atoll.sealing.public_key`)."""
 
 
 @message
