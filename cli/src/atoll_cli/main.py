@@ -24,6 +24,7 @@ from atoll.errors import AtollError, UnreachableError
 from atoll.version import VERSION
 from atoll_cli.commands import (
     attest,
+    checksum,
     collateral,
     corim,
     demo,
@@ -75,6 +76,7 @@ for _command in (
     receipt.receipt,
     attest.attest,
     measure.measure,
+    checksum.checksum,
     policy.policy,
     vectors.vectors,
     status_command.status,
