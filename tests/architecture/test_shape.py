@@ -28,7 +28,7 @@ def test_a_module_is_small_and_says_what_it_is(path: Path) -> None:
 
 
 def files() -> list[Path]:
-    """Every file of the checkout that is not made by a command."""
+    """Every file of the checkout that is not made by a command; of a worktree `.git` is a file."""
     made = {".git", ".venv", "build", "dist", "__pycache__"}
     found = []
     for folder, folders, names in os.walk(ROOT):

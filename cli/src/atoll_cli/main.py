@@ -25,6 +25,7 @@ from atoll.errors import AtollError, UnreachableError
 from atoll.version import VERSION
 from atoll_cli.commands import (
     attest,
+    checksum,
     collateral,
     corim,
     demo,
@@ -76,6 +77,7 @@ for _command in (
     receipt.receipt,
     attest.attest,
     measure.measure,
+    checksum.checksum,
     policy.policy,
     vectors.vectors,
     status_command.status,

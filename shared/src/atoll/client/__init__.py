@@ -4,6 +4,7 @@
     keystore    identity keys in files of mode 0600
     connection  the bus as a client sees it: submit, follow, release, fetch
     assets      seal a file while it is uploaded
+    tree        a directory as one archive, the same for the same tree
     compose     a manifest from prepared assets; pure
     appraisal   evidence against the profile's trust and policy
     results     fetch, open and unpack a sealed result; check its receipt

@@ -102,7 +102,19 @@ class ExitRecord:
 
 
 def require_path(path: str) -> str:
-    """`path`, if it may stand in an archive.
+    """`path`, if it may stand in a result archive.
+
+    Raises:
+        InputError: `archive.name`.
+    """
+    require_safe_path(path)
+    if path not in _REQUIRED and not path.startswith(RESULTS):
+        raise _name_error(path, f"is neither below {RESULTS} nor one of {', '.join(_REQUIRED)}")
+    return path
+
+
+def require_safe_path(path: str) -> str:
+    """`path`, if it is of the safe subset, wherever it lies.
 
     Raises:
         InputError: `archive.name`.
@@ -115,8 +127,6 @@ def require_path(path: str) -> str:
         raise _name_error(path, f"is {len(raw)} bytes, at most {MAX_PATH} are taken")
     if _HARMFUL.search(path):
         raise _name_error(path, "has a control, invisible or backslash character")
-    if path not in _REQUIRED and not path.startswith(RESULTS):
-        raise _name_error(path, f"is neither below {RESULTS} nor one of {', '.join(_REQUIRED)}")
     components = path.split("/")
     if len(components) > MAX_DEPTH:
         raise _name_error(path, f"is {len(components)} deep, at most {MAX_DEPTH} are taken")
@@ -129,7 +139,7 @@ def require_path(path: str) -> str:
 
 
 def _name_error(path: str, why: str) -> InputError:
-    return InputError(f"result archive: path {path[:80]!r} {why}", code="archive.name")
+    return InputError(f"archive: path {path[:80]!r} {why}", code="archive.name")
 
 
 class ArchiveNames:
@@ -192,20 +202,29 @@ def write_archive(entries: Iterable[ArchiveEntry]) -> Iterator[bytes]:
             raise InputError(f"{entry.name} has {entry.size} bytes", code="archive.size")
     names.require_complete()
     for entry in ordered:
-        yield _head(entry)
-        left = entry.size
-        for piece in entry.chunks():
-            left -= len(piece)
-            if left < 0:
-                break
-            yield bytes(piece)
-        if left:
-            raise InputError(
-                f"content of {entry.name} is not of {entry.size} bytes", code="archive.size"
-            )
-        if padding(entry.size):
-            yield bytes(padding(entry.size))
+        yield from entry_pieces(entry)
     yield END
+
+
+def entry_pieces(entry: ArchiveEntry) -> Iterator[bytes]:
+    """The blocks of one entry, whose name and size were checked before.
+
+    Raises:
+        InputError: `archive.size`, the content has another size than the entry says.
+    """
+    yield _head(entry)
+    left = entry.size
+    for piece in entry.chunks():
+        left -= len(piece)
+        if left < 0:
+            break
+        yield bytes(piece)
+    if left:
+        raise InputError(
+            f"content of {entry.name} is not of {entry.size} bytes", code="archive.size"
+        )
+    if padding(entry.size):
+        yield bytes(padding(entry.size))
 
 
 def _head(entry: ArchiveEntry) -> bytes:
