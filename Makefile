@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 MEMBERS := shared services/agent services/attestor services/gateway services/manager cli
 
-.PHONY: setup demo test lint lock bench clean
+.PHONY: setup system-deps demo test hostile lint lock bench clean
 
 setup: $(STAMP) examples/iris/build/train.wasm examples/iris/build/infer.wasm
 
@@ -21,11 +21,28 @@ $(STAMP): requirements/dev.txt pyproject.toml $(wildcard */pyproject.toml servic
 examples/iris/build/%.wasm: examples/iris/%.c examples/iris/*.h examples/build.py $(STAMP)
 	$(BIN)/python examples/build.py iris
 
+# What the sandbox of native code and of images runs on. Installed where that is possible without
+# asking (root on Debian 12 or 13); elsewhere said. A missing one is a skip at a desk, not in CI.
+SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io
+
+system-deps:
+	@missing=; for dep in $(SYSTEM_DEPS); do \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$${dep%%:*}" >/dev/null || missing="$$missing $${dep#*:}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
+	  || echo "warning: could not install$$missing; tests that need it are skipped" >&2; \
+	else echo "hint: as root: apt-get install --no-install-recommends$$missing" >&2; fi
+
 demo: setup
 	@$(BIN)/atoll demo
 
-test: setup
+test: setup system-deps
 	@$(BIN)/python tests/run.py
+
+hostile: setup system-deps
+	@$(BIN)/python tests/hostile/run.py
 
 lint: setup
 	@$(BIN)/python tests/run.py --lint-only

@@ -20,8 +20,9 @@ from atoll.client.connection import AtollClient, open_client
 from atoll.client.keystore import KeyStore
 from atoll.client.profile import ProfileFile
 from atoll.client.run import Runner, RunOutcome, RunSpec
+from atoll.computation.assets import AssetRef
+from atoll.computation.steps import WorkloadKind
 from atoll.evidence.findings import Appraisal
-from atoll.manifest import AssetRef
 from atoll.sealing.archive import STDOUT
 from atoll.sealing.release import ReleasedKey
 from atoll.telemetry import names as spans
@@ -32,6 +33,7 @@ from atoll_agent.assets import open_asset
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.runner import run as run_guest
+from atoll_agent.sandbox.step import Step, StepSpace
 from atoll_agent.sandbox.workspace import open_workspace
 from bench import raw
 from bench.appraisals import appraisals
@@ -203,7 +205,10 @@ async def guests(given: Parameters, go: Go) -> Parameters:
         with open_workspace(f"bench-{secrets.token_hex(8)}", need_bytes=1 << 20) as workspace:
             with workspace.create_module() as file:
                 file.write(module)
-            outcome = await run_guest(workspace.module, workspace, [], {}, Limits())
+            outcome = await run_guest(
+                WorkloadKind.WASM,
+                Step(space=StepSpace(root=workspace.root), limits=Limits()),
+            )
             printed = workspace.stdout.read_bytes()
         if outcome.kind is not Kind.EXITED or printed != expect:
             raise BenchError(f"the guest ended with {outcome.code}")

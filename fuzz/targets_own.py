@@ -8,6 +8,8 @@ from typing import Final
 
 from atoll import canonical, cbor
 from atoll.client.protected import ProtectedKeys
+from atoll.computation.manifest import Manifest
+from atoll.computation.releasing import ReleasePolicy
 from atoll.corim.signed import read_signed
 from atoll.errors import EvidenceError, InputError, ManifestError, MessageError, SealError
 from atoll.evidence.dcap.signed_json import open_envelope
@@ -19,7 +21,6 @@ from atoll.evidence.tdx_policy import tdx_policy_from_json
 from atoll.evidence.tpm.policy import tpm_policy_from_json
 from atoll.identity import PartyKeys, PartyPublic
 from atoll.invocation import Invocation
-from atoll.manifest import Manifest
 from atoll.policy import records
 from atoll.policy.state import PolicyState
 from atoll.sealing.archive import ExitRecord
@@ -43,6 +44,7 @@ def _of(parse: object, *refusals: type[Exception]) -> Target:
 
 TARGETS: Final[dict[str, Target]] = {
     "manifest": _of(Manifest.from_bytes, ManifestError),
+    "release_policy": _of(ReleasePolicy.from_bytes, InputError),
     "invocation": _of(Invocation.from_bytes, InputError),
     "party_public": _of(PartyPublic.from_bytes, InputError),
     "party_keys": _of(PartyKeys.from_bytes, InputError),

@@ -10,15 +10,18 @@ import pytest
 import pytest_asyncio
 
 from atoll import canonical
-from atoll.client.compose import sign
+from atoll.client.compose import agree
 from atoll.client.connection import AtollClient
+from atoll.computation.consent import give_consent
 from atoll.errors import AtollError, InputError
+from atoll.identity import PartyKeys
 from atoll.wire import endpoints, schema
-from atoll.wire.messages import JobState, PartySignature, SignedManifest, SubmitRequest
+from atoll.wire.messages import AgreedManifest, Consent, JobState, SubmitRequest
 from support import wat
-from support.client import Draft, drafted, party, see_through
+from support.client import LATER_MS, Draft, drafted, party, see_through
 from support.stack import Stack
 
+NO_CONSENT = Consent(party="me", expires_ms=LATER_MS, signature=bytes(64))
 SUBMIT = endpoints.SUBMIT.subject.of()
 GET = endpoints.GET.subject.of()
 
@@ -41,8 +44,8 @@ async def code_of(client: AtollClient, subject: str, raw: bytes) -> str:
     return caught.value.code
 
 
-def request(signed: SignedManifest, **more: Any) -> bytes:
-    plain = schema.to_plain(SubmitRequest(signed=signed, idempotency_key=secrets.token_hex(8)))
+def request(agreed: AgreedManifest, **more: Any) -> bytes:
+    plain = schema.to_plain(SubmitRequest(agreed=agreed, idempotency_key=secrets.token_hex(8)))
     return bytes(msgpack.packb({**plain, **more}))
 
 
@@ -84,39 +87,50 @@ async def test_the_stack_serves_after_all_of_that(client: AtollClient, draft: Dr
 
 
 async def test_a_manifest_of_2_mib_is_refused_before_it_is_sent(client: AtollClient) -> None:
-    signature = PartySignature(party="me", signature=bytes(64))
-    signed = SignedManifest(manifest=b"{" * (2 << 20), signatures=(signature,))
+    agreed = AgreedManifest(manifest=b"{" * (2 << 20), consents=(NO_CONSENT,))
     with pytest.raises(InputError) as caught:
-        await client.submit(signed, "key")
+        await client.submit(agreed, "key")
     assert caught.value.code == "bus.too_large"
     assert client.bus.connected
 
 
 async def test_a_manifest_of_half_a_mib_is_refused_by_the_gateway(client: AtollClient) -> None:
-    signature = PartySignature(party="me", signature=bytes(64))
-    signed = SignedManifest(manifest=b"{" * (1 << 19), signatures=(signature,))
-    assert await code_of(client, SUBMIT, request(signed)) == "message.invalid"
+    agreed = AgreedManifest(manifest=b"{" * (1 << 19), consents=(NO_CONSENT,))
+    assert await code_of(client, SUBMIT, request(agreed)) == "message.invalid"
 
 
 async def test_a_submission_with_an_unknown_field_is_refused(
     client: AtollClient, draft: Draft
 ) -> None:
-    assert await code_of(client, SUBMIT, request(draft.signed, priority=9)) == "message.invalid"
+    assert await code_of(client, SUBMIT, request(draft.agreed, priority=9)) == "message.invalid"
 
 
-def edited(draft: Draft, **changes: Any) -> SignedManifest:
-    """The manifest with other fields in its JSON form, properly signed."""
+def edited(draft: Draft, **changes: Any) -> AgreedManifest:
+    """The manifest with other fields in its JSON form, properly agreed on."""
     plain = schema.to_plain(draft.manifest, json=True)
-    return sign(canonical.dumps({**plain, **changes}), draft.keys)
+    return agreed_on(canonical.dumps({**plain, **changes}), draft.keys)
+
+
+def agreed_on(raw: bytes, *parties: PartyKeys) -> AgreedManifest:
+    return agree(raw, *parties, expires_ms=LATER_MS)
 
 
 MANIFESTS: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown version": ({"type": "atoll.manifest/v2"}, "manifest.version"),
+    "an unknown version": ({"type": "atoll.manifest/v1"}, "manifest.version"),
     "an unknown field": ({"surprise": True}, "manifest.invalid"),
-    "an unknown kind of TEE": ({"tee": "tdx9"}, "manifest.invalid"),
-    "a TEE that nobody has": ({"tee": "sev-snp"}, "job.no_such_tee"),
-    "no consumers": ({"consumers": []}, "manifest.invalid"),
-    "a consumer who is no party": ({"consumers": ["eve"]}, "manifest.invalid"),
+    "an unknown kind of TEE": ({"tee": {"kind": "tdx9"}}, "manifest.invalid"),
+    "a TEE that nobody has": ({"tee": {"kind": "sev-snp"}}, "job.no_such_tee"),
+    "no outputs": ({"outputs": {}}, "manifest.invalid"),
+    "no consumers": ({"outputs": {"o": {"step": "run", "consumers": []}}}, "manifest.invalid"),
+    "a consumer who is no party": (
+        {"outputs": {"o": {"step": "run", "consumers": ["eve"]}}},
+        "manifest.output",
+    ),
+    "an output of no step": (
+        {"outputs": {"o": {"step": "x", "consumers": ["me"]}}},
+        "manifest.output",
+    ),
+    "no steps": ({"steps": []}, "manifest.invalid"),
     "a nonce that is too short": ({"nonce": "AAAA"}, "manifest.invalid"),
     "no limits": ({"limits": None}, "manifest.invalid"),
 }
@@ -133,50 +147,71 @@ async def test_a_dataset_with_a_dangerous_name_is_refused(
     client: AtollClient, draft: Draft, name: str
 ) -> None:
     asset = schema.to_plain(draft.assets["in"].ref, json=True)
-    signed = edited(draft, datasets={name: asset})
-    assert await code_of(client, SUBMIT, request(signed)) == "manifest.invalid"
+    agreed = edited(draft, datasets={name: {"asset": asset}})
+    assert await code_of(client, SUBMIT, request(agreed)) == "manifest.invalid"
 
 
 async def test_a_manifest_that_is_not_canonical_is_refused(
     client: AtollClient, draft: Draft
 ) -> None:
     spaced = draft.raw.replace(b",", b", ", 1)
-    assert await code_of(client, SUBMIT, request(sign(spaced, draft.keys))) == "manifest.invalid"
+    assert (
+        await code_of(client, SUBMIT, request(agreed_on(spaced, draft.keys))) == "manifest.invalid"
+    )
 
 
 async def test_a_manifest_that_is_no_text_is_refused(client: AtollClient, draft: Draft) -> None:
-    signed = sign(b'{"type":"\xff\xfe"}', draft.keys)
-    assert await code_of(client, SUBMIT, request(signed)) == "manifest.invalid"
+    agreed = agreed_on(b'{"type":"\xff\xfe"}', draft.keys)
+    assert await code_of(client, SUBMIT, request(agreed)) == "manifest.invalid"
 
 
 async def test_a_manifest_that_somebody_else_signed_is_refused(
     client: AtollClient, draft: Draft
 ) -> None:
-    forged = sign(draft.raw, party("me"))
-    assert await code_of(client, SUBMIT, request(forged)) == "manifest.signature"
+    forged = agreed_on(draft.raw, party("me"))
+    assert await code_of(client, SUBMIT, request(forged)) == "consent.signature"
 
 
 async def test_a_manifest_changed_after_it_was_signed_is_refused(
     client: AtollClient, draft: Draft
 ) -> None:
-    changed = draft.changed(limits=replace(draft.manifest.limits, wall_s=1)).raw
-    signed = replace(draft.signed, manifest=changed)
-    assert await code_of(client, SUBMIT, request(signed)) == "manifest.signature"
+    changed = draft.changed(limits=replace(draft.manifest.limits, deadline_ms=1000)).raw
+    agreed = replace(draft.agreed, manifest=changed)
+    assert await code_of(client, SUBMIT, request(agreed)) == "consent.signature"
 
 
 async def test_a_signature_of_nobody_s_is_refused(client: AtollClient, draft: Draft) -> None:
-    eve = sign(draft.raw, party("eve")).signatures
-    signed = replace(draft.signed, signatures=(*draft.signed.signatures, *eve))
-    assert await code_of(client, SUBMIT, request(signed)) == "manifest.foreign_signature"
+    eve = agreed_on(draft.raw, party("eve")).consents
+    agreed = replace(draft.agreed, consents=(*draft.agreed.consents, *eve))
+    assert await code_of(client, SUBMIT, request(agreed)) == "consent.foreign"
+
+
+async def test_a_manifest_without_the_consent_of_a_party_is_refused(
+    client: AtollClient, draft: Draft
+) -> None:
+    agreed = replace(draft.agreed, consents=())
+    assert await code_of(client, SUBMIT, request(agreed)) == "consent.missing"
+
+
+async def test_a_consent_that_ended_is_refused(client: AtollClient, draft: Draft) -> None:
+    ended = (give_consent(draft.keys, draft.digest, expires_ms=1_800_000_000_000 // 2),)
+    agreed = replace(draft.agreed, consents=ended)
+    assert await code_of(client, SUBMIT, request(agreed)) == "consent.expired"
+
+
+async def test_a_consent_to_another_manifest_is_refused(client: AtollClient, draft: Draft) -> None:
+    other = draft.changed(nonce=secrets.token_bytes(32))
+    agreed = replace(draft.agreed, consents=other.agreed.consents)
+    assert await code_of(client, SUBMIT, request(agreed)) == "consent.signature"
 
 
 async def test_one_key_stands_for_one_manifest(client: AtollClient, draft: Draft) -> None:
-    first = await client.submit(draft.signed, "the-key")
-    again = await client.submit(draft.signed, "the-key")
+    first = await client.submit(draft.agreed, "the-key")
+    again = await client.submit(draft.agreed, "the-key")
     assert (again.job_id, again.created_ms) == (first.job_id, first.created_ms)
     other = draft.changed(nonce=secrets.token_bytes(32))
     with pytest.raises(AtollError) as caught:
-        await client.submit(other.signed, "the-key")
+        await client.submit(other.agreed, "the-key")
     assert caught.value.code == "job.idempotency"
     await client.cancel(first.job_id)
 

@@ -168,7 +168,7 @@ def test_a_result_can_be_fetched_again_by_its_consumer_only(stack: Stack, ran: S
     stack.atoll("keys", "new", "mallory")
     other = stack.atoll("result", job, "--out", stack.root / "stolen", "--key", "mallory", "--json")
     assert other.status == 1
-    assert other.document()["error"]["code"] == "result.not_ours"
+    assert other.document()["error"]["code"] == "manifest.not_a_party"
     assert not (stack.root / "stolen").exists()
 
 

@@ -15,6 +15,7 @@ import pytest_asyncio
 from atoll.bus.jetstream import api
 from atoll.client.assets import PIECE, upload_pieces
 from atoll.client.connection import AtollClient
+from atoll.computation.manifest import Dataset
 from atoll.wire import topology
 from atoll.wire.messages import EventType, JobState
 from e2e.guests import sleeping
@@ -172,7 +173,8 @@ async def test_a_nats_server_killed_during_an_upload_loses_nothing(
     uploaded = await upload_pieces(client, pieces(), provider=keys.name)
     draft = await drafted(client, keys, wat.echo(), data={"in": b"replaced below"})
     draft = replace(
-        draft.changed(datasets={"in": uploaded.ref}), assets={**draft.assets, "in": uploaded}
+        draft.changed(datasets={"in": Dataset(asset=uploaded.ref)}),
+        assets={**draft.assets, "in": uploaded},
     )
     view = (await see_through(client, draft))[-1]
     assert view.state is JobState.COMPLETED

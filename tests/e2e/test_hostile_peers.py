@@ -13,11 +13,14 @@ import pytest_asyncio
 
 from atoll.bus import ObjectStore, publish
 from atoll.client.connection import AtollClient
+from atoll.computation.manifest import Dataset
 from atoll.sealing.stream import CHUNK_SIZE, HEADER_SIZE, TAG_SIZE
 from atoll.wire import schema, subjects, topology
 from atoll.wire.messages import EventType, JobEvent, JobState
 from support import wat
 from support.client import (
+    ALGORITHM,
+    INVOCATION,
     Draft,
     drafted,
     ended,
@@ -170,23 +173,22 @@ async def test_an_asset_that_was_never_uploaded_fails_the_job(client: AtollClien
     missing = replace(draft.assets["in"].ref, asset_id=secrets.token_hex(16))
     fresh = replace(draft.assets["in"].secrets, asset_id=bytes.fromhex(missing.asset_id))
     assets = {**draft.assets, "in": replace(draft.assets["in"], ref=missing, secrets=fresh)}
-    draft = replace(draft.changed(datasets={"in": missing}), assets=assets)
+    draft = replace(draft.changed(datasets={"in": Dataset(asset=missing)}), assets=assets)
     assert code_of(await failure(client, draft)) == "asset.not_found"
 
 
-@pytest.mark.parametrize("name", ["in", "algorithm", "invocation"])
+@pytest.mark.parametrize("name", ["in", ALGORITHM, INVOCATION])
 async def test_content_that_is_not_what_was_agreed_fails_the_job(
     client: AtollClient, name: str
 ) -> None:
     draft = await drafted(client, party(), wat.echo(), data={"in": b"agreed"})
     wrong = replace(draft.assets[name].ref, commitment=secrets.token_hex(32))
-    match name:
-        case "algorithm":
-            changes: dict[str, Any] = {"algorithm": replace(draft.manifest.algorithm, asset=wrong)}
-        case "invocation":
-            changes = {"invocation": wrong}
-        case _:
-            changes = {"datasets": {name: wrong}}
+    changes: dict[str, Any] = {"datasets": {name: Dataset(asset=wrong)}}
+    (step,) = draft.manifest.steps
+    if name == ALGORITHM:
+        changes = {"steps": (replace(step, algorithm=wrong),)}
+    elif name == INVOCATION:
+        changes = {"steps": (replace(step, invocation=wrong),)}
     assert code_of(await failure(client, draft.changed(**changes))) == "asset.digest"
 
 
@@ -194,7 +196,10 @@ async def test_content_that_is_not_what_was_agreed_fails_the_job(
 async def test_content_of_another_size_fails_the_job(client: AtollClient, size: int) -> None:
     draft = await drafted(client, party(), wat.echo(), data={"in": b"agreed"})
     wrong = replace(draft.assets["in"].ref, size=size)
-    assert code_of(await failure(client, draft.changed(datasets={"in": wrong}))) == "asset.size"
+    assert (
+        code_of(await failure(client, draft.changed(datasets={"in": Dataset(asset=wrong)})))
+        == "asset.size"
+    )
 
 
 async def publish_release(client: AtollClient, enclave_id: str, raw: bytes) -> None:

@@ -11,19 +11,31 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from atoll import manifest as manifests
 from atoll.client.assets import PreparedAsset, upload_pieces
-from atoll.client.compose import sign
+from atoll.client.compose import OUTPUT, STEP, agree
 from atoll.client.connection import AtollClient
 from atoll.client.keystore import KeyStore
 from atoll.client.results import OpenedResult, check_receipt, fetch_result
+from atoll.computation.consent import require_consents
+from atoll.computation.manifest import Dataset, JobLimits, Manifest, Party, TeeRequirements
+from atoll.computation.network import Network
+from atoll.computation.outputs import Output
+from atoll.computation.steps import Source, Step, StepLimits, WorkloadKind
 from atoll.errors import AtollError, ReceiptError
 from atoll.identity import PartyKeys
 from atoll.invocation import Invocation
-from atoll.manifest import Algorithm, Manifest, ManifestLimits, ManifestParty, WorkloadKind
 from atoll.wire.messages import EventType, JobEvent, JobState, Tee
 from support import signing, wat
-from support.client import Draft, ended, reached, releases_for, until
+from support.client import (
+    ALGORITHM,
+    INVOCATION,
+    LATER_MS,
+    Draft,
+    ended,
+    reached,
+    releases_for,
+    until,
+)
 from support.stack import Stack
 
 PEM_PASSPHRASE = b"of the PEM file"
@@ -85,16 +97,16 @@ class TwoPartyJob:
 
     async def release_all(self, client: AtollClient) -> None:
         """Each provider releases its own."""
-        await self.release(client, {"algorithm"}, provider=self.parties.builder)
-        await self.release(client, {"in", "invocation"}, provider=self.parties.analyst)
+        await self.release(client, {ALGORITHM}, provider=self.parties.builder)
+        await self.release(client, {"in", INVOCATION}, provider=self.parties.analyst)
 
 
 async def waiting(client: AtollClient, parties: Parties) -> TwoPartyJob:
     builder, analyst = parties.builder, parties.analyst
     contents = {
-        "algorithm": (wat.echo(), builder),
+        ALGORITHM: (wat.echo(), builder),
         "in": (CONTENT, analyst),
-        "invocation": (Invocation(args=("one",), env={}).to_bytes(), analyst),
+        INVOCATION: (Invocation(args=("one",), env={}).to_bytes(), analyst),
     }
     assets = {
         name: await upload_pieces(client, [content], provider=owner.name)
@@ -102,7 +114,9 @@ async def waiting(client: AtollClient, parties: Parties) -> TwoPartyJob:
     }
     manifest = two_party_manifest(parties, assets)
     draft = Draft(keys=analyst, assets=assets, manifest=manifest)
-    view = await client.submit(sign(draft.raw, builder, analyst), secrets.token_hex(16))
+    view = await client.submit(
+        agree(draft.raw, builder, analyst, expires_ms=LATER_MS), secrets.token_hex(16)
+    )
     events = await until(client, view.job_id, reached(JobState.AWAITING_ASSETS))
     return TwoPartyJob(parties=parties, draft=draft, event=events[-1])
 
@@ -113,17 +127,24 @@ def two_party_manifest(parties: Parties, assets: Mapping[str, PreparedAsset]) ->
     manifest = Manifest(
         nonce=secrets.token_bytes(32),
         parties={
-            "builder": ManifestParty(signing_key=builder.signing_key),
-            "analyst": ManifestParty(
-                signing_key=analyst.signing_key, hpke_key=analyst.public.hpke_key
-            ),
+            "builder": Party(signing_key=builder.signing_key),
+            "analyst": Party(signing_key=analyst.signing_key, hpke_key=analyst.public.hpke_key),
         },
-        algorithm=Algorithm(kind=WorkloadKind.WASM, asset=assets["algorithm"].ref),
-        datasets={"in": assets["in"].ref},
-        invocation=assets["invocation"].ref,
-        consumers=("analyst",),
-        limits=ManifestLimits(),
-        tee=Tee.SIMULATED,
+        steps=(
+            Step(
+                name=STEP,
+                kind=WorkloadKind.WASM,
+                algorithm=assets[ALGORITHM].ref,
+                invocation=assets[INVOCATION].ref,
+                inputs={"in": Source(dataset="in")},
+                limits=StepLimits(),
+            ),
+        ),
+        datasets={"in": Dataset(asset=assets["in"].ref)},
+        outputs={OUTPUT: Output(step=STEP, consumers=("analyst",), max_bytes=4 << 30)},
+        network=Network(),
+        limits=JobLimits(),
+        tee=TeeRequirements(kind=Tee.SIMULATED),
     )
     manifest.require_consistent()
     return manifest
@@ -136,6 +157,7 @@ async def result_of(
         client,
         await client.get(job.event.job_id),
         manifest_digest=job.draft.digest,
+        output=OUTPUT,
         keys=job.parties.analyst,
         appraiser=stack.appraiser(),
         into=into,
@@ -176,7 +198,7 @@ async def test_the_enclave_refuses_a_release_under_another_key_of_the_same_kind(
 ) -> None:
     job = await waiting(client, parties)
     for name, provider, kind in (
-        ("algorithm", "builder", "rsa4096"),
+        (ALGORITHM, "builder", "rsa4096"),
         ("in", "analyst", "p256"),
         ("in", "analyst", "ed25519"),
     ):
@@ -195,16 +217,18 @@ async def test_the_gateway_refuses_a_manifest_with_another_key_s_signature(
     client: AtollClient, parties: Parties
 ) -> None:
     stranger = PartyKeys.imported("builder", signing.signer("rsa4096"), secrets.token_bytes)
-    owners = {"algorithm": "builder", "in": "analyst", "invocation": "analyst"}
+    owners = {ALGORITHM: "builder", "in": "analyst", INVOCATION: "analyst"}
     assets = {
         name: await upload_pieces(client, [CONTENT], provider=owner)
         for name, owner in owners.items()
     }
     raw = two_party_manifest(parties, assets).to_bytes()
-    manifests.verify_signed(sign(raw, parties.builder, parties.analyst))
+    good = agree(raw, parties.builder, parties.analyst, expires_ms=LATER_MS)
+    require_consents(good, now_ms=LATER_MS - 1)
+    forged = agree(raw, stranger, parties.analyst, expires_ms=LATER_MS)
     with pytest.raises(AtollError) as caught:
-        await client.submit(sign(raw, stranger, parties.analyst), secrets.token_hex(16))
-    assert caught.value.code == "manifest.signature"
+        await client.submit(forged, secrets.token_hex(16))
+    assert caught.value.code == "consent.signature"
 
 
 @pytest.mark.parametrize("key", ["builder", "analyst"])

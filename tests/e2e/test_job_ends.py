@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from atoll.client.connection import AtollClient
+from atoll.computation.manifest import JobLimits
 from atoll.errors import NotFoundError
-from atoll.manifest import ManifestLimits
 from atoll.wire.messages import EventType, JobEvent, JobState
 from e2e.guests import sleeping
 from support.client import drafted, ended, party, reached, release, submit, until
@@ -29,9 +29,9 @@ async def client(stack: Stack) -> AsyncIterator[AtollClient]:
         yield connected
 
 
-async def brought_to(client: AtollClient, state: JobState, limits: ManifestLimits) -> JobEvent:
+async def brought_to(client: AtollClient, state: JobState, limits: JobLimits) -> JobEvent:
     """A fresh job, at the first event that has it in `state` or beyond."""
-    draft = await drafted(client, party(), sleeping(20_000), limits=limits)
+    draft = await drafted(client, party(), sleeping(20_000), job_limits=limits)
     view = await submit(client, draft)
     if state is JobState.RUNNING:
         asked = (await until(client, view.job_id, reached(JobState.AWAITING_ASSETS)))[-1]
@@ -43,7 +43,7 @@ async def brought_to(client: AtollClient, state: JobState, limits: ManifestLimit
 async def test_a_cancelled_job_ends_cancelled_and_leaves_nothing(
     stack: Stack, client: AtollClient, state: JobState
 ) -> None:
-    job = await brought_to(client, state, ManifestLimits())
+    job = await brought_to(client, state, JobLimits())
     assert (await client.cancel(job.job_id)).state is JobState.CANCELLED
     last = (await until(client, job.job_id, ended))[-1]
     assert last.type is EventType.CANCELLED
@@ -56,7 +56,7 @@ async def test_a_cancelled_job_ends_cancelled_and_leaves_nothing(
 
 
 async def test_cancelling_an_ended_job_changes_nothing(client: AtollClient) -> None:
-    job = await brought_to(client, JobState.SCHEDULED, ManifestLimits())
+    job = await brought_to(client, JobState.SCHEDULED, JobLimits())
     ended_view = await client.cancel(job.job_id)
     assert await client.cancel(job.job_id) == ended_view
 
@@ -70,19 +70,19 @@ async def test_cancelling_a_job_that_never_was_is_refused(client: AtollClient) -
 @dataclass(frozen=True, slots=True)
 class Late:
     state: JobState
-    limits: ManifestLimits
+    limits: JobLimits
     code: str
 
 
 LATE = {
     "nobody releases the keys": Late(
-        JobState.AWAITING_ASSETS, ManifestLimits(release_wait_ms=1000), "release.timeout"
+        JobState.AWAITING_ASSETS, JobLimits(release_wait_ms=1000), "release.timeout"
     ),
     "the deadline comes before the keys": Late(
-        JobState.AWAITING_ASSETS, ManifestLimits(deadline_ms=1000), "job.deadline"
+        JobState.AWAITING_ASSETS, JobLimits(deadline_ms=1000), "job.deadline"
     ),
     "the deadline comes while it runs": Late(
-        JobState.RUNNING, ManifestLimits(deadline_ms=2000), "job.deadline"
+        JobState.RUNNING, JobLimits(deadline_ms=2000), "job.deadline"
     ),
 }
 
@@ -101,9 +101,7 @@ async def test_a_late_job_expires_and_leaves_nothing(
 
 
 async def test_a_job_with_no_free_slot_waits_and_can_be_cancelled(client: AtollClient) -> None:
-    holding = [
-        await brought_to(client, JobState.AWAITING_ASSETS, ManifestLimits()) for _ in range(2)
-    ]
+    holding = [await brought_to(client, JobState.AWAITING_ASSETS, JobLimits()) for _ in range(2)]
     draft = await drafted(client, party(), sleeping(1))
     waiting = await submit(client, draft)
     assert (await client.cancel(waiting.job_id)).attempt == 0

@@ -24,9 +24,11 @@ import pytest_asyncio
 from atoll.bus import ObjectStore
 from atoll.client.appraisal import Appraiser
 from atoll.client.assets import upload_pieces
+from atoll.client.compose import OUTPUT
 from atoll.client.connection import AtollClient, open_client
 from atoll.client.keystore import KeyStore
 from atoll.client.results import OpenedResult
+from atoll.computation.manifest import Dataset
 from atoll.errors import NotFoundError
 from atoll.evidence import document as documents
 from atoll.identity import PartyKeys
@@ -37,6 +39,7 @@ from atoll.wire.messages import JobEvent, JobState
 from e2e.guests import custom_section, talking
 from support import wat
 from support.client import (
+    INVOCATION,
     Draft,
     drafted,
     ended,
@@ -151,7 +154,7 @@ class Scene:
         outcome = await self.client.outcome(job_id, view.attempt)
         evidence = result.receipt.evidence
         key = open_result(
-            schema.decode(ResultRecord, outcome.result),
+            schema.decode(ResultRecord, outcome.results[OUTPUT]),
             consumer=self.keys,
             enclave_signing_key=documents.parse(evidence).signing_key,
             expected=ResultContext(
@@ -159,6 +162,7 @@ class Scene:
                 attempt=view.attempt,
                 manifest_digest=draft.digest,
                 evidence_digest=hashlib.sha256(evidence).digest(),
+                output=OUTPUT,
             ),
         )
         self.secrets.add(f"{name}: content key of the result", key.content_key)
@@ -260,15 +264,16 @@ async def bad_invocation(scene: Scene, raw: bytes) -> Draft:
     """An invocation that no honest client would seal."""
     draft = await drafted(scene.client, scene.keys, wat.echo())
     sealed = await upload_pieces(scene.client, [raw], provider=scene.keys.name)
-    assets = {**draft.assets, "invocation": sealed}
-    return replace(draft.changed(invocation=sealed.ref), assets=assets)
+    assets = {**draft.assets, INVOCATION: sealed}
+    (step,) = draft.manifest.steps
+    return replace(draft.changed(steps=(replace(step, invocation=sealed.ref),)), assets=assets)
 
 
 async def wrong_digest(scene: Scene) -> Draft:
     content = scene.marker("dataset that is not the one").encode()
     draft = await drafted(scene.client, scene.keys, wat.echo(), data={"in": content})
     wrong = replace(draft.assets["in"].ref, commitment=secrets.token_hex(32))
-    return draft.changed(datasets={"in": wrong})
+    return draft.changed(datasets={"in": Dataset(asset=wrong)})
 
 
 EXPECTED = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll.manifest import ManifestLimits
+from atoll.computation.manifest import JobLimits
 from atoll.wire.messages import EventType, JobState
 from e2e.guests import sleeping
 from e2e.inflight import started
@@ -79,9 +79,9 @@ async def test_a_job_that_runs_when_the_stack_stops_completes_after_it_started(
 
 
 async def test_a_job_whose_owner_left_expires_after_the_restart(stack: Stack) -> None:
-    limits = ManifestLimits(release_wait_ms=1000)
+    job_limits = JobLimits(release_wait_ms=1000)
     async with stack.client() as client:
-        draft = await drafted(client, party(), sleeping(2000), limits=limits)
+        draft = await drafted(client, party(), sleeping(2000), job_limits=job_limits)
         view = await submit(client, draft)
         events = await until(client, view.job_id, reached(JobState.AWAITING_ASSETS))
         await release(client, draft, events[-1])

@@ -29,9 +29,12 @@ def check(raw: bytes, roots: Json, now: datetime, policy: Json) -> dict[str, Any
     payload = _payload(outer["envelope"], binding["signing_key"])
     statement = _canonical(payload, STATEMENT)
     require(statement["_type"] == "https://in-toto.io/Statement/v1", "statement")
-    require(statement["predicateType"] == "urn:atoll:predicate:job-receipt:v1", "predicate")
+    require(statement["predicateType"] == "urn:atoll:predicate:job-receipt:v2", "predicate")
     predicate = dict(statement["predicate"])
-    subject = [{"name": "results", "digest": {"sha256": predicate["results"]["sha256"]}}]
+    subject = [
+        {"name": output["name"], "digest": {"sha256": output["sha256"]}}
+        for output in predicate["outputs"]
+    ]
     require(statement["subject"] == subject, "subject")
     require(predicate["evidence_digest"] == hashlib.sha256(evidence).hexdigest(), "evidence digest")
     require(predicate["manifest_digest"] == binding["manifest_digest"].hex(), "manifest digest")
@@ -51,7 +54,7 @@ def _payload(envelope: Json, key: bytes) -> bytes:
     require(signature.keys() == {"keyid", "sig"}, "signature")
     require(signature["keyid"] == hashlib.sha256(key).hexdigest(), "key id")
     payload = _base64(envelope["payload"])
-    require(len(payload) <= 64 << 10, "payload is too large")
+    require(len(payload) <= 128 << 10, "payload is too large")
     head = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(payload)} ".encode()
     public = Ed25519PublicKey.from_public_bytes(key)
     public.verify(_base64(signature["sig"]), head + payload)

@@ -19,22 +19,26 @@ from typing import Any
 
 import pytest
 
-from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
 from atoll.client.assets import PreparedAsset, upload_pieces
-from atoll.client.compose import one_person_manifest, sign
+from atoll.client.compose import OUTPUT, Program, agree, one_person_manifest
 from atoll.client.connection import AtollClient
 from atoll.client.results import OpenedResult, fetch_result
+from atoll.computation.manifest import JobLimits, Manifest
+from atoll.computation.manifest import digest as manifest_digest
+from atoll.computation.steps import StepLimits
 from atoll.evidence import document as documents
 from atoll.evidence.findings import Appraisal
 from atoll.identity import PartyKeys
 from atoll.invocation import Invocation
-from atoll.manifest import Manifest, ManifestLimits
 from atoll.sealing.release import KeyRelease, make_release
-from atoll.wire.messages import EventType, JobEvent, JobState, JobView, SignedManifest, Tee
+from atoll.wire.messages import AgreedManifest, EventType, JobEvent, JobState, JobView, Tee
 
 PIECE = 524_272
 WITHIN_S = 60.0
+ALGORITHM, INVOCATION = "run.algorithm", "run.invocation"
+LATER_MS = 4_000_000_000_000
+"""When consents of tests end."""
 
 
 def party(name: str = "me") -> PartyKeys:
@@ -56,11 +60,11 @@ class Draft:
 
     @property
     def digest(self) -> bytes:
-        return manifests.digest(self.raw)
+        return manifest_digest(self.raw)
 
     @property
-    def signed(self) -> SignedManifest:
-        return sign(self.raw, self.keys)
+    def agreed(self) -> AgreedManifest:
+        return agree(self.raw, self.keys, expires_ms=LATER_MS)
 
     def changed(self, **changes: Any) -> "Draft":
         """The same assets under another manifest."""
@@ -75,12 +79,13 @@ async def drafted(
     data: Mapping[str, bytes] | None = None,
     args: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
-    limits: ManifestLimits | None = None,
+    limits: StepLimits | None = None,
+    job_limits: JobLimits | None = None,
 ) -> Draft:
     """Upload everything and compose the manifest."""
     contents = {
-        "algorithm": module,
-        "invocation": Invocation(args=args, env=dict(env or {})).to_bytes(),
+        ALGORITHM: module,
+        INVOCATION: Invocation(args=args, env=dict(env or {})).to_bytes(),
         **(data or {}),
     }
     assets = {
@@ -94,17 +99,17 @@ async def drafted(
     manifest = one_person_manifest(
         keys,
         nonce=secrets.token_bytes(32),
-        algorithm=assets["algorithm"],
+        program=Program(algorithm=assets[ALGORITHM], invocation=assets[INVOCATION]),
         datasets={name: assets[name] for name in data or {}},
-        invocation=assets["invocation"],
-        limits=limits or ManifestLimits(),
+        limits=limits or StepLimits(),
+        job_limits=job_limits or JobLimits(),
         tee=Tee.SIMULATED,
     )
     return Draft(keys=keys, assets=assets, manifest=manifest)
 
 
 async def submit(client: AtollClient, draft: Draft) -> JobView:
-    return await client.submit(draft.signed, secrets.token_hex(16))
+    return await client.submit(draft.agreed, secrets.token_hex(16))
 
 
 Condition = Callable[[JobEvent], bool]
@@ -225,6 +230,7 @@ async def opened(
         client,
         await client.get(job_id),
         manifest_digest=draft.digest,
+        output=OUTPUT,
         keys=draft.keys,
         appraiser=appraiser,
         into=into,

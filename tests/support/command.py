@@ -68,6 +68,8 @@ class Stack:
 
     root: Path
     slots: int = 2
+    docker: str | None = None
+    """The container engine that its enclaves use; None: the machine's."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     _process: "subprocess.Popen[str] | None" = None
 
@@ -90,7 +92,11 @@ class Stack:
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "up.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*ATOLL, "up", "--json", "--data-dir", self.data_dir, "--slots", str(self.slots)],
+                [
+                    *(*ATOLL, "up", "--json", "--data-dir", self.data_dir),
+                    *("--slots", str(self.slots)),
+                    *(("--docker", self.docker) if self.docker else ()),
+                ],
                 env=environment(self.home),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

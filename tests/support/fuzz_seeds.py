@@ -20,11 +20,11 @@ from atoll.identity import PartyKeys
 from atoll.policy.document import Mode, PolicyDocument
 from atoll.policy.signed import sign_policy
 from atoll.receipt.statement import (
-    AlgorithmRef,
+    OutputRef,
     PartyRef,
     Receipt,
     Resources,
-    ResultsRef,
+    StepRef,
     to_statement,
 )
 from atoll.receipt.verify import make_receipt
@@ -116,14 +116,32 @@ def _receipts() -> dict[str, bytes]:
         manifest_digest=evidence.MANIFEST.hex(),
         evidence_digest=hashlib.sha256(raw).hexdigest(),
         parties=(PartyRef(name="alice", signing_key="33" * 32, roles=("consumer",)),),
-        algorithm=AlgorithmRef(kind="wasm", commitment="55" * 32),
+        steps=(
+            StepRef(
+                name="run",
+                kind="wasm",
+                algorithm="55" * 32,
+                bundle=None,
+                invocation="77" * 32,
+                outcome="workload.exited",
+                exit_code=0,
+                limits=none,
+                used=none,
+            ),
+        ),
         datasets=(),
-        invocation_commitment="77" * 32,
-        results=ResultsRef(commitment="88" * 32, sha256="99" * 32, size=1234),
-        outcome="completed",
-        exit_code=0,
-        limits=none,
-        used=none,
+        outputs=(
+            OutputRef(
+                name="results",
+                step="run",
+                consumers=("alice",),
+                outcome="workload.exited",
+                commitment="88" * 32,
+                sha256="99" * 32,
+                size=1234,
+            ),
+        ),
+        outcome="workload.exited",
         started="2026-01-02T03:04:05.006Z",
         finished="2026-01-02T03:04:06.000Z",
         previous=(),

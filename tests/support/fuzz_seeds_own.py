@@ -30,7 +30,7 @@ from atoll.telemetry.context import SpanContext
 from atoll.telemetry.otlp import encode_spans
 from atoll.wire import schema
 from atoll.wire.codec import packb
-from support import dcap, evidence, gateway, policies, signing
+from support import computations, dcap, evidence, policies, signing
 from support.reports import appraise
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -47,7 +47,8 @@ def _files() -> dict[str, bytes]:
     owner = policies.owner()
     protected = ProtectedKeys.seal(owner, b"passphrase", bytes, n=MIN_N)
     return {
-        "manifest": gateway.make_manifest(owner).to_bytes(),
+        "manifest": computations.manifest().to_bytes(),
+        "release_policy": b'{"format":"atoll-release-policy","version":1,"rules":[]}',
         "invocation": Invocation(args=("--rounds", "3"), env={"LANG": "C"}).to_bytes(),
         "party_public": owner.public.to_bytes(),
         "party_keys": owner.to_bytes(),
@@ -135,5 +136,5 @@ def _sealed() -> dict[str, bytes]:
         "sealed_header": Header(asset_id=bytes(16), prefix=bytes(7)).to_bytes(),
         "tar_header": TarHeader(name=b"files/out", size=3, kind=Kind.FILE).to_bytes(),
         "pax_path": pax_path(b"files/" + b"x" * 200),
-        "exit_record": ExitRecord(exit_code=0, outcome="completed").to_bytes(),
+        "exit_record": ExitRecord(exit_code=0, outcome="completed", step="run").to_bytes(),
     }

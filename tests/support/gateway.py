@@ -5,25 +5,38 @@ import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from atoll import manifest as manifests
+from atoll.client.compose import agree
+from atoll.computation.assets import AssetRef
+from atoll.computation.manifest import (
+    Dataset,
+    JobLimits,
+    Manifest,
+    Party,
+    TeeRequirements,
+    digest,
+)
+from atoll.computation.network import Network
+from atoll.computation.outputs import Output
+from atoll.computation.steps import Source, Step, StepLimits, WorkloadKind
 from atoll.errors import ConflictError, NotFoundError, UnreachableError
 from atoll.identity import PartyKeys
-from atoll.manifest import Algorithm, AssetRef, Manifest, ManifestLimits, ManifestParty
 from atoll.sealing.release import KeyRelease
 from atoll.wire import schema
 from atoll.wire.messages import (
+    AgreedManifest,
     EvidenceRecord,
     JobEvent,
     JobRecord,
     OutcomeRecord,
-    PartySignature,
-    SignedManifest,
     SubmitRequest,
     Tee,
+    Withdrawal,
 )
 from atoll_gateway.http.ports import Stored
 
 NOW_MS = 1_800_000_000_000
+LATER_MS = 4_000_000_000_000
+"""When consents of tests end."""
 
 
 class Crash(BaseException):
@@ -126,13 +139,24 @@ class MemoryOutlet:
 
 @dataclass
 class MemoryManifests:
-    stored: dict[str, SignedManifest] = field(default_factory=dict)
+    stored: dict[str, AgreedManifest] = field(default_factory=dict)
 
-    async def get(self, digest: str) -> SignedManifest | None:
+    async def get(self, digest: str) -> AgreedManifest | None:
         return self.stored.get(digest)
 
-    async def put(self, digest: str, signed: SignedManifest) -> None:
-        self.stored[digest] = signed
+    async def put(self, digest: str, agreed: AgreedManifest) -> None:
+        self.stored[digest] = agreed
+
+
+@dataclass
+class MemoryWithdrawals:
+    stored: dict[str, Withdrawal] = field(default_factory=dict)
+
+    async def get(self, digest: str) -> Withdrawal | None:
+        return self.stored.get(digest)
+
+    async def put(self, digest: str, withdrawal: Withdrawal) -> None:
+        self.stored.setdefault(digest, withdrawal)
 
 
 @dataclass
@@ -198,7 +222,7 @@ class MemoryObjects:
 
 
 def _describe(raw: bytes) -> Stored:
-    return Stored(size=len(raw), sha256=manifests.digest(raw).hex())
+    return Stored(size=len(raw), sha256=digest(raw).hex())
 
 
 def keys(name: str, seed: int = 1) -> PartyKeys:
@@ -207,17 +231,15 @@ def keys(name: str, seed: int = 1) -> PartyKeys:
 
     def random(size: int) -> bytes:
         block = f"{name} {seed} {next(counter)}".encode()
-        return (manifests.digest(block) * (size // 32 + 1))[:size]
+        return (digest(block) * (size // 32 + 1))[:size]
 
     return PartyKeys.generate(name, random)
 
 
-def party(of: PartyKeys, *, consumer: bool = True) -> ManifestParty:
+def party(of: PartyKeys, *, consumer: bool = True) -> Party:
     """The entry of a party in a manifest."""
     public = of.public
-    return ManifestParty(
-        signing_key=public.signing_key, hpke_key=public.hpke_key if consumer else None
-    )
+    return Party(signing_key=public.signing_key, hpke_key=public.hpke_key if consumer else None)
 
 
 def asset(provider: str, number: int) -> AssetRef:
@@ -233,28 +255,32 @@ def make_manifest(*parties: PartyKeys, nonce: int = 0, **changes: object) -> Man
     fields: dict[str, object] = {
         "nonce": nonce.to_bytes(32, "big"),
         "parties": {of.name: party(of) for of in parties},
-        "algorithm": Algorithm(kind=manifests.WorkloadKind.WASM, asset=asset(first, 1)),
-        "datasets": {"iris.csv": asset(first, 2)},
-        "invocation": asset(first, 3),
-        "consumers": tuple(of.name for of in parties),
-        "limits": ManifestLimits(),
-        "tee": Tee.SIMULATED,
+        "steps": (
+            Step(
+                name="run",
+                kind=WorkloadKind.WASM,
+                algorithm=asset(first, 1),
+                invocation=asset(first, 3),
+                inputs={"iris.csv": Source(dataset="iris.csv")},
+                limits=StepLimits(),
+            ),
+        ),
+        "datasets": {"iris.csv": Dataset(asset=asset(first, 2))},
+        "outputs": {"results": Output(step="run", consumers=tuple(of.name for of in parties))},
+        "network": Network(),
+        "tee": TeeRequirements(kind=Tee.SIMULATED),
+        "limits": JobLimits(),
     }
     return Manifest(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def sign(raw: bytes, *parties: PartyKeys) -> SignedManifest:
-    """`raw`, signed by `parties`."""
-    digest = manifests.digest(raw)
-    signatures = tuple(
-        PartySignature(party=of.name, signature=of.sign(manifests.SIGNATURE_LABEL, digest))
-        for of in parties
-    )
-    return SignedManifest(manifest=raw, signatures=signatures)
+def sign(raw: bytes, *parties: PartyKeys) -> AgreedManifest:
+    """`raw`, with the consents of `parties`."""
+    return agree(raw, *parties, expires_ms=LATER_MS)
 
 
 def submission(*, key: str = "key-1", nonce: int = 0, **changes: object) -> SubmitRequest:
     """What alice submits."""
     alice = keys("alice")
     raw = make_manifest(alice, nonce=nonce, **changes).to_bytes()
-    return SubmitRequest(signed=sign(raw, alice), idempotency_key=key)
+    return SubmitRequest(agreed=sign(raw, alice), idempotency_key=key)

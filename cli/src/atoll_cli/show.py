@@ -10,7 +10,7 @@ from atoll.client.results import OpenedResult
 from atoll.client.unpack import UnpackedFile
 from atoll.evidence.findings import Appraisal, Finding, Outcome
 from atoll.identity import fingerprint
-from atoll.receipt.statement import Receipt
+from atoll.receipt.statement import OutputRef, StepRef
 from atoll.receipt.verify import VerifiedReceipt
 from atoll.sealing.archive import RESULTS, STDERR, STDOUT
 from atoll.sealing.public_key import ED25519_SIZE
@@ -96,11 +96,10 @@ def receipt_lines(verified: VerifiedReceipt[Appraisal]) -> list[str]:
         ("job", f"{receipt.job_id}, attempt {receipt.attempt}"),
         ("manifest", receipt.manifest_digest),
         ("evidence", receipt.evidence_digest),
-        ("outcome", _outcome(receipt)),
-        ("algorithm", f"{receipt.algorithm.kind} {receipt.algorithm.commitment}"),
+        ("outcome", receipt.outcome),
+        *(row for step in receipt.steps for row in _step_rows(step)),
         *(("dataset", f"{item.name} {item.commitment}") for item in receipt.datasets),
-        ("invocation", receipt.invocation_commitment),
-        ("results", f"{receipt.results.commitment}, {size(receipt.results.size)} sealed"),
+        *(("output", _output(item)) for item in receipt.outputs),
         ("started", receipt.started),
         ("finished", receipt.finished),
         *(
@@ -113,16 +112,24 @@ def receipt_lines(verified: VerifiedReceipt[Appraisal]) -> list[str]:
     return table(rows)
 
 
+def _step_rows(step: StepRef) -> Iterable[tuple[str, str]]:
+    yield "step", f"{step.name}: {step.outcome}"
+    yield "algorithm", f"{step.kind} {step.algorithm}"
+    if step.bundle is not None:
+        yield "bundle", step.bundle
+    yield "invocation", step.invocation
+
+
+def _output(output: OutputRef) -> str:
+    who = ", ".join(output.consumers)
+    return f"{output.name} for {who}: {output.commitment}, {size(output.size)} sealed"
+
+
 def _party_key(signing_key: str) -> str:
     """An Ed25519 key in full; of others, which fill screens, the fingerprint."""
     if len(signing_key) == 2 * ED25519_SIZE:
         return signing_key
     return f"fingerprint {fingerprint(bytes.fromhex(signing_key))}"
-
-
-def _outcome(receipt: Receipt) -> str:
-    code = "no exit code" if receipt.exit_code is None else f"exit code {receipt.exit_code}"
-    return f"{receipt.outcome}, {code}"
 
 
 def file_lines(result: OpenedResult) -> list[str]:
@@ -152,6 +159,7 @@ def result_document(result: OpenedResult) -> dict[str, Any]:
     return {
         "exit_code": result.exit.exit_code,
         "outcome": result.exit.outcome,
+        "step": result.exit.step,
         "results": [
             {
                 "name": item.name.removeprefix(RESULTS),

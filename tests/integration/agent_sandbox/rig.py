@@ -7,9 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from atoll.computation.steps import WorkloadKind
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.outcome import Kind, Outcome
 from atoll_agent.sandbox.runner import run
+from atoll_agent.sandbox.step import Step, StepSpace
 from atoll_agent.sandbox.workspace import Workspace, open_workspace, workspace_path
 from support import wat
 
@@ -46,12 +48,27 @@ async def ran(
                 file.write(content)
         with workspace.create_module() as file:
             file.write(wasm)
-        outcome = await run(workspace.module, workspace, args, env or {}, limits or Limits())
+        outcome = await run(WorkloadKind.WASM, step(workspace, args, env, limits))
         result = _read(workspace, outcome)
         await _require_honest_work(workspace)
     assert not workspace_path(enclave).exists()
     assert children() == before
     return result
+
+
+def step(
+    workspace: Workspace,
+    args: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    limits: Limits | None = None,
+) -> Step:
+    """What lies in the workspace, as a step."""
+    return Step(
+        space=StepSpace(root=workspace.root),
+        args=tuple(args),
+        env=dict(env or {}),
+        limits=limits or Limits(),
+    )
 
 
 def children(pid: int | None = None) -> list[int]:
@@ -86,9 +103,9 @@ def _read(workspace: Workspace, outcome: Outcome) -> Ran:
 
 
 async def _require_honest_work(workspace: Workspace) -> None:
-    honest = workspace.root / "honest.wasm"
-    honest.write_bytes(wat.echo())
-    outcome = await run(honest, workspace, ["after"], {"K": "v"}, Limits())
+    workspace.module.unlink()
+    workspace.module.write_bytes(wat.echo())
+    outcome = await run(WorkloadKind.WASM, step(workspace, ["after"], {"K": "v"}))
     assert outcome.kind is Kind.EXITED
     assert outcome.exit_code == 0
     assert workspace.stdout.read_bytes() == b"algorithm\0after\0K=v\0"

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from atoll.computation.steps import WorkloadKind
 from atoll.wire import codec, schema
 from atoll_agent.sandbox.exchange import Answer
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.outcome import Kind
-from atoll_agent.sandbox.runner import run
+from atoll_agent.sandbox.runner import run, run_guest
+from atoll_agent.sandbox.wasm_guest import WasmGuest
 from atoll_agent.sandbox.workspace import erase, open_workspace, workspace_path
-from integration.agent_sandbox.rig import children, workers
+from integration.agent_sandbox.rig import children, step, workers
 from support import wat
 
 LOOP = wat.assemble('(module (func (export "_start") (loop (br 0))))')
@@ -48,7 +50,7 @@ async def test_a_cancelled_run_leaves_no_process() -> None:
     with open_workspace(enclave(), need_bytes=1) as workspace:
         workspace.module.write_bytes(LOOP)
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(run(workspace.module, workspace, [], {}, Limits()))
+            task = group.create_task(run(WorkloadKind.WASM, step(workspace)))
             await asyncio.to_thread(wait_until, workers, "no worker came up")
             task.cancel()
     assert children() == before
@@ -58,12 +60,15 @@ def test_the_worker_does_not_outlive_an_agent_that_is_killed() -> None:
     name = enclave()
     agent = f"""
 import asyncio
+from atoll.computation.steps import WorkloadKind
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.runner import run
+from atoll_agent.sandbox.step import Step, StepSpace
 from atoll_agent.sandbox.workspace import open_workspace
 with open_workspace({name!r}, need_bytes=1) as workspace:
     workspace.module.write_bytes({LOOP!r})
-    asyncio.run(run(workspace.module, workspace, [], {{}}, Limits()))
+    step = Step(space=StepSpace(root=workspace.root), limits=Limits())
+    asyncio.run(run(WorkloadKind.WASM, step))
 """
     with subprocess.Popen([sys.executable, "-c", agent]) as process:
         try:
@@ -91,9 +96,7 @@ async def test_the_worker_has_an_empty_environment_its_own_session_and_three_fil
     with open_workspace(enclave(), need_bytes=1) as workspace:
         workspace.module.write_bytes(LOOP)
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(
-                run(workspace.module, workspace, ["secret-argument"], {}, Limits())
-            )
+            task = group.create_task(run(WorkloadKind.WASM, step(workspace, ["secret-argument"])))
             seen = await asyncio.to_thread(look_at_the_worker)
             task.cancel()
     assert seen["environ"] == ""
@@ -126,7 +129,8 @@ async def judged(python: str) -> tuple[str, str]:
     before = children()
     with open_workspace(enclave(), need_bytes=1) as workspace:
         workspace.module.write_bytes(LOOP)
-        outcome = await run(workspace.module, workspace, [], {}, Limits(wall_s=1), python=python)
+        short = step(workspace, limits=Limits(wall_s=1))
+        outcome = await run_guest(WasmGuest(short, python=python), short)
     assert children() == before
     return outcome.code, outcome.detail
 
@@ -201,7 +205,7 @@ async def test_a_worker_that_fills_memory_is_killed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("atoll_agent.sandbox.limits.RUNTIME_RESIDENT", 0)
     with open_workspace(enclave(), need_bytes=1) as workspace:
         workspace.module.write_bytes(LOOP)
-        outcome = await run(workspace.module, workspace, [], {}, Limits(memory_bytes=1 << 16))
+        outcome = await run(WorkloadKind.WASM, step(workspace, limits=Limits(memory_bytes=1 << 16)))
     assert outcome.code == "workload.memory"
 
 

@@ -12,7 +12,7 @@ from atoll.bus import Bus, Endpoint, Service, connect, provision
 from atoll.telemetry.span import Recorder
 from atoll.wire import endpoints, schema, topology
 from atoll.wire.messages import KeysReply, KeysRequest, Tee, VerificationKey
-from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests
+from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvWithdrawals
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.http import sources
 from atoll_gateway.http.app import make_app
@@ -64,6 +64,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,
+            withdrawals=KvWithdrawals(bus),
             index=index,
             clock=lambda: time.time_ns() // 1_000_000,
             tees=frozenset({Tee.SIMULATED}),

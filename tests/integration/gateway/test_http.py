@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from atoll.bus import ObjectStore, last_message, read_stream
+from atoll.computation.manifest import TeeRequirements, digest
 from atoll.errors import ConflictError, ManifestError, NotFoundError, RefusedError
-from atoll.manifest import digest
 from atoll.sealing.release import WRAPPED_SIZE, KeyRelease
 from atoll.wire import schema, subjects, topology
 from atoll.wire.messages import (
@@ -60,7 +60,7 @@ async def test_an_accepted_job_is_an_event_and_one_wish_for_an_enclave(gateway: 
     assert wish.seq == 1
     wanted = schema.decode(SpawnRequest, wish.payload)
     assert wanted.job_id == job_id
-    assert wanted.manifest_digest == digest(submission().signed.manifest).hex()
+    assert wanted.manifest_digest == digest(submission().agreed.manifest).hex()
     events = [
         message
         async for message in read_stream(
@@ -73,15 +73,15 @@ async def test_an_accepted_job_is_an_event_and_one_wish_for_an_enclave(gateway: 
 @pytest.mark.parametrize(
     ("request_", "status", "error", "code"),
     [
-        (submission(tee=Tee.SEV_SNP), 403, RefusedError, "job.no_such_tee"),
+        (submission(tee=TeeRequirements(kind=Tee.SEV_SNP)), 403, RefusedError, "job.no_such_tee"),
         (
             SubmitRequest(
-                signed=sign(submission().signed.manifest, keys("alice", seed=2)),
+                agreed=sign(submission().agreed.manifest, keys("alice", seed=2)),
                 idempotency_key="k",
             ),
             400,
             ManifestError,
-            "manifest.signature",
+            "consent.signature",
         ),
         (submission(nonce=1), 409, ConflictError, "job.idempotency"),
     ],
@@ -264,7 +264,7 @@ async def test_a_manifest_of_two_mebibytes_is_refused_and_the_gateway_goes_on(
     gateway: Gateway,
 ) -> None:
     plain = schema.to_plain(submission(), json=True)
-    plain["signed"]["manifest"] = "A" * (2 << 20)
+    plain["agreed"]["manifest"] = "A" * (2 << 20)
     answer = await gateway.post("/v1/jobs", plain)
     assert (answer.status, answer.json["code"]) == (413, "http.too_large")
     await submit(gateway)
@@ -290,7 +290,7 @@ async def test_a_release_reaches_the_stream_of_the_current_enclave_once(gateway:
         version=1,
         job_id=job_id,
         attempt=1,
-        manifest_digest=digest(submission().signed.manifest),
+        manifest_digest=digest(submission().agreed.manifest),
         asset_name="iris.csv",
         asset_id=bytes(16),
         evidence_digest=bytes.fromhex(EVIDENCE),

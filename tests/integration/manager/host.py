@@ -10,8 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from atoll import manifest as manifests
 from atoll.bus import Bus, KeyValue, WorkQueue, publish, read_stream
+from atoll.computation.manifest import digest as manifest_digest
 from atoll.errors import AtollError, ConflictError
 from atoll.evidence import document as documents
 from atoll.evidence.appraise import appraise_document
@@ -166,8 +166,8 @@ class Host:
 
     async def submit(self) -> str:
         """A job in the ledger, its manifest stored, and its spawn request in the queue."""
-        signed = submission().signed
-        digest = manifests.digest(signed.manifest).hex()
+        signed = submission().agreed
+        digest = manifest_digest(signed.manifest).hex()
         job_id = f"job-{secrets.token_hex(6)}"
         record = core.submitted(
             job_id=job_id,

@@ -6,20 +6,21 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from atoll import manifest as manifests
 from atoll.client.assets import PreparedAsset
-from atoll.client.compose import one_person_manifest, sign
+from atoll.client.compose import Program, agree, one_person_manifest
+from atoll.computation.assets import AssetRef
+from atoll.computation.manifest import JobLimits, Manifest, digest
+from atoll.computation.steps import StepLimits
 from atoll.errors import AtollError, NotFoundError, UnreachableError
 from atoll.framing import commitment
 from atoll.identity import PartyKeys
 from atoll.invocation import Invocation
-from atoll.manifest import AssetRef, Manifest, ManifestLimits
 from atoll.sealing.asset import seal_chunks
 from atoll.sealing.release import KeyRelease, make_release
 from atoll.sealing.stream import AssetSecrets
 from atoll.telemetry.span import Recorder
 from atoll.wire import schema
-from atoll.wire.messages import Reason, ReportKind, SignedManifest, Tee
+from atoll.wire.messages import AgreedManifest, Reason, ReportKind, Tee
 from atoll_agent.assignment import Task
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.enclave import EnclaveKeys, Evidence
@@ -28,6 +29,10 @@ OWNER = PartyKeys.generate("me", secrets.token_bytes)
 KEYS = EnclaveKeys.generate(secrets.token_bytes)
 EVIDENCE = Evidence(raw=b"evidence of this enclave")
 JOB = "job-1"
+ALGORITHM, INVOCATION = "run.algorithm", "run.invocation"
+LIMITS = StepLimits(output_bytes=1 << 20, wall_s=20)
+NOW_MS, LATER_MS = 1_800_000_000_000, 4_000_000_000_000
+"""Before and at the end of consents."""
 
 
 def tracer() -> Recorder:
@@ -50,11 +55,11 @@ class Sealed:
 def seal(content: bytes, **changes: Any) -> Sealed:
     """Seal `content`; `changes` make the manifest say something else about it."""
     fresh = AssetSecrets.generate(secrets.token_bytes)
-    digest = hashlib.sha256(content).digest()
+    content_digest = hashlib.sha256(content).digest()
     fields: dict[str, Any] = {
         "provider": OWNER.name,
         "asset_id": fresh.asset_id.hex(),
-        "commitment": commitment(fresh.salt, digest).hex(),
+        "commitment": commitment(fresh.salt, content_digest).hex(),
         "size": len(content),
     }
     chunks = seal_chunks(fresh.content_key, [content], asset_id=fresh.asset_id, prefix=fresh.prefix)
@@ -64,38 +69,38 @@ def seal(content: bytes, **changes: Any) -> Sealed:
 def assets(module: bytes = b"\0asm", **data: bytes) -> dict[str, Sealed]:
     """What a job is made of."""
     invocation = Invocation(args=("one",), env={}).to_bytes()
-    contents = {"algorithm": module, "invocation": invocation, **data}
+    contents = {ALGORITHM: module, INVOCATION: invocation, **data}
     return {name: seal(content) for name, content in contents.items()}
 
 
-def manifest(given: dict[str, Sealed], limits: ManifestLimits | None = None) -> Manifest:
+def manifest(given: dict[str, Sealed], limits: StepLimits | None = None) -> Manifest:
     return one_person_manifest(
         OWNER,
         nonce=bytes(32),
-        algorithm=given["algorithm"].prepared,
+        program=Program(algorithm=given[ALGORITHM].prepared, invocation=given[INVOCATION].prepared),
         datasets={
             name: asset.prepared
             for name, asset in given.items()
-            if name not in manifests.RESERVED_NAMES
+            if name not in {ALGORITHM, INVOCATION}
         },
-        invocation=given["invocation"].prepared,
-        limits=limits or ManifestLimits(output_bytes=1 << 20, wall_s=20),
+        limits=limits or LIMITS,
+        job_limits=JobLimits(),
         tee=Tee.SIMULATED,
     )
 
 
-def signed(given: dict[str, Sealed]) -> SignedManifest:
-    return sign(manifest(given).to_bytes(), OWNER)
+def agreed(given: dict[str, Sealed], *, expires_ms: int | None = None) -> AgreedManifest:
+    return agree(manifest(given).to_bytes(), OWNER, expires_ms=expires_ms or LATER_MS)
 
 
-def task(given: dict[str, Sealed], limits: ManifestLimits | None = None) -> Task:
+def task(given: dict[str, Sealed], limits: StepLimits | None = None) -> Task:
     """The task, as if it had been accepted."""
-    agreed = manifest(given, limits)
+    wanted = manifest(given, limits)
     return Task(
         job_id=JOB,
         attempt=1,
-        manifest=agreed,
-        manifest_digest=manifests.digest(agreed.to_bytes()),
+        manifest=wanted,
+        manifest_digest=digest(wanted.to_bytes()),
         evidence_digest=EVIDENCE.digest,
     )
 
@@ -127,7 +132,7 @@ class FakeBus:
     """Raised in the middle of any asset."""
     reports: list[tuple[ReportKind, Reason | None]] = field(default_factory=list)
     uploaded: dict[str, bytes] = field(default_factory=dict)
-    stored: list[tuple[bytes, bytes]] = field(default_factory=list)
+    stored: list[tuple[dict[str, bytes], bytes]] = field(default_factory=list)
     open_streams: int = 0
 
     @property
@@ -173,8 +178,8 @@ class FakeBus:
 
         return Info(size=len(self.uploaded[asset_id]))
 
-    async def store_outcome(self, result: bytes, receipt: bytes) -> None:
-        self.stored.append((result, receipt))
+    async def store_outcome(self, results: dict[str, bytes], receipt: bytes) -> None:
+        self.stored.append((results, receipt))
 
 
 def bus_gone() -> UnreachableError:

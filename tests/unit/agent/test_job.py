@@ -12,7 +12,6 @@ import pytest
 from atoll.enclave_storage import workspace_path
 from atoll.errors import AtollError, ConfigError, InputError, RefusedError, UnreachableError
 from atoll.invocation import Invocation
-from atoll.manifest import ManifestLimits
 from atoll.receipt.verify import ReceiptFile
 from atoll.sealing.archive import EXIT
 from atoll.sealing.asset import open_chunks
@@ -25,9 +24,7 @@ from atoll_agent.sandbox.workspace import open_workspace
 from support import wat
 from support.wat import ALL_RIGHTS, DIRECTORY, FD_OUT, READ, RESULTS, Guest
 from unit.agent import given
-from unit.agent.given import FakeBus, Sealed
-
-LIMITS = ManifestLimits(output_bytes=1 << 20, wall_s=20)
+from unit.agent.given import ALGORITHM, INVOCATION, LIMITS, FakeBus, Sealed
 
 
 def runner(bus: FakeBus, enclave_id: str = "") -> JobRunner:
@@ -54,9 +51,9 @@ async def finished(bus: FakeBus, task: Task) -> str | None:
 
 def opened(bus: FakeBus, task: Task) -> bytes:
     """The result archive, as its consumer opens it."""
-    (result, _), *rest = bus.stored
+    (results, _), *rest = bus.stored
     assert not rest
-    record = schema.decode(ResultRecord, result, limit=1 << 20)
+    record = schema.decode(ResultRecord, results["results"], limit=1 << 20)
     key = open_result(
         record,
         consumer=given.OWNER,
@@ -66,6 +63,7 @@ def opened(bus: FakeBus, task: Task) -> bytes:
             attempt=task.attempt,
             manifest_digest=task.manifest_digest,
             evidence_digest=given.EVIDENCE.digest,
+            output="results",
         ),
     )
     sealed = bus.uploaded[record.asset_id.hex()]
@@ -81,7 +79,7 @@ async def test_a_job_runs_and_its_result_is_for_its_consumer() -> None:
     archive = opened(bus, task)
     for part in (EXIT.encode(), b"results/out", b"marker of the data", b"copied\n"):
         assert part in archive
-    everything = b"".join(bus.uploaded.values()) + b"".join(map(b"".join, bus.stored))
+    everything = b"".join(bus.uploaded.values()) + b"".join(bus.stored[0][0].values())
     assert b"marker of the data" not in everything
 
 
@@ -124,12 +122,12 @@ def broken(name: str) -> tuple[FakeBus, Task]:
         case "asset.size":
             assets = swap(assets, iris=given.seal(b"data", size=3))
         case "invocation.invalid":
-            assets = swap(assets, invocation=given.seal(b'{"args":["iris-setosa"]}'))
+            assets = swap(assets, **{INVOCATION: given.seal(b'{"args":["iris-setosa"]}')})
         case "workload.arguments":
             nul = Invocation(args=("iris\0setosa",), env={}).to_bytes()
-            assets = swap(assets, invocation=given.seal(nul))
+            assets = swap(assets, **{INVOCATION: given.seal(nul)})
         case "invocation.too_large":
-            assets = swap(assets, invocation=given.seal(b"", size=(1 << 20) + 1))
+            assets = swap(assets, **{INVOCATION: given.seal(b"", size=(1 << 20) + 1)})
         case _:
             pass
     task = given.task(assets)
@@ -141,7 +139,7 @@ def broken(name: str) -> tuple[FakeBus, Task]:
         case "asset.corrupt":
             bus.assets_[iris] = (b"".join(bus.assets_[iris])[:-1],)
         case "asset.swapped":
-            bus.assets_[iris] = bus.assets_[assets["algorithm"].ref.asset_id]
+            bus.assets_[iris] = bus.assets_[assets[ALGORITHM].ref.asset_id]
         case _:
             pass
     return bus, task
@@ -179,7 +177,7 @@ async def test_releases_that_are_refused_are_told_and_the_wait_goes_on() -> None
     assets = given.assets()
     task = given.task(assets)
     bus = FakeBus.of(task, assets)
-    other = given.release(task, "algorithm", assets, job_id="job-2")
+    other = given.release(task, ALGORITHM, assets, job_id="job-2")
     bus.releases_.insert(0, schema.encode(other))
     assert await finished(bus, task) == "workload.not_wasm"
     kind, reason = bus.reports[0]
@@ -204,7 +202,7 @@ async def test_a_wait_for_releases_ends(monkeypatch: pytest.MonkeyPatch) -> None
     assert await finished(bus, task) == "release.timeout"
     reason = bus.reports[-1][1]
     assert reason is not None
-    assert "algorithm, invocation, iris" in reason.message
+    assert "iris, run.algorithm, run.invocation" in reason.message
 
 
 async def test_the_end_of_the_releases_is_the_bus_s_matter() -> None:

@@ -1,53 +1,148 @@
-"""From what a run left to an archive: everything that is legal, nothing that is not."""
+"""From what steps left to an archive for each output: what is allowed, to whom it is for."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given as with_values
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from atoll.sealing.archive import RESULTS, require_path
+from atoll.computation.manifest import Manifest
+from atoll.computation.outputs import Output
+from atoll.sealing.archive import EXIT, RESULTS, STDERR, STDOUT, require_path
 from atoll.sealing.tar import MAX_FILE_SIZE
-from atoll_agent.outcome import packable
+from atoll_agent.outcome import Packed, archive_entries, pack
+from atoll_agent.pipeline import StepRun
 from atoll_agent.sandbox.outcome import Kind, Outcome, ResultFile, Used
 from atoll_agent.sandbox.results import is_legal_name
+from atoll_agent.sandbox.runner import clear_outputs
+from atoll_agent.staging import Staging
+from support.computations import clean, manifest, train
 
 USED = Used(wall_ms=1, memory_bytes=1, output_bytes=1, output_files=1)
-GOOD = Outcome(
-    kind=Kind.EXITED, exit_code=0, used=USED, results=(ResultFile(name="model.bin", size=3),)
-)
+FAILED = Outcome(kind=Kind.EXITED, exit_code=3, used=USED, results=())
+MODEL = manifest().outputs["model"]
 
 
-def left(*files: ResultFile) -> Outcome:
-    return packable(replace(GOOD, results=files))
+def good(*files: ResultFile) -> Outcome:
+    return Outcome(kind=Kind.EXITED, exit_code=0, used=USED, results=files)
 
 
-def test_what_fits_the_archive_is_packed_as_it_is() -> None:
-    assert packable(GOOD) is GOOD
-    assert left(ResultFile(name="a/b", size=MAX_FILE_SIZE)).succeeded
+def staged(root: Path, of: Manifest | None = None) -> Staging:
+    staging = Staging(root=root, manifest=of or manifest())
+    staging.prepare()
+    for step in staging.manifest.steps:
+        clear_outputs(staging.space(step.name))
+    return staging
+
+
+def left(staging: Staging, step: str, **files: bytes) -> Outcome:
+    """Files below /results, as a run would report them."""
+    for name, content in files.items():
+        (staging.space(step).results / name.replace("_", ".")).write_bytes(content)
+    return good(*(ResultFile(name=n.replace("_", "."), size=len(raw)) for n, raw in files.items()))
+
+
+def packed(staging: Staging, output: Output = MODEL, **outcomes: Outcome | None) -> Packed:
+    runs = tuple(
+        StepRun(step=step, outcome=outcomes.get(step.name)) for step in staging.manifest.steps
+    )
+    return pack(output, staging, runs)
+
+
+def contents(of: Packed) -> dict[str, bytes]:
+    return {entry.name: b"".join(map(bytes, entry.chunks())) for entry in archive_entries(of)}
+
+
+def test_what_is_allowed_goes_out_with_its_logs(tmp_path: Path) -> None:
+    staging = staged(tmp_path)
+    staging.space("train").stdout.write_bytes(b"done\n")
+    found = packed(staging, clean=good(), train=left(staging, "train", model_json=b"{}"))
+    assert contents(found) == {
+        EXIT: b'{"exit_code":0,"outcome":"workload.exited","step":"train"}',
+        STDOUT: b"done\n",
+        STDERR: b"",
+        f"{RESULTS}model.json": b"{}",
+    }
 
 
 @pytest.mark.parametrize(
-    ("file", "kind"),
+    ("files", "code"),
     [
-        (ResultFile(name="large", size=MAX_FILE_SIZE + 1), Kind.OUTPUT_LIMIT),
-        (ResultFile(name="../up", size=0), Kind.OUTPUT_NAMES),
-        (ResultFile(name="line\nend", size=0), Kind.OUTPUT_NAMES),
-        (ResultFile(name="/".join(["d"] * 40), size=0), Kind.OUTPUT_NAMES),
+        ({"model_csv": b"1"}, "output.name"),
+        ({"a_json": b"1", "b_json": b"2", "c_json": b"3"}, "output.files"),
+        ({"model_json": b"1" * 5001}, "output.bytes"),
+        ({"model_json": b"not json"}, "output.type"),
     ],
 )
-def test_what_the_archive_refuses_fails_the_job_without_results(
-    file: ResultFile, kind: Kind
+def test_what_breaks_the_policy_stays_inside_with_the_logs(
+    tmp_path: Path, files: dict[str, bytes], code: str
 ) -> None:
-    outcome = left(ResultFile(name="fine", size=1), file)
-    assert outcome.kind is kind
-    assert not outcome.succeeded
-    assert outcome.exit_code is None
-    assert outcome.results == ()
-    assert outcome.used == USED
-    assert file.name not in outcome.message
+    staging = staged(tmp_path)
+    staging.space("train").stderr.write_bytes(b"marker")
+    found = packed(staging, clean=good(), train=left(staging, "train", **files))
+    assert found.breach is not None
+    assert contents(found) == {
+        EXIT: f'{{"exit_code":0,"outcome":"{code}","step":"train"}}'.encode(),
+        STDOUT: b"",
+        STDERR: b"",
+    }
+
+
+def test_logs_count_and_may_be_withheld(tmp_path: Path) -> None:
+    staging = staged(tmp_path)
+    staging.space("train").stdout.write_bytes(b"x" * 5000)
+    outcome = left(staging, "train", model_json=b"{}")
+    assert packed(staging, clean=good(), train=outcome).exit.outcome == "output.bytes"
+    silent = packed(staging, replace(MODEL, logs=False), clean=good(), train=outcome)
+    assert contents(silent)[STDOUT] == b""
+    assert contents(silent)[f"{RESULTS}model.json"] == b"{}"
+
+
+def test_a_step_that_fails_is_told_to_those_who_depend_on_it(tmp_path: Path) -> None:
+    staging = staged(tmp_path)
+    staging.space("clean").stderr.write_bytes(b"no such column\n")
+    found = packed(staging, clean=FAILED, train=None)
+    assert contents(found) == {
+        EXIT: b'{"exit_code":3,"outcome":"workload.exit_nonzero","step":"clean"}',
+        STDOUT: b"",
+        STDERR: b"no such column\n",
+    }
+
+
+def test_those_who_do_not_depend_on_it_learn_nothing_of_it(tmp_path: Path) -> None:
+    other = replace(clean(), name="apart")
+    outputs = {"model": MODEL, "apart": replace(MODEL, step="apart")}
+    staging = staged(tmp_path, manifest(steps=(clean(), train(), other), outputs=outputs))
+    staging.space("clean").stderr.write_bytes(b"marker")
+    outcomes: dict[str, Any] = {"clean": FAILED, "train": None, "apart": None}
+    found = packed(staging, outputs["apart"], **outcomes)
+    assert contents(found) == {
+        EXIT: b'{"exit_code":null,"outcome":"workload.not_run","step":"apart"}',
+        STDOUT: b"",
+        STDERR: b"",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        (ResultFile(name="sculpture", size=MAX_FILE_SIZE + 1), "workload.output_limit"),
+        (ResultFile(name="../up", size=0), "workload.output_names"),
+        (ResultFile(name="line\nend", size=0), "workload.output_names"),
+        (ResultFile(name="/".join(["d"] * 40), size=0), "workload.output_names"),
+    ],
+)
+def test_what_no_archive_takes_stays_inside(tmp_path: Path, file: ResultFile, code: str) -> None:
+    staging = staged(tmp_path)
+    found = packed(staging, Output(step="train", consumers=("consumer",)), train=good(file))
+    assert found.breach is not None
+    assert found.breach.code == code
+    assert found.files == ()
+    assert file.name not in found.breach.message
 
 
 def names() -> Iterator[int]:

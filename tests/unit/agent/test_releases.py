@@ -22,7 +22,7 @@ def collector() -> ReleaseCollector:
 
 def test_a_release_for_each_asset_is_all_that_is_missing() -> None:
     waiting = collector()
-    for name in ("algorithm", "invocation", "iris"):
+    for name in (given.ALGORITHM, given.INVOCATION, "iris"):
         assert name in waiting.missing
         assert waiting.take(schema.encode(given.release(TASK, name, ASSETS))) is None
         assert waiting.keys[name].content_key == ASSETS[name].secrets.content_key

@@ -9,12 +9,12 @@ from typing import Any
 from atoll.evidence import document as documents
 from atoll.evidence.policy import SnpPolicy, policy_to_json
 from atoll.receipt.statement import (
-    AlgorithmRef,
     DatasetRef,
+    OutputRef,
     PartyRef,
     Receipt,
     Resources,
-    ResultsRef,
+    StepRef,
 )
 from atoll.receipt.verify import make_receipt
 from atoll.sealing.signature import SigningKey
@@ -48,14 +48,32 @@ def receipt_bytes(raw_evidence: bytes) -> bytes:
             manifest_digest=BINDING.manifest_digest.hex(),
             evidence_digest=hashlib.sha256(raw_evidence).hexdigest(),
             parties=(PartyRef(name="alice", signing_key="11" * 32, roles=("result-consumer",)),),
-            algorithm=AlgorithmRef(kind="wasm", commitment="22" * 32),
+            steps=(
+                StepRef(
+                    name="run",
+                    kind="wasm",
+                    algorithm="22" * 32,
+                    bundle=None,
+                    invocation="44" * 32,
+                    outcome="workload.exited",
+                    exit_code=0,
+                    limits=RESOURCES,
+                    used=RESOURCES,
+                ),
+            ),
             datasets=(DatasetRef(name="iris", commitment="33" * 32),),
-            invocation_commitment="44" * 32,
-            results=ResultsRef(commitment="55" * 32, sha256="66" * 32, size=1234),
+            outputs=(
+                OutputRef(
+                    name="results",
+                    step="run",
+                    consumers=("alice",),
+                    outcome="workload.exited",
+                    commitment="55" * 32,
+                    sha256="66" * 32,
+                    size=1234,
+                ),
+            ),
             outcome="workload.exited",
-            exit_code=0,
-            limits=RESOURCES,
-            used=RESOURCES,
             started="2026-06-01T12:00:00.000Z",
             finished="2026-06-01T12:00:01.000Z",
             previous=(),

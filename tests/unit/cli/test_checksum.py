@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from atoll import manifest as manifests
 from atoll.client.tree import tree_pieces
-from support.gateway import keys, make_manifest
+from atoll.computation.manifest import digest
+from support import computations
 from unit.cli.console import Console
 
 ABC_SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -44,12 +44,12 @@ def test_a_directory_stands_for_its_archive(console: Console, abc: Path) -> None
 
 
 def test_a_manifest_counts_in_canonical_form(console: Console, tmp_path: Path) -> None:
-    raw = make_manifest(keys("alice"), keys("bob")).to_bytes()
+    raw = computations.manifest().to_bytes()
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(json.loads(raw), indent=2) + "\n")
     (row,) = console("checksum", "--manifest", path, "--json").document()["checksums"]
     assert row["kind"] == "manifest"
-    assert row["sha256"] == manifests.digest(raw).hex()
+    assert row["sha256"] == digest(raw).hex()
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[1.5]", b"{}", b"[" * 5000, b'{"a":1,"a":2}'])

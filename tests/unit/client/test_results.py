@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import pytest_asyncio
 
-from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
+from atoll.client.compose import OUTPUT
 from atoll.client.results import OpenedResult, check_receipt, fetch_result
+from atoll.computation.manifest import digest as manifest_digest
 from atoll.errors import AtollError, ReceiptError
 from atoll.evidence import document as documents
 from atoll.evidence.trust import PRODUCTION
@@ -22,8 +23,11 @@ from atoll.wire import schema
 from atoll.wire.messages import JobState, JobView, OutcomeRecord, Tee
 from atoll_agent.enclave import Evidence
 from atoll_agent.outcome import OutcomeWriter
+from atoll_agent.pipeline import StepRun
 from atoll_agent.sandbox.outcome import Kind, Outcome, ResultFile, Used
+from atoll_agent.sandbox.runner import clear_outputs
 from atoll_agent.sandbox.workspace import open_workspace
+from atoll_agent.staging import Staging
 from support.evidence import Binding, document, policy, trust
 from unit.agent import given
 
@@ -66,21 +70,22 @@ class Stored:
             "manifest_digest": self.digest,
             "keys": given.OWNER,
             "appraiser": APPRAISER,
+            "output": OUTPUT,
         }
         client = cast("AtollClient", self)
         return await fetch_result(client, self.view, into=into, **{**fields, **changes})
 
     def record(self, **changes: Any) -> OutcomeRecord:
         """The record of the result, changed."""
-        raw = self.outcome_.result
+        raw = self.outcome_.results[OUTPUT]
         made = replace(schema.decode(ResultRecord, raw, limit=1 << 20), **changes)
-        return replace(self.outcome_, result=schema.encode(made))
+        return replace(self.outcome_, results={OUTPUT: schema.encode(made)})
 
 
 async def made(content: bytes) -> Stored:
     """An enclave's whole work after its guest ended."""
     assets = given.assets()
-    digest = manifests.digest(given.manifest(assets).to_bytes())
+    digest = manifest_digest(given.manifest(assets).to_bytes())
     binding = Binding(
         signing_key=given.KEYS.signing.public_bytes,
         hpke_key=given.KEYS.hpke.public_bytes,
@@ -102,12 +107,17 @@ async def made(content: bytes) -> Stored:
     outcome = Outcome(kind=Kind.EXITED, exit_code=0, used=used, results=files)
     now = datetime.now(UTC)
     with open_workspace(f"unit-{secrets.token_hex(8)}", need_bytes=1) as workspace:
-        (workspace.results / "model").write_bytes(content)
-        finished = await writer.write(workspace, outcome, now, now)
+        staging = Staging(root=workspace.root, manifest=task.manifest)
+        staging.prepare()
+        (step,) = task.manifest.steps
+        clear_outputs(staging.space(step.name))
+        (staging.space(step.name).results / "model").write_bytes(content)
+        runs = (StepRun(step=step, outcome=outcome),)
+        finished = await writer.write(staging, runs, now, now)
     (sealed,) = bus.uploaded.values()
     return Stored(
         outcome_=OutcomeRecord(
-            job_id=task.job_id, attempt=1, result=finished.result, receipt=finished.receipt
+            job_id=task.job_id, attempt=1, results=finished.results, receipt=finished.receipt
         ),
         sealed=sealed,
         digest=digest,
@@ -207,7 +217,7 @@ async def test_record_and_receipt_must_be_about_the_same_result(
     stored: Stored, tmp_path: Path
 ) -> None:
     other = await made(b"other")
-    mixed = replace(stored.outcome_, result=other.outcome_.result)
+    mixed = replace(stored.outcome_, results=other.outcome_.results)
     assert (await refused(replace(stored, outcome_=mixed), tmp_path)).startswith(
         ("result.", "receipt.")
     )

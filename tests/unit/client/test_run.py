@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
-from atoll.client.run import EvidenceRefusedError, Runner, RunSpec, require_runnable
+from atoll.client.compose import OUTPUT
+from atoll.client.release import EvidenceRefusedError
+from atoll.client.run import Runner, RunSpec, require_runnable
+from atoll.computation.consent import require_consents
+from atoll.computation.manifest import digest as manifest_digest
 from atoll.errors import (
     AtollError,
     InputError,
@@ -26,6 +29,7 @@ from atoll.identity import PartyKeys
 from atoll.sealing.release import KeyRelease
 from atoll.telemetry.span import Recorder
 from atoll.wire.messages import (
+    AgreedManifest,
     EventType,
     EvidenceRecord,
     JobEvent,
@@ -33,7 +37,6 @@ from atoll.wire.messages import (
     JobView,
     OutcomeRecord,
     Reason,
-    SignedManifest,
     Tee,
 )
 from support.evidence import Binding, document, other_chain, policy, trust
@@ -76,8 +79,10 @@ class FakeClient:
     changes: dict[str, Any] = field(default_factory=dict)
     """To the evidence of every enclave."""
     raw: bytes | None = None
+    other: AgreedManifest | None = None
+    """What is stored in the place of the manifest."""
     uploads: list[str] = field(default_factory=list)
-    submitted: list[SignedManifest] = field(default_factory=list)
+    submitted: list[AgreedManifest] = field(default_factory=list)
     released: list[tuple[str, KeyRelease]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     cancel_fails: AtollError | None = None
@@ -90,7 +95,7 @@ class FakeClient:
             job_id=JOB,
             state=self.state,
             tee=Tee.SIMULATED,
-            manifest_digest=manifests.digest(self.submitted[0].manifest).hex(),
+            manifest_digest=manifest_digest(self.submitted[0].manifest).hex(),
             attempt=1,
             seq=9,
             created_ms=1,
@@ -102,9 +107,12 @@ class FakeClient:
         assert b"".join(chunks)
         self.uploads.append(asset_id)
 
-    async def submit(self, signed: SignedManifest, _key: str) -> JobView:
-        self.submitted.append(signed)
+    async def submit(self, agreed: AgreedManifest, _key: str) -> JobView:
+        self.submitted.append(agreed)
         return self.view()
+
+    async def manifest(self, _digest: str) -> AgreedManifest:
+        return self.other or self.submitted[0]
 
     async def get(self, _job: str) -> JobView:
         return self.view()
@@ -122,7 +130,7 @@ class FakeClient:
             yield item
 
     def evidence_of(self, enclave_id: str) -> bytes:
-        digest = manifests.digest(self.submitted[0].manifest)
+        digest = manifest_digest(self.submitted[0].manifest)
         binding = Binding(manifest_digest=digest)
         made = document(binding=binding, **self.changes)
         return documents.encode(replace(made, enclave_id=enclave_id))
@@ -206,7 +214,11 @@ async def test_each_enclave_gets_releases_bound_to_its_own_evidence(tmp_path: Pa
     assert outcome.appraisal.simulated
     for attempt, enclave in ((1, "e1"), (2, "e2")):
         to_it = [release for name, release in client.released if name == enclave]
-        assert {release.asset_name for release in to_it} == {"algorithm", "invocation", "iris"}
+        assert {release.asset_name for release in to_it} == {
+            "run.algorithm",
+            "run.invocation",
+            "iris",
+        }
         digest = documents.digest(client.evidence_of(enclave))
         assert {(release.attempt, release.evidence_digest) for release in to_it} == {
             (attempt, digest)
@@ -273,6 +285,14 @@ async def test_a_cancellation_that_fails_does_not_hide_why(tmp_path: Path) -> No
     assert (await failure(client, tmp_path)).code == "test.why"
 
 
+async def test_a_manifest_that_was_put_in_the_place_of_ours_gets_no_key(tmp_path: Path) -> None:
+    elsewhere = FakeClient()
+    await runner(elsewhere).run(spec(tmp_path))
+    client = FakeClient(other=elsewhere.submitted[0])
+    assert (await failure(client, tmp_path)).code == "manifest.other"
+    assert client.released == []
+
+
 async def test_an_event_without_an_enclave_releases_nothing(tmp_path: Path) -> None:
     client = FakeClient(history=[replace(WAITING, enclave_id=None), DONE])
     assert (await failure(client, tmp_path)).code == "evidence.not_found"
@@ -295,7 +315,7 @@ async def test_the_manifest_says_nothing_that_could_be_guessed(tmp_path: Path) -
     raw = client.submitted[0].manifest
     assert b"marker" not in raw
     assert b"sepal" not in raw
-    assert manifests.verify_signed(client.submitted[0]).consumers == ("me",)
+    assert require_consents(client.submitted[0], now_ms=1).outputs[OUTPUT].consumers == ("me",)
 
 
 async def test_arguments_that_no_enclave_takes_are_refused_before_anything_is_uploaded(
@@ -323,5 +343,5 @@ def test_what_cannot_be_a_job_is_refused_at_once(tmp_path: Path) -> None:
     assert unrunnable(replace(good, data={"iris": tmp_path / "none"})) == "file.unreadable"
     assert unrunnable(replace(good, data={"iris": tmp_path})) == "file.unreadable"
     assert unrunnable(replace(good, data={"iris": Path("/dev/zero")})) == "file.unreadable"
-    for name in ("algorithm", "invocation", "..", "a/b", "", ".x", "nul\0", "a*", ">"):
+    for name in ("run.algorithm", "run.invocation", "..", "a/b", "", ".x", "nul\0", "a*", ">"):
         assert unrunnable(replace(good, data={name: data})) == "name.invalid"

@@ -13,7 +13,7 @@ from atoll.client.unpack import RECEIPT_FILE, FreshDirectory, Unpacker
 from atoll.errors import AtollError, ConfigError, InputError
 from atoll.sealing.archive import ArchiveEntry, ExitRecord, write_archive
 
-EXIT = ExitRecord(exit_code=0, outcome="workload.exited").to_bytes()
+EXIT = ExitRecord(exit_code=0, outcome="workload.exited", step="run").to_bytes()
 
 
 def archive(**files: bytes) -> bytes:

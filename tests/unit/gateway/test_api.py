@@ -2,15 +2,19 @@
 
 import pytest
 
+from atoll.computation.consent import withdraw
+from atoll.computation.manifest import TeeRequirements, digest
+from atoll.computation.network import Destination, Network, NetworkMode
 from atoll.errors import ConflictError, ManifestError, NotFoundError, RefusedError
 from atoll.telemetry.context import SpanContext
 from atoll.wire.messages import (
+    AgreedManifest,
     JobListRequest,
     JobRequest,
     JobState,
-    SignedManifest,
     SubmitRequest,
     Tee,
+    WithdrawRequest,
 )
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.index import JobIndex
@@ -20,6 +24,7 @@ from support.gateway import (
     MemoryJobs,
     MemoryManifests,
     MemoryOutlet,
+    MemoryWithdrawals,
     keys,
     make_manifest,
     sign,
@@ -29,18 +34,25 @@ from support.gateway import (
 CONTEXT = SpanContext(trace_id="ab" * 16, span_id="cd" * 8)
 
 
-def make(jobs: MemoryJobs | None = None, context: SpanContext | None = None) -> GatewayApi:
+def make(
+    jobs: MemoryJobs | None = None,
+    context: SpanContext | None = None,
+    *,
+    withdrawals: MemoryWithdrawals | None = None,
+    index: JobIndex | None = None,
+) -> GatewayApi:
     return GatewayApi(
         ledger=Ledger(jobs or MemoryJobs(), MemoryOutlet(), lambda: NOW_MS),
         manifests_store=MemoryManifests(),
-        index=JobIndex(),
+        withdrawals=withdrawals or MemoryWithdrawals(),
+        index=index or JobIndex(),
         clock=lambda: NOW_MS,
         tees=frozenset({Tee.SIMULATED}),
         context=lambda: context,
     )
 
 
-async def test_accepts_a_signed_manifest_as_a_job() -> None:
+async def test_accepts_an_agreed_manifest_as_a_job() -> None:
     view = await make().submit(submission())
     assert view.state is JobState.SUBMITTED
     assert view.expires_ms == NOW_MS + 3_600_000
@@ -73,23 +85,32 @@ async def test_one_party_cannot_take_anothers_key() -> None:
     api = make()
     bob = keys("bob")
     raw = make_manifest(bob).to_bytes()
-    theirs = SubmitRequest(signed=sign(raw, bob), idempotency_key="key-1")
+    theirs = SubmitRequest(agreed=sign(raw, bob), idempotency_key="key-1")
     assert (await api.submit(theirs)).job_id != (await api.submit(submission())).job_id
+
+
+async def test_refuses_a_network_that_no_enclave_can_hold_a_workload_to() -> None:
+    allowed = Network(
+        mode=NetworkMode.ALLOW, destinations=(Destination(host="example.org", port=443),)
+    )
+    with pytest.raises(RefusedError) as caught:
+        await make().submit(submission(network=allowed))
+    assert caught.value.code == "network.unsupported"
 
 
 async def test_refuses_a_kind_of_enclave_that_nobody_here_starts() -> None:
     with pytest.raises(RefusedError) as caught:
-        await make().submit(submission(tee=Tee.SEV_SNP))
+        await make().submit(submission(tee=TeeRequirements(kind=Tee.SEV_SNP)))
     assert caught.value.code == "job.no_such_tee"
 
 
-async def test_refuses_what_is_not_signed_by_its_parties_and_keeps_nothing() -> None:
+async def test_refuses_what_its_parties_did_not_consent_to_and_keeps_nothing() -> None:
     jobs = MemoryJobs()
     request = submission()
-    forged = sign(request.signed.manifest, keys("alice", seed=2))
+    forged = sign(request.agreed.manifest, keys("alice", seed=2))
     with pytest.raises(ManifestError) as caught:
-        await make(jobs).submit(SubmitRequest(signed=forged, idempotency_key="k"))
-    assert caught.value.code == "manifest.signature"
+        await make(jobs).submit(SubmitRequest(agreed=forged, idempotency_key="k"))
+    assert caught.value.code == "consent.signature"
     assert jobs.entries == {}
 
 
@@ -121,4 +142,66 @@ async def test_a_fresh_index_lists_nothing() -> None:
 
 
 def test_a_submission_is_legal_on_the_wire() -> None:
-    assert isinstance(submission().signed, SignedManifest)
+    assert isinstance(submission().agreed, AgreedManifest)
+
+
+DIGEST = digest(submission().agreed.manifest)
+TAKEN_BACK = WithdrawRequest(withdrawal=withdraw(keys("alice"), DIGEST))
+
+
+async def index_of(jobs: MemoryJobs) -> JobIndex:
+    """What a gateway knows that has followed the bucket."""
+    index = JobIndex()
+    await index.follow(jobs)
+    return index
+
+
+async def test_a_withdrawn_consent_ends_jobs_and_lets_no_new_one_in() -> None:
+    jobs = MemoryJobs()
+    job = (await make(jobs).submit(submission())).job_id
+    other = (await make(jobs).submit(submission(key="key-2", nonce=7))).job_id
+    api = make(jobs, index=await index_of(jobs))
+    await api._manifests.put(DIGEST.hex(), submission().agreed)
+    assert (await api.withdraw(TAKEN_BACK)).ended == (job,)
+    view = await api.get(JobRequest(job_id=job))
+    assert (view.state, view.reason and view.reason.code) == (
+        JobState.CANCELLED,
+        "consent.withdrawn",
+    )
+    assert (await api.get(JobRequest(job_id=other))).state is JobState.SUBMITTED
+    with pytest.raises(RefusedError) as caught:
+        await api.submit(submission(key="key-3"))
+    assert caught.value.code == "consent.withdrawn"
+    assert (await api.withdraw(TAKEN_BACK)).ended in {(), (job,)}
+
+
+async def test_a_withdrawal_of_a_stranger_or_about_nothing_is_refused() -> None:
+    api = make()
+    with pytest.raises(NotFoundError):
+        await api.withdraw(TAKEN_BACK)
+    await api.submit(submission())
+    stranger = withdraw(keys("mallory"), DIGEST)
+    with pytest.raises(ManifestError) as caught:
+        await api.withdraw(WithdrawRequest(withdrawal=stranger))
+    assert caught.value.code == "consent.foreign"
+
+
+async def test_a_withdrawal_that_comes_while_a_job_is_made_ends_it() -> None:
+    withdrawals = MemoryWithdrawals()
+    api = make(withdrawals=withdrawals)
+
+    class Late(MemoryManifests):
+        async def put(self, digest: str, agreed: AgreedManifest) -> None:
+            await super().put(digest, agreed)
+            await withdrawals.put(digest, TAKEN_BACK.withdrawal)
+
+    api._manifests = Late()
+    assert (await api.submit(submission())).state is JobState.CANCELLED
+
+
+async def test_renewed_consents_take_the_place_of_old_ones() -> None:
+    api = make()
+    await api.submit(submission())
+    renewed = sign(submission().agreed.manifest, keys("alice"))
+    await api.submit(SubmitRequest(agreed=renewed, idempotency_key="key-9"))
+    assert await api._manifests.get(DIGEST.hex()) == renewed

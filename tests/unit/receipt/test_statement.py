@@ -15,12 +15,12 @@ from atoll.receipt.statement import (
     MAX_PARTIES,
     MAX_PREVIOUS,
     MAX_STATEMENT,
-    AlgorithmRef,
     DatasetRef,
+    OutputRef,
     PartyRef,
     Receipt,
     Resources,
-    ResultsRef,
+    StepRef,
     from_statement,
     rfc3339,
     round_up_ms,
@@ -39,14 +39,32 @@ RECEIPT = Receipt(
         PartyRef(name="alice", signing_key="33" * 32, roles=("algorithm", "consumer")),
         PartyRef(name="bob", signing_key="44" * 32, roles=("data",)),
     ),
-    algorithm=AlgorithmRef(kind="wasm", commitment="55" * 32),
+    steps=(
+        StepRef(
+            name="run",
+            kind="wasm",
+            algorithm="55" * 32,
+            bundle=None,
+            invocation="77" * 32,
+            outcome="workload.exited",
+            exit_code=0,
+            limits=RESOURCES,
+            used=dataclasses.replace(RESOURCES, fuel=12345),
+        ),
+    ),
     datasets=(DatasetRef(name="iris.csv", commitment="66" * 32),),
-    invocation_commitment="77" * 32,
-    results=ResultsRef(commitment="88" * 32, sha256="99" * 32, size=1234),
+    outputs=(
+        OutputRef(
+            name="results",
+            step="run",
+            consumers=("alice",),
+            outcome="workload.exited",
+            commitment="88" * 32,
+            sha256="99" * 32,
+            size=1234,
+        ),
+    ),
     outcome="completed",
-    exit_code=0,
-    limits=RESOURCES,
-    used=dataclasses.replace(RESOURCES, fuel=12345),
     started="2026-01-02T03:04:05.006Z",
     finished="2026-01-02T03:04:06.000Z",
     previous=("aa" * 32,),
@@ -79,7 +97,7 @@ def test_is_an_in_toto_statement_about_the_sealed_results() -> None:
     assert plain.keys() == {"_type", "subject", "predicateType", "predicate"}
     assert plain["_type"] == "https://in-toto.io/Statement/v1"
     assert plain["subject"] == [{"name": "results", "digest": {"sha256": "99" * 32}}]
-    assert plain["predicateType"] == "urn:atoll:predicate:job-receipt:v1"
+    assert plain["predicateType"] == "urn:atoll:predicate:job-receipt:v2"
     assert plain["predicate"]["datasets"] == [{"name": "iris.csv", "commitment": "66" * 32}]
 
 
@@ -87,7 +105,7 @@ def test_is_an_in_toto_statement_about_the_sealed_results() -> None:
     ("path", "value", "code"),
     [
         ("_type", "https://in-toto.io/Statement/v0.1", "receipt.unsupported"),
-        ("predicateType", "urn:atoll:predicate:job-receipt:v2", "receipt.unsupported"),
+        ("predicateType", "urn:atoll:predicate:job-receipt:v1", "receipt.unsupported"),
         ("predicateType", 1, "receipt.unsupported"),
         ("predicate", None, "receipt.malformed"),
         ("predicate.more", 1, "receipt.malformed"),
@@ -96,7 +114,10 @@ def test_is_an_in_toto_statement_about_the_sealed_results() -> None:
         ("subject.0.digest.sha256", "98" * 32, "receipt.malformed"),
         ("subject.0.name", "other", "receipt.malformed"),
         ("subject.0.digest.sha512", "99" * 64, "receipt.malformed"),
-        ("predicate.results.sha256", "98" * 32, "receipt.malformed"),
+        ("predicate.outputs.0.sha256", "98" * 32, "receipt.malformed"),
+        ("predicate.outputs.0.step", "other", "receipt.malformed"),
+        ("predicate.outputs", [], "receipt.malformed"),
+        ("predicate.steps", [], "receipt.malformed"),
         ("predicate.manifest_digest", "AA" * 32, "receipt.malformed"),
         ("predicate.attempt", 0, "receipt.malformed"),
         ("predicate.attempt", True, "receipt.malformed"),
@@ -131,7 +152,7 @@ def test_refuses_every_truncation() -> None:
 
 
 def test_refuses_a_statement_that_is_too_large_unread() -> None:
-    assert code_of(b" " * (64 * 1024 + 1)) == "receipt.malformed"
+    assert code_of(b" " * (128 * 1024 + 1)) == "receipt.malformed"
 
 
 @given(st.binary(max_size=200) | st.text(max_size=60).map(str.encode))

@@ -14,11 +14,11 @@ from atoll import canonical
 from atoll.errors import AtollError, ReceiptError
 from atoll.receipt.dsse import sign
 from atoll.receipt.statement import (
-    AlgorithmRef,
+    OutputRef,
     PartyRef,
     Receipt,
     Resources,
-    ResultsRef,
+    StepRef,
     to_statement,
 )
 from atoll.receipt.verify import (
@@ -66,14 +66,32 @@ RECEIPT = Receipt(
     manifest_digest=MANIFEST.hex(),
     evidence_digest=hashlib.sha256(EVIDENCE).hexdigest(),
     parties=(PartyRef(name="alice", signing_key="33" * 32, roles=("consumer",)),),
-    algorithm=AlgorithmRef(kind="wasm", commitment="55" * 32),
+    steps=(
+        StepRef(
+            name="run",
+            kind="wasm",
+            algorithm="55" * 32,
+            bundle=None,
+            invocation="77" * 32,
+            outcome="workload.exited",
+            exit_code=None,
+            limits=RESOURCES,
+            used=RESOURCES,
+        ),
+    ),
     datasets=(),
-    invocation_commitment="77" * 32,
-    results=ResultsRef(commitment="88" * 32, sha256="99" * 32, size=1234),
+    outputs=(
+        OutputRef(
+            name="results",
+            step="run",
+            consumers=("alice",),
+            outcome="workload.exited",
+            commitment="88" * 32,
+            sha256="99" * 32,
+            size=1234,
+        ),
+    ),
     outcome="completed",
-    exit_code=None,
-    limits=RESOURCES,
-    used=RESOURCES,
     started="2026-01-02T03:04:05.006Z",
     finished="2026-01-02T03:04:06.000Z",
     previous=(),

@@ -324,7 +324,7 @@ def test_limits_are_exact() -> None:
 
 @pytest.mark.parametrize("code", [None, 0, 1, -11, 255])
 def test_exit_record_gives_itself_back(code: int | None) -> None:
-    record = ExitRecord(exit_code=code, outcome="limit.wall_time")
+    record = ExitRecord(exit_code=code, outcome="limit.wall_time", step="run")
     assert ExitRecord.from_bytes(record.to_bytes()) == record
 
 

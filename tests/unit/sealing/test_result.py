@@ -24,7 +24,11 @@ BOB = PartyKeys.generate("bob", lambda n: b"\x02" * n)
 ENCLAVE = SigningKey(b"\x03" * 32)
 OTHER_ENCLAVE = SigningKey(b"\x04" * 32)
 CONTEXT = ResultContext(
-    job_id="job-1", attempt=2, manifest_digest=b"m" * 32, evidence_digest=b"e" * 32
+    job_id="job-1",
+    attempt=2,
+    manifest_digest=b"m" * 32,
+    evidence_digest=b"e" * 32,
+    output="model",
 )
 KEY = ReleasedKey(content_key=b"k" * 32, salt=b"s" * 32)
 
@@ -77,6 +81,7 @@ OTHER_JOBS = [
     ({"manifest_digest": b"M" * 32}, "result.other_manifest"),
     ({"evidence_digest": b"E" * 32}, "result.other_evidence"),
     ({"attempt": 1}, "result.stale_attempt"),
+    ({"output": "table"}, "result.other_output"),
 ]
 
 
@@ -133,7 +138,7 @@ def test_refuses_a_removed_consumer_and_exchanged_keys() -> None:
 
 
 def test_refuses_an_unknown_version() -> None:
-    shown = dataclasses.replace(GOOD, version=2)
+    shown = dataclasses.replace(GOOD, version=3)
     assert code_of(shown) == "result.unsupported"
     with pytest.raises(MessageError, match="version"):
         schema.decode(ResultRecord, schema.encode(shown))

@@ -10,8 +10,8 @@ import click
 from atoll import canonical
 from atoll.client.files import read_private
 from atoll.client.tree import file_pieces, tree_pieces
+from atoll.computation.manifest import Manifest
 from atoll.errors import InputError, ManifestError
-from atoll.manifest import Manifest
 from atoll.wire.messages import MAX_MANIFEST
 from atoll_cli.options import FILE, json_option, pass_session
 from atoll_cli.session import Session

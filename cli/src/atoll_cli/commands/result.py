@@ -1,13 +1,16 @@
 """`atoll result JOB --out DIR`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
 from atoll.client.connection import AtollClient
+from atoll.client.release import require_party
 from atoll.client.results import OpenedResult, fetch_result
+from atoll.computation.consent import require_consents
+from atoll.computation.manifest import Manifest, digest
 from atoll.errors import ManifestError, RefusedError
 from atoll.identity import PartyKeys
 from atoll.wire.messages import JobView
@@ -29,34 +32,46 @@ from atoll_cli.stopping import run_stoppable
     type=click.Path(file_okay=False, path_type=Path),
     help="A directory that does not exist yet, or is empty.",
 )
+@click.option("--output", metavar="NAME", help="Which output (default: all that are yours).")
 @key_option
 @json_option
 @pass_session
-def result(session: Session, job: str, out: Path, key_name: str) -> None:
-    """Fetch the result of JOB, verify its receipt, open it and unpack it into DIR."""
+def result(session: Session, job: str, out: Path, output: str | None, key_name: str) -> None:
+    """Fetch what JOB gave you, verify its receipt, open it and unpack it into DIR.
 
+    Of several outputs each gets a directory of its own below DIR.
+    """
     # Not inside: nothing could interrupt a question there.
     keys = session.keys().load(key_name)
 
-    async def work() -> tuple[JobView, OpenedResult]:
+    async def work() -> tuple[JobView, dict[str, OpenedResult]]:
         async with connected(session) as remote:
             view = await remote.client.get(job)
-            digest = await agreed_manifest(remote.client, view, keys)
-            opened = await fetch_result(
-                remote.client,
-                view,
-                manifest_digest=digest,
-                keys=keys,
-                appraiser=Appraiser.from_profile(remote.profile),
-                into=out,
-            )
+            manifest, manifest_digest = await agreed_manifest(remote.client, view, keys)
+            names = outputs_of(manifest, keys, output, view.job_id)
+            opened = {}
+            for name in names:
+                opened[name] = await fetch_result(
+                    remote.client,
+                    view,
+                    manifest_digest=manifest_digest,
+                    output=name,
+                    keys=keys,
+                    appraiser=Appraiser.from_profile(remote.profile),
+                    into=out if len(names) == 1 else out / name,
+                )
             return view, opened
 
     view, opened = run_stoppable(work())
-    show_result(session, opened)
-    appraisal = opened.receipt.appraisal
+    for name, one in opened.items():
+        if len(opened) > 1:
+            session.print(f"output {name}")
+        show_result(session, one)
+    appraisal = next(iter(opened.values())).receipt.appraisal
     if appraisal.simulated:
         session.banner(answer=True)
+    documents = {name: show.result_document(one) for name, one in opened.items()}
+    only: dict[str, Any] = next(iter(documents.values())) if len(documents) == 1 else {}
     session.document(
         {
             "job_id": view.job_id,
@@ -64,29 +79,47 @@ def result(session: Session, job: str, out: Path, key_name: str) -> None:
             "manifest_digest": view.manifest_digest,
             "attempt": view.attempt,
             "evidence": show.evidence_document(appraisal),
-            **show.result_document(opened),
+            **only,
+            "outputs": documents,
         }
     )
 
 
-async def agreed_manifest(client: AtollClient, view: JobView, keys: PartyKeys) -> bytes:
-    """The digest of the job's manifest, which the owner of `keys` has signed.
+async def agreed_manifest(
+    client: AtollClient, view: JobView, keys: PartyKeys
+) -> tuple[Manifest, bytes]:
+    """The job's manifest, to which the owner of `keys` has consented, and its digest.
 
-    Which of the manifests that one has signed belongs to this job id is the gateway's word.
+    Which of the manifests that one has consented to belongs to this job id is the gateway's
+    word. Consents may have ended since: what they allowed has happened.
 
     Raises:
-        ManifestError: not the manifest of this digest, or not signed by all its parties.
-        RefusedError: `result.not_ours`: these keys are not of a party of it.
+        ManifestError: not the manifest of this digest, or not agreed on by all its parties;
+            `manifest.not_a_party`.
     """
-    signed = await client.manifest(view.manifest_digest)
-    digest = manifests.digest(signed.manifest)
-    if digest.hex() != view.manifest_digest:
+    agreed = await client.manifest(view.manifest_digest)
+    found = digest(agreed.manifest)
+    if found.hex() != view.manifest_digest:
         raise ManifestError(f"what is stored as manifest {view.manifest_digest} is another one")
-    party = manifests.verify_signed(signed).parties.get(keys.name)
-    if party is None or party.signing_key != keys.signing_key:
+    manifest = require_consents(agreed, now_ms=0)
+    require_party(manifest, keys)
+    return manifest, found
+
+
+def outputs_of(
+    manifest: Manifest, keys: PartyKeys, output: str | None, job_id: str
+) -> tuple[str, ...]:
+    """The outputs that these keys open, or the one that is asked for.
+
+    Raises:
+        RefusedError: `result.not_ours`.
+    """
+    own = tuple(name for name, one in manifest.outputs.items() if keys.name in one.consumers)
+    names = own if output is None else tuple(name for name in own if name == output)
+    if not names:
         raise RefusedError(
-            f"{keys.name!r} with these keys is no party of job {view.job_id}",
+            f"{keys.name!r} is no consumer of {output or 'any output'} of job {job_id}",
             code="result.not_ours",
-            hint="--key names the keys that the job was submitted with",
+            hint=f"its own outputs: {', '.join(own) or 'none'}",
         )
-    return digest
+    return names

@@ -1,4 +1,4 @@
-"""`atoll run MODULE.wasm`: the one-person path."""
+"""`atoll run PROGRAM`: the one-person path."""
 
 import re
 from pathlib import Path
@@ -6,14 +6,15 @@ from typing import Final
 
 import click
 
-from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
+from atoll.client.compose import STEP
 from atoll.client.files import read_private
 from atoll.client.profile import Profile
 from atoll.client.results import check_receipt
 from atoll.client.run import RunOutcome, RunSpec, require_runnable
+from atoll.computation.manifest import JobLimits
+from atoll.computation.steps import StepLimits, WorkloadKind
 from atoll.errors import InputError
-from atoll.manifest import ManifestLimits
 from atoll.receipt.verify import MAX_FILE
 from atoll.wire.messages import Tee
 from atoll.wire.names import require_name
@@ -25,7 +26,8 @@ from atoll_cli.stopping import run_stoppable
 
 DEFAULT_OUT: Final = Path("atoll-results")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_DEFAULTS: Final = ManifestLimits()
+_DEFAULTS: Final = StepLimits()
+_JOB: Final = JobLimits()
 _HOUR_S: Final = 3600
 _SLACK_S: Final = 600
 _MAX_DEADLINE_S: Final = 2_592_000
@@ -43,7 +45,7 @@ def _data(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dic
             require_name(name, "dataset")
         except InputError as error:
             raise click.BadParameter(error.message) from error
-        if name in manifests.RESERVED_NAMES:
+        if name.rpartition(".")[0] == STEP:
             raise click.BadParameter(f"{name!r} cannot name a dataset")
         if name in found:
             raise click.BadParameter(f"dataset {name!r} stands twice")
@@ -83,7 +85,26 @@ def _unicode(text: str, what: str) -> str:
 
 
 @click.command()
-@click.argument("module", metavar="MODULE.wasm", type=FILE)
+@click.argument("module", metavar="PROGRAM", type=FILE)
+@click.option(
+    "--kind",
+    type=click.Choice([kind.value for kind in WorkloadKind]),
+    default=WorkloadKind.WASM.value,
+    show_default=True,
+    help="What PROGRAM is: a WebAssembly module, an ELF file, a script or wheel, an image archive.",
+)
+@click.option(
+    "--entry",
+    metavar="MODULE[:FUNCTION]",
+    default="",
+    help="python: what to start in the bundle or wheel (default: PROGRAM is a script).",
+)
+@click.option(
+    "--bundle",
+    metavar="FILE",
+    type=FILE,
+    help="python: a zip or tar of wheels and a requirements.txt with their hashes.",
+)
 @click.option(
     "--data", metavar="NAME=PATH", multiple=True, callback=_data, help="A dataset, as /data/NAME."
 )
@@ -155,9 +176,36 @@ def _unicode(text: str, what: str) -> str:
     show_default=True,
 )
 @click.option(
+    "--cpu-s",
+    type=click.IntRange(0, 1 << 30),
+    default=_DEFAULTS.cpu_s,
+    show_default=True,
+    help="Seconds on a processor, all processes together; 0: as --wall-s allows.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 4096),
+    default=_DEFAULTS.processes,
+    show_default=True,
+    help="Processes and threads at once.",
+)
+@click.option(
+    "--open-files",
+    type=click.IntRange(16, 65_536),
+    default=_DEFAULTS.open_files,
+    show_default=True,
+)
+@click.option(
+    "--scratch-mib",
+    type=click.IntRange(0, 16_384),
+    default=_DEFAULTS.scratch_bytes // _MIB,
+    show_default=True,
+    help="What fits below /tmp.",
+)
+@click.option(
     "--release-wait-s",
     type=click.IntRange(1, 604_800),
-    default=_DEFAULTS.release_wait_ms // 1000,
+    default=_JOB.release_wait_ms // 1000,
     show_default=True,
     help="How long an enclave waits for our keys.",
 )
@@ -173,6 +221,9 @@ def _unicode(text: str, what: str) -> str:
 def run(  # noqa: PLR0917 - click passes one parameter for each option
     session: Session,
     module: Path,
+    kind: str,
+    entry: str,
+    bundle: Path | None,
     data: dict[str, Path],
     args: tuple[str, ...],
     env: dict[str, str],
@@ -185,25 +236,35 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
     fuel: int,
     output_mib: int,
     output_files: int,
+    cpu_s: int,
+    processes: int,
+    open_files: int,
+    scratch_mib: int,
     release_wait_s: int,
     deadline_s: int | None,
     verbose: bool,  # noqa: FBT001
 ) -> None:
-    """Run a WebAssembly module (WASI preview 1) on sealed data and open its result.
+    """Run a program on sealed data and open its result.
 
     Makes and signs the manifest, uploads everything sealed, appraises the enclave's evidence
     here, releases the keys only if it passes, waits, opens the result and checks its receipt.
-    The guest reads /data/NAME and writes below /results. Interrupted, it cancels the job.
+    The program reads /data/NAME and writes below /results. Interrupted, it cancels the job.
 
     Exit status: 0 the guest exited with 0; 1 anything else; --json has its `exit_code`.
     """
     needed_s = wall_s + release_wait_s + _SLACK_S
-    limits = ManifestLimits(
+    limits = StepLimits(
         wall_s=wall_s,
         memory_bytes=memory_mib * _MIB,
         fuel=fuel,
         output_bytes=output_mib * _MIB,
         output_files=output_files,
+        cpu_s=cpu_s,
+        processes=processes,
+        open_files=open_files,
+        scratch_bytes=scratch_mib * _MIB,
+    )
+    job_limits = JobLimits(
         release_wait_ms=release_wait_s * 1000,
         deadline_ms=(deadline_s or min(max(_HOUR_S, needed_s), _MAX_DEADLINE_S)) * 1000,
     )
@@ -211,10 +272,14 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
     def spec_for(profile: Profile) -> RunSpec:
         return RunSpec(
             module=module,
+            kind=WorkloadKind(kind),
+            entry=entry,
+            bundle=bundle,
             data=data,
             args=args,
             env=env,
             limits=limits,
+            job_limits=job_limits,
             tee=Tee(tee) if tee else profile.tee,
             previous=_previous(after, profile),
             out=out,

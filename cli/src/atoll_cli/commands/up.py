@@ -35,10 +35,21 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     show_default=True,
     help="Enclaves that may run at a time.",
 )
+@click.option(
+    "--docker",
+    metavar="ADDR",
+    help="unix:///PATH of the container engine for the kind docker "
+    "(default: unix:///var/run/docker.sock).",
+)
 @json_option
 @pass_session
-def up(
-    session: Session, data_dir: Path | None, http: str | None, nats: str | None, slots: int
+def up(  # noqa: PLR0917 - click passes one parameter for each option
+    session: Session,
+    data_dir: Path | None,
+    http: str | None,
+    nats: str | None,
+    slots: int,
+    docker: str | None,
 ) -> int:
     """Start bus, gateway, attestor and manager, and write the profile that finds them.
 
@@ -54,6 +65,7 @@ def up(
         http=http,
         nats=nats,
         slots=slots,
+        docker=docker,
         as_json=session.as_json,
     )
     return run_up(options, session.env)

@@ -28,6 +28,7 @@ class Plan:
     slots: int
     host_id: str
     env: Mapping[str, str]
+    docker: str | None = None
 
     @property
     def log_dir(self) -> Path:
@@ -54,6 +55,7 @@ class Plan:
             simulated_dir=data / "simulated",
             slots=self.slots,
             python=sys.executable,
+            **({"docker_host": self.docker} if self.docker else {}),
         )
 
     def gateway(self) -> ServiceSpec:

@@ -41,6 +41,8 @@ class UpOptions:
     nats: str | None
     slots: int
     as_json: bool
+    docker: str | None = None
+    """The container engine's socket; None: where engines have it."""
 
 
 def run_up(options: UpOptions, env: Mapping[str, str]) -> int:
@@ -73,6 +75,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             slots=options.slots,
             host_id="local",
             env=env,
+            docker=options.docker,
         )
         supervisor = _Supervisor(stop)
         stack.push_async_callback(supervisor.stop)

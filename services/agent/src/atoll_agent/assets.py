@@ -4,9 +4,9 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
+from atoll.computation.assets import AssetRef
 from atoll.errors import SealError
 from atoll.framing import commitment
-from atoll.manifest import AssetRef
 from atoll.sealing.asset import Opener
 from atoll.sealing.release import ReleasedKey
 
@@ -45,5 +45,7 @@ async def open_asset(
             raise SealError(f"opens to {size} bytes, want {asset.size}", code="asset.size")
         if commitment(key.salt, seen.digest()).hex() != asset.commitment:
             raise SealError("is not what the manifest commits to", code="asset.digest")
+        if asset.sha256 is not None and seen.hexdigest() != asset.sha256:
+            raise SealError("has another digest than the manifest says", code="asset.digest")
     except SealError as error:
         raise SealError(f"asset {name!r}: {error.message}", code=error.code) from error

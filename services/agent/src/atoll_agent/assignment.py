@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from atoll import manifest as manifests
+from atoll.computation.consent import require_consents
+from atoll.computation.manifest import Manifest, digest
 from atoll.errors import ManifestError, RefusedError
-from atoll.manifest import Manifest
 from atoll.sealing.release import ReleaseContext
 from atoll.wire.messages import Assignment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A manifest that every party signed and that our evidence is bound to."""
+    """A manifest that every party consented to and that our evidence is bound to."""
 
     job_id: str
     attempt: int
@@ -42,12 +42,14 @@ def accept(
     attempt: int,
     manifest_digest: bytes,
     evidence_digest: bytes,
+    now_ms: int,
 ) -> Task:
     """The task, if the assignment is the one our evidence was made for.
 
     Raises:
-        RefusedError: `assignment.other`: meant for another enclave, job or attempt.
-        ManifestError: not the manifest we attested to, or not signed by every party.
+        RefusedError: `assignment.other`: meant for another enclave, job or attempt;
+            `network.unsupported`.
+        ManifestError: not the manifest we attested to, or not consented to by every party.
     """
     given = (assignment.enclave_id, assignment.job_id, assignment.attempt)
     if given != (enclave_id, job_id, attempt):
@@ -55,15 +57,17 @@ def accept(
             f"assignment is for enclave {given[0]}, job {given[1]}, attempt {given[2]}",
             code="assignment.other",
         )
-    if manifests.digest(assignment.signed.manifest) != manifest_digest:
+    if digest(assignment.agreed.manifest) != manifest_digest:
         raise ManifestError(
             "assignment carries another manifest than the one attested to",
             code="manifest.other",
         )
+    manifest = require_consents(assignment.agreed, now_ms=now_ms)
+    manifest.network.require_enforceable()
     return Task(
         job_id=job_id,
         attempt=attempt,
-        manifest=manifests.verify_signed(assignment.signed),
+        manifest=manifest,
         manifest_digest=manifest_digest,
         evidence_digest=evidence_digest,
     )

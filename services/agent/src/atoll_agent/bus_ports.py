@@ -103,10 +103,10 @@ class EnclaveBus:
     async def upload_result(self, asset_id: str, chunks: Iterator[bytes]) -> ObjectInfo:
         return await ObjectStore(self._bus, topology.RESULTS.name).put(asset_id, chunks)
 
-    async def store_outcome(self, result: bytes, receipt: bytes) -> None:
-        """Write the result record and the receipt, once for this attempt."""
+    async def store_outcome(self, results: dict[str, bytes], receipt: bytes) -> None:
+        """Write the result records and the receipt, once for this attempt."""
         record = OutcomeRecord(
-            job_id=self._job_id, attempt=self._attempt, result=result, receipt=receipt
+            job_id=self._job_id, attempt=self._attempt, results=results, receipt=receipt
         )
         try:
             await KeyValue(self._bus, topology.OUTCOMES).create(

@@ -30,6 +30,9 @@ class AgentConfig:
     device_fd: int
     """The inherited descriptor of the (simulated) guest device."""
 
+    docker_host: str = "unix:///var/run/docker.sock"
+    """The container engine at our side, for workloads of the kind docker; only asked then."""
+
     traceparent: str = ""
     """The trace that our boot belongs to."""
 

@@ -6,7 +6,6 @@ process ends with a failure and the job goes to another enclave.
 """
 
 import asyncio
-import errno
 import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, aclosing, contextmanager
@@ -14,6 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
+from atoll.computation.assets import AssetRef
+from atoll.computation.manifest import Manifest
+from atoll.computation.steps import INVOCATION, WorkloadKind
 from atoll.errors import (
     AtollError,
     ConfigError,
@@ -24,7 +26,6 @@ from atoll.errors import (
     UnreachableError,
 )
 from atoll.invocation import MAX_INVOCATION, Invocation
-from atoll.manifest import AssetRef
 from atoll.sealing.release import ReleasedKey
 from atoll.telemetry import names as spans
 from atoll.telemetry.tracing import Tracer
@@ -34,11 +35,11 @@ from atoll_agent.assignment import Task
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.enclave import EnclaveKeys, Evidence
 from atoll_agent.outcome import Finished, OutcomeWriter
+from atoll_agent.pipeline import Pipeline, require_kinds
 from atoll_agent.releases import ReleaseCollector
-from atoll_agent.sandbox.limits import Limits
-from atoll_agent.sandbox.outcome import Kind, Outcome
-from atoll_agent.sandbox.runner import run
+from atoll_agent.sandbox.kinds import DOCKER_HOST
 from atoll_agent.sandbox.workspace import Workspace, open_workspace
+from atoll_agent.staging import Staging
 from atoll_agent.telling import tell
 
 
@@ -52,6 +53,7 @@ class JobRunner:
     tracer: Tracer
     enclave_id: str
     random: Callable[[int], bytes]
+    docker_host: str = DOCKER_HOST
 
     async def run(self, task: Task) -> None:
         """Run the task and report its end.
@@ -68,21 +70,25 @@ class JobRunner:
         except AtollError as error:
             await self.bus.report(ReportKind.FINISHED, reason=tell(error))
             return
-        await self.bus.store_outcome(finished.result, finished.receipt)
+        await self.bus.store_outcome(finished.results, finished.receipt)
         await self.bus.report(ReportKind.FINISHED, reason=finished.reason)
 
     async def _finish(self, task: Task) -> Finished:
         manifest = task.manifest
-        if manifest.invocation.size > MAX_INVOCATION:
-            raise RefusedError(
-                f"the invocation is over {MAX_INVOCATION} bytes", code="invocation.too_large"
-            )
-        sizes = sum(asset.size for asset in manifest.assets().values())
-        need = sizes + manifest.limits.output_bytes + 2 * manifest.limits.log_bytes
-        # First of all: no key should be released to an enclave that has no room for the job.
-        with host_storage(self.enclave_id, need_bytes=need) as workspace:
+        for step in manifest.steps:
+            if step.invocation.size > MAX_INVOCATION:
+                raise RefusedError(
+                    f"the invocation is over {MAX_INVOCATION} bytes", code="invocation.too_large"
+                )
+        # First of all: no key should be released to an enclave that has no wall or no room for
+        # the job.
+        kinds = frozenset(step.kind for step in manifest.steps)
+        await asyncio.to_thread(require_kinds, kinds, docker_host=self.docker_host)
+        with host_storage(self.enclave_id, need_bytes=needed_bytes(manifest)) as workspace:
+            staging = Staging(root=workspace.root, manifest=manifest)
+            staging.prepare()
             released = await self._await_releases(task)
-            return await self._execute(task, released, workspace)
+            return await self._execute(task, released, staging)
 
     async def _await_releases(self, task: Task) -> dict[str, ReleasedKey]:
         collector = ReleaseCollector(task, self.keys.hpke)
@@ -112,16 +118,20 @@ class JobRunner:
             )
 
     async def _execute(
-        self, task: Task, released: dict[str, ReleasedKey], workspace: Workspace
+        self, task: Task, released: dict[str, ReleasedKey], staging: Staging
     ) -> Finished:
-        invocation = await self._open_assets(task, released, workspace)
+        invocations = await self._open_assets(task, released, staging)
         released.clear()
+        await to_its_end(staging.unpack)
         await self.bus.report(ReportKind.STARTED)
         started = datetime.now(UTC)
-        with self.tracer.span(spans.RUN_WORKLOAD) as span:
-            outcome = await self._run(task, workspace, invocation)
-            if not outcome.succeeded:
-                span.fail(outcome.code)
+        pipeline = Pipeline(
+            staging=staging,
+            invocations=invocations,
+            tracer=self.tracer,
+            docker_host=self.docker_host,
+        )
+        runs = await pipeline.run()
         writer = OutcomeWriter(
             task=task,
             keys=self.keys,
@@ -132,21 +142,24 @@ class JobRunner:
         )
         # A clock that was set back meanwhile must not cost the result.
         finished = max(started, datetime.now(UTC))
-        return await writer.write(workspace, outcome, started, finished)
+        return await writer.write(staging, runs, started, finished)
 
     async def _open_assets(
-        self, task: Task, released: dict[str, ReleasedKey], workspace: Workspace
-    ) -> Invocation:
-        invocation = io.BytesIO()
+        self, task: Task, released: dict[str, ReleasedKey], staging: Staging
+    ) -> dict[str, Invocation]:
+        """Put every plaintext in its place; arguments stay off files. By step."""
+        invocations: dict[str, Invocation] = {}
         for name, asset in task.manifest.assets().items():
             with self.tracer.span(spans.OPEN_ASSET), ExitStack() as stack:
-                file: BinaryIO = invocation
-                if name == "algorithm":
-                    file = stack.enter_context(workspace.create_module())
-                elif name != "invocation":
-                    file = stack.enter_context(workspace.create_data(name))
-                await self._open_asset(name, asset, released[name], file)
-        return Invocation.from_bytes(invocation.getvalue())
+                step, _, part = name.rpartition(".")
+                if part == INVOCATION and name not in task.manifest.datasets:
+                    content = io.BytesIO()
+                    await self._open_asset(name, asset, released[name], content)
+                    invocations[step] = Invocation.from_bytes(content.getvalue())
+                else:
+                    file = stack.enter_context(staging.create(name))
+                    await self._open_asset(name, asset, released[name], file)
+        return invocations
 
     async def _open_asset(
         self, name: str, asset: AssetRef, key: ReleasedKey, into: BinaryIO
@@ -158,23 +171,30 @@ class JobRunner:
         async with aclosing(sealed):
             await open_asset(name, asset, key, sealed, into)
 
-    async def _run(self, task: Task, workspace: Workspace, invocation: Invocation) -> Outcome:
-        given = task.manifest.limits
-        limits = Limits(
-            wall_s=given.wall_s,
-            memory_bytes=given.memory_bytes,
-            fuel=given.fuel,
-            output_bytes=given.output_bytes,
-            output_files=given.output_files,
-            log_bytes=given.log_bytes,
-        )
-        try:
-            return await run(workspace.module, workspace, invocation.args, invocation.env, limits)
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            # Opening directory by directory, a guest can make paths that nobody can name.
-            raise InputError("a path is too long", code=Kind.OUTPUT_NAMES.value) from error
+
+async def to_its_end(work: Callable[[], None]) -> None:
+    """Do blocking work in a thread, also when cancelled: what it writes is erased after it."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
+
+
+def needed_bytes(manifest: Manifest) -> int:
+    """How much memory the files of a computation can take together."""
+    assets = sum(asset.size for asset in manifest.assets().values())
+    unpacked = sum(
+        dataset.unpack.max_bytes for dataset in manifest.datasets.values() if dataset.unpack
+    )
+    left = sum(step.limits.output_bytes + 2 * step.limits.log_bytes for step in manifest.steps)
+    # WebAssembly has no /tmp.
+    scratch = max(
+        0 if step.kind is WorkloadKind.WASM else step.limits.scratch_bytes
+        for step in manifest.steps
+    )
+    return assets + unpacked + left + scratch
 
 
 @contextmanager

@@ -108,6 +108,7 @@ async def _boot(
         tracer=recorder,
         enclave_id=config.enclave_id,
         random=secrets.token_bytes,
+        docker_host=config.docker_host,
     )
     try:
         async with asyncio.timeout(config.assign_timeout_s):
@@ -119,6 +120,7 @@ async def _boot(
             attempt=config.attempt,
             manifest_digest=manifest_digest,
             evidence_digest=evidence.digest,
+            now_ms=time.time_ns() // 1_000_000,
         )
     except TimeoutError as error:
         raise RefusedError("no assignment came", code="assignment.timeout") from error

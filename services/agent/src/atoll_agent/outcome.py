@@ -1,26 +1,24 @@
-"""From what a run left behind to what leaves the enclave: a sealed archive, a record, a receipt."""
+"""From what the steps left to what leaves the enclave: sealed archives, records, a receipt.
+
+Each output is an archive of its own, sealed under a fresh key that is wrapped to its consumers.
+What an output's policy does not allow stays inside; the archive then says so and holds nothing
+else, and the receipt says the same.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from atoll import version
+from atoll.computation.outputs import Breach, Output, breach, looks_inside, type_breach
+from atoll.computation.steps import behind
 from atoll.errors import InputError
 from atoll.framing import commitment
-from atoll.receipt.statement import (
-    AlgorithmRef,
-    DatasetRef,
-    PartyRef,
-    Receipt,
-    Resources,
-    ResultsRef,
-    rfc3339,
-    round_up_ms,
-)
+from atoll.receipt.statement import OutputRef
 from atoll.receipt.verify import make_receipt
 from atoll.sealing.archive import (
     EXIT,
@@ -34,41 +32,53 @@ from atoll.sealing.archive import (
 from atoll.sealing.archive import write_archive as archive_pieces
 from atoll.sealing.asset import seal_chunks
 from atoll.sealing.release import ReleasedKey
-from atoll.sealing.result import ResultContext, make_result
+from atoll.sealing.result import ResultContext, ResultRecord, make_result
 from atoll.sealing.stream import AssetSecrets
 from atoll.sealing.tar import MAX_FILE_SIZE
 from atoll.telemetry import names as spans
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import schema
 from atoll.wire.messages import Reason
+from atoll_agent.accounting import make_statement
 from atoll_agent.assignment import Task
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.enclave import EnclaveKeys, Evidence
-from atoll_agent.sandbox.outcome import Kind, Outcome
-from atoll_agent.sandbox.workspace import Workspace
+from atoll_agent.pipeline import NOT_RUN, StepRun
+from atoll_agent.sandbox.outcome import Kind
+from atoll_agent.sandbox.step import StepSpace
+from atoll_agent.staging import Staging
 
 PIECE: Final = 524_272
 """Bytes read at once: the content of one sealed chunk."""
 
+_NAME: Final = Breach(
+    code=Kind.OUTPUT_NAMES.value, message="a result has a name that no archive takes"
+)
+_SIZE: Final = Breach(
+    code=Kind.OUTPUT_LIMIT.value, message="a result is larger than any file of an archive"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A run whose sealed result is uploaded; record and receipt are still to be stored."""
+    """Everything sealed is uploaded; records and receipt are still to be stored."""
 
-    result: bytes = field(repr=False)
+    results: dict[str, bytes] = field(repr=False)
     receipt: bytes = field(repr=False)
     reason: Reason | None
-    """None when the guest succeeded; else a code and a fixed sentence."""
+    """None when all went well; else a code and a fixed sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Sealed:
-    """What is known once the archive went out."""
+class Packed:
+    """What goes into the archive of one output."""
 
-    secrets: AssetSecrets = field(repr=False)
-    commitment: bytes
-    sha256: str
-    size: int
+    exit: ExitRecord
+    space: StepSpace | None
+    """Whose logs and results these are; None: there are none."""
+    logs: bool
+    files: tuple[tuple[str, int], ...] = field(repr=False)
+    breach: Breach | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,20 +93,58 @@ class OutcomeWriter:
     random: Callable[[int], bytes]
 
     async def write(
-        self, workspace: Workspace, outcome: Outcome, started: datetime, finished: datetime
+        self,
+        staging: Staging,
+        runs: tuple[StepRun, ...],
+        started: datetime,
+        finished: datetime,
     ) -> Finished:
-        """Seal and upload everything the run left, and sign for it.
+        """Seal and upload every output, and sign for all of it.
 
-        A failed run is packed as well: its outputs and its exit code are the consumers'.
+        A failed computation has outputs as well: they say which step failed and how.
 
         Raises:
-            UnreachableError: the bus did not take the result.
+            UnreachableError: the bus did not take a result.
             RefusedError: `bus.full`.
             SealError: a consumer's HPKE key is none.
         """
-        outcome = packable(outcome)
+        results: dict[str, bytes] = {}
+        refs: list[OutputRef] = []
+        breaches: list[Breach] = []
+        for name, output in sorted(self.task.manifest.outputs.items()):
+            packed = pack(output, staging, runs)
+            if packed.breach is not None:
+                breaches.append(packed.breach)
+            record, ref = await self._seal(name, output, packed)
+            results[name] = schema.encode(record)
+            refs.append(ref)
+        reason = _reason(runs, breaches)
+        with self.tracer.span(spans.SIGN_RECEIPT):
+            statement = make_statement(
+                self.task,
+                runs,
+                tuple(refs),
+                evidence_digest=self.evidence.digest,
+                outcome=reason.code if reason else Kind.EXITED.value,
+                started=started,
+                finished=finished,
+                agent_version=version.VERSION,
+            )
+            receipt = make_receipt(statement, key=self.keys.signing, evidence=self.evidence.raw)
+        return Finished(results=results, receipt=receipt, reason=reason)
+
+    async def _seal(
+        self, name: str, output: Output, packed: Packed
+    ) -> tuple[ResultRecord, OutputRef]:
+        secrets = AssetSecrets.generate(self.random)
+        plain, cipher = hashlib.sha256(), hashlib.sha256()
         with self.tracer.span(spans.UPLOAD_RESULT):
-            sealed = await self._upload(workspace, outcome)
+            pieces = _hashed(archive_pieces(archive_entries(packed)), plain)
+            chunks = seal_chunks(
+                secrets.content_key, pieces, asset_id=secrets.asset_id, prefix=secrets.prefix
+            )
+            info = await self.bus.upload_result(secrets.asset_id.hex(), _hashed(chunks, cipher))
+        sealed = commitment(secrets.salt, plain.digest())
         with self.tracer.span(spans.SEAL_RESULT):
             record = make_result(
                 self.keys.signing,
@@ -105,148 +153,114 @@ class OutcomeWriter:
                     attempt=self.task.attempt,
                     manifest_digest=self.task.manifest_digest,
                     evidence_digest=self.evidence.digest,
+                    output=name,
                 ),
-                asset_id=sealed.secrets.asset_id,
-                size=sealed.size,
-                archive_commitment=sealed.commitment,
-                key=ReleasedKey(content_key=sealed.secrets.content_key, salt=sealed.secrets.salt),
-                consumers=self._consumers(),
+                asset_id=secrets.asset_id,
+                size=info.size,
+                archive_commitment=sealed,
+                key=ReleasedKey(content_key=secrets.content_key, salt=secrets.salt),
+                consumers=self._consumers(output),
             )
-        with self.tracer.span(spans.SIGN_RECEIPT):
-            receipt = make_receipt(
-                self._receipt(outcome, sealed, started, finished),
-                key=self.keys.signing,
-                evidence=self.evidence.raw,
-            )
-        reason = None
-        if not outcome.succeeded:
-            reason = Reason(code=outcome.code, message=outcome.message)
-        return Finished(result=schema.encode(record), receipt=receipt, reason=reason)
-
-    async def _upload(self, workspace: Workspace, outcome: Outcome) -> _Sealed:
-        secrets = AssetSecrets.generate(self.random)
-        plain, cipher = hashlib.sha256(), hashlib.sha256()
-        pieces = _hashed(archive_pieces(archive_entries(workspace, outcome)), plain)
-        chunks = seal_chunks(
-            secrets.content_key, pieces, asset_id=secrets.asset_id, prefix=secrets.prefix
-        )
-        info = await self.bus.upload_result(secrets.asset_id.hex(), _hashed(chunks, cipher))
-        return _Sealed(
-            secrets=secrets,
-            commitment=commitment(secrets.salt, plain.digest()),
+        ref = OutputRef(
+            name=name,
+            step=output.step,
+            consumers=tuple(sorted(output.consumers)),
+            outcome=packed.breach.code if packed.breach else packed.exit.outcome,
+            commitment=sealed.hex(),
             sha256=cipher.hexdigest(),
             size=info.size,
         )
+        return record, ref
 
-    def _consumers(self) -> dict[str, bytes]:
+    def _consumers(self, output: Output) -> dict[str, bytes]:
         parties = self.task.manifest.parties
         # A manifest with a consumer that has no HPKE key does not exist (`Manifest`).
         return {
-            name: key
-            for name in self.task.manifest.consumers
-            if (key := parties[name].hpke_key) is not None
+            name: key for name in output.consumers if (key := parties[name].hpke_key) is not None
         }
 
-    def _receipt(
-        self, outcome: Outcome, sealed: _Sealed, started: datetime, finished: datetime
-    ) -> Receipt:
-        manifest = self.task.manifest
-        limits, used = manifest.limits, outcome.used
-        return Receipt(
-            job_id=self.task.job_id,
-            attempt=self.task.attempt,
-            manifest_digest=self.task.manifest_digest.hex(),
-            evidence_digest=self.evidence.digest.hex(),
-            parties=self._parties(),
-            algorithm=AlgorithmRef(
-                kind=manifest.algorithm.kind.value,
-                commitment=manifest.algorithm.asset.commitment,
-            ),
-            datasets=tuple(
-                DatasetRef(name=name, commitment=asset.commitment)
-                for name, asset in sorted(manifest.datasets.items())
-            ),
-            invocation_commitment=manifest.invocation.commitment,
-            results=ResultsRef(
-                commitment=sealed.commitment.hex(), sha256=sealed.sha256, size=sealed.size
-            ),
-            outcome=outcome.code,
-            # Receipts are open. An exit code other than 0 can say what the guest likes,
-            # so it stands only in the sealed archive, to which the receipt commits.
-            exit_code=0 if outcome.succeeded else None,
-            limits=Resources(
-                wall_ms=limits.wall_s * 1000,
-                fuel=limits.fuel or None,
-                memory_bytes=limits.memory_bytes,
-                output_bytes=limits.output_bytes,
-                output_files=limits.output_files,
-            ),
-            used=Resources(
-                wall_ms=round_up_ms(used.wall_ms),
-                fuel=None,
-                # Rounded, for the receipt is open and the guest chooses how much it takes.
-                memory_bytes=power_of_two(used.memory_bytes or 0),
-                output_bytes=used.output_bytes,
-                output_files=used.output_files,
-            ),
-            started=rfc3339(_milliseconds(started)),
-            finished=rfc3339(_milliseconds(finished)),
-            previous=manifest.previous,
-            agent_version=version.VERSION,
-        )
 
-    def _parties(self) -> tuple[PartyRef, ...]:
-        manifest = self.task.manifest
-        roles: dict[str, set[str]] = {name: set() for name in manifest.parties}
-        roles[manifest.algorithm.asset.provider].add("algorithm-provider")
-        roles[manifest.invocation.provider].add("invocation-provider")
-        for asset in manifest.datasets.values():
-            roles[asset.provider].add("data-provider")
-        for consumer in manifest.consumers:
-            roles[consumer].add("result-consumer")
-        return tuple(
-            PartyRef(
-                name=name,
-                signing_key=manifest.parties[name].signing_key.hex(),
-                roles=tuple(sorted(held)) or ("party",),
-            )
-            for name, held in sorted(roles.items())
-        )
+def pack(output: Output, staging: Staging, runs: tuple[StepRun, ...]) -> Packed:
+    """What an output's consumers get, and which rule of its policy was broken.
 
-
-def packable(outcome: Outcome) -> Outcome:
-    """`outcome`, without its results and as a failure if they do not fit the archive.
-
-    The archive takes every name that the sandbox lets pass; should the two ever differ, and
-    for files over the archive's limit, the job fails like for any output that is not legal.
+    Only of steps that its own step depends on: what others did is not for these consumers.
     """
-    kind = None
-    for file in outcome.results:
+    own = behind(staging.manifest.steps, output.step)
+    ran = [one for one in runs if one.step.name in own]
+    failed = next(
+        (one for one in ran if one.outcome is not None and not one.outcome.succeeded), None
+    )
+    about = failed or next(one for one in ran if one.step.name == output.step)
+    outcome = about.outcome
+    if outcome is None:
+        record = ExitRecord(exit_code=None, outcome=NOT_RUN, step=about.step.name)
+        return Packed(exit=record, space=None, logs=False, files=(), breach=None)
+    space = staging.space(about.step.name)
+    files: tuple[tuple[str, int], ...] = ()
+    if about.step.name == output.step:
+        files = tuple((file.name, file.size) for file in outcome.results)
+    log_bytes = sum(path.stat().st_size for path in (space.stdout, space.stderr))
+    broken = (
+        _archivable(files)
+        or breach(output, files, log_bytes=log_bytes if output.logs else 0)
+        or _wrong_type(output, space, files)
+    )
+    record = ExitRecord(
+        exit_code=outcome.exit_code,
+        outcome=broken.code if broken else outcome.code,
+        step=about.step.name,
+    )
+    if broken:
+        return Packed(exit=record, space=None, logs=False, files=(), breach=broken)
+    return Packed(exit=record, space=space, logs=output.logs, files=files, breach=None)
+
+
+def archive_entries(packed: Packed) -> Iterator[ArchiveEntry]:
+    """The entries of an output's archive. Logs that do not go along are empty."""
+    yield ArchiveEntry.of(EXIT, packed.exit.to_bytes())
+    for name in (STDOUT, STDERR):
+        if packed.space is None or not packed.logs:
+            yield ArchiveEntry.of(name, b"")
+        else:
+            path = packed.space.stdout if name == STDOUT else packed.space.stderr
+            yield ArchiveEntry(name=name, size=path.stat().st_size, chunks=partial(_read, path))
+    if packed.space is not None:
+        for name, size in packed.files:
+            path = packed.space.results / name
+            yield ArchiveEntry(name=RESULTS + name, size=size, chunks=partial(_read, path))
+
+
+def _archivable(files: tuple[tuple[str, int], ...]) -> Breach | None:
+    """The archive takes every name that the sandbox lets pass; should the two ever differ, the
+    output fails like for anything that is not legal."""
+    for name, size in files:
         try:
-            require_path(RESULTS + file.name)
+            require_path(RESULTS + name)
         except InputError:
-            kind = Kind.OUTPUT_NAMES
-            break
-        if file.size > MAX_FILE_SIZE:
-            kind = Kind.OUTPUT_LIMIT
-            break
-    return outcome if kind is None else replace(outcome, kind=kind, exit_code=None, results=())
+            return _NAME
+        if size > MAX_FILE_SIZE:
+            return _SIZE
+    return None
 
 
-def archive_entries(workspace: Workspace, outcome: Outcome) -> Iterator[ArchiveEntry]:
-    """What a run left, as the entries of the result archive."""
-    record = ExitRecord(exit_code=outcome.exit_code, outcome=outcome.code)
-    yield ArchiveEntry.of(EXIT, record.to_bytes())
-    for name, path in ((STDOUT, workspace.stdout), (STDERR, workspace.stderr)):
-        yield ArchiveEntry(name=name, size=path.stat().st_size, chunks=partial(_read, path))
-    for file in outcome.results:
-        path = workspace.results / file.name
-        yield ArchiveEntry(name=RESULTS + file.name, size=file.size, chunks=partial(_read, path))
+def _wrong_type(
+    output: Output, space: StepSpace, files: tuple[tuple[str, int], ...]
+) -> Breach | None:
+    if not looks_inside(output):
+        return None
+    for name, _ in files:
+        if found := type_breach(output, (space.results / name).read_bytes()):
+            return found
+    return None
 
 
-def power_of_two(size: int) -> int:
-    """The smallest power of two that is not below `size`; 0 for 0."""
-    return 1 << (size - 1).bit_length() if size else 0
+def _reason(runs: tuple[StepRun, ...], breaches: list[Breach]) -> Reason | None:
+    for one in runs:
+        if one.outcome is not None and not one.outcome.succeeded:
+            return Reason(code=one.outcome.code, message=one.outcome.message)
+    for broken in breaches:
+        return Reason(code=broken.code, message=broken.message)
+    return None
 
 
 def _read(path: Path) -> Iterator[bytes]:
@@ -259,7 +273,3 @@ def _hashed(pieces: Iterator[bytes], seen: "hashlib._Hash") -> Iterator[bytes]:
     for piece in pieces:
         seen.update(piece)
         yield piece
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -9,7 +9,13 @@ from typing import TypeVar
 from atoll.bus import Bus, KeyValue, last_message, publish
 from atoll.errors import AtollError, ConflictError, MessageError
 from atoll.wire import schema, subjects, topology
-from atoll.wire.messages import JobEvent, JobRecord, SignedManifest, SpawnRequest
+from atoll.wire.messages import (
+    AgreedManifest,
+    JobEvent,
+    JobRecord,
+    SpawnRequest,
+    Withdrawal,
+)
 
 T = TypeVar("T")
 
@@ -66,17 +72,34 @@ class KvManifests:
     def __init__(self, bus: Bus) -> None:
         self._kv = KeyValue(bus, topology.MANIFESTS)
 
-    async def get(self, digest: str) -> SignedManifest | None:
+    async def get(self, digest: str) -> AgreedManifest | None:
         entry = await self._kv.get(digest)
         if entry is None or entry.value is None:
             return None
-        return stored(SignedManifest, entry.value)
+        return stored(AgreedManifest, entry.value)
 
-    async def put(self, digest: str, signed: SignedManifest) -> None:
+    async def put(self, digest: str, agreed: AgreedManifest) -> None:
+        # The digest is the manifest's; consents to it may have been renewed.
+        await self._kv.put(digest, schema.encode(agreed))
+
+
+class KvWithdrawals:
+    """Bucket `withdrawals`, key: manifest digest in hex."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._kv = KeyValue(bus, topology.WITHDRAWALS)
+
+    async def get(self, digest: str) -> Withdrawal | None:
+        entry = await self._kv.get(digest)
+        if entry is None or entry.value is None:
+            return None
+        return stored(Withdrawal, entry.value)
+
+    async def put(self, digest: str, withdrawal: Withdrawal) -> None:
         try:
-            await self._kv.create(digest, schema.encode(signed))
+            await self._kv.create(digest, schema.encode(withdrawal))
         except ConflictError:
-            return  # the digest is the content's: what is there is this
+            return  # somebody withdrew before; one is enough
 
 
 class BusOutlet:

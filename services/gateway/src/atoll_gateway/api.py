@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import Callable
 
-from atoll import manifest as manifests
-from atoll.errors import RefusedError
+from atoll.computation.consent import require_consents, require_withdrawal
+from atoll.computation.manifest import Manifest, digest
+from atoll.errors import NotFoundError, RefusedError
 from atoll.framing import transcript
 from atoll.telemetry.context import SpanContext, render
 from atoll.wire.messages import (
@@ -14,15 +15,19 @@ from atoll.wire.messages import (
     JobView,
     SubmitRequest,
     Tee,
+    WithdrawReply,
+    WithdrawRequest,
 )
 from atoll_gateway import core
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
-from atoll_gateway.ports import Clock, ManifestStore
+from atoll_gateway.ports import Clock, ManifestStore, WithdrawalStore
+
+_MAX_ENDED = 1000
 
 
 class GatewayApi:
-    """Submit, get, list and cancel.
+    """Submit, get, list, cancel and withdraw.
 
     Args:
         tees: the kinds of enclave this deployment has managers for.
@@ -34,6 +39,7 @@ class GatewayApi:
         *,
         ledger: Ledger,
         manifests_store: ManifestStore,
+        withdrawals: WithdrawalStore,
         index: JobIndex,
         clock: Clock,
         tees: frozenset[Tee],
@@ -41,6 +47,7 @@ class GatewayApi:
     ) -> None:
         self._ledger = ledger
         self._manifests = manifests_store
+        self._withdrawals = withdrawals
         self._index = index
         self._clock = clock
         self._tees = tees
@@ -58,30 +65,73 @@ class GatewayApi:
             The job, and whether this submission made it.
 
         Raises:
-            ManifestError: not well-formed, or not signed by every party.
-            RefusedError: `job.no_such_tee`.
+            ManifestError: not well-formed, or not agreed on by every party.
+            RefusedError: `job.no_such_tee`, `network.unsupported`, `consent.withdrawn`.
             ConflictError: `job.idempotency`.
         """
-        manifest = manifests.verify_signed(request.signed)
-        if manifest.tee not in self._tees:
+        manifest = require_consents(request.agreed, now_ms=self._clock())
+        manifest.network.require_enforceable()
+        tee = manifest.tee.kind
+        if tee not in self._tees:
             raise RefusedError(
-                f"no host here starts {manifest.tee.value} enclaves",
+                f"no host here starts {tee.value} enclaves",
                 code="job.no_such_tee",
                 hint="`atoll status` lists what the hosts offer",
             )
-        digest = manifests.digest(request.signed.manifest).hex()
-        await self._manifests.put(digest, request.signed)
+        name = digest(request.agreed.manifest).hex()
+        await self._require_wanted(name)
+        await self._manifests.put(name, request.agreed)
         context = self._context()
         record = core.submitted(
             job_id=job_id(manifest, request.idempotency_key),
-            tee=manifest.tee,
-            manifest_digest=digest,
+            tee=tee,
+            manifest_digest=name,
             now_ms=self._clock(),
             deadline_ms=manifest.limits.deadline_ms,
             traceparent=render(context) if context else "",
             trace_id=context.trace_id if context else None,
         )
-        return await self._ledger.submit(record)
+        view, created = await self._ledger.submit(record)
+        # A withdrawal that came between the two looks did not see the job.
+        if (withdrawn := await self._withdrawals.get(name)) is not None:
+            view = await self._ledger.apply(
+                view.job_id, core.ConsentWithdrawn(party=withdrawn.party)
+            )
+        return view, created
+
+    async def withdraw(self, request: WithdrawRequest) -> WithdrawReply:
+        """Take a consent back, for good: for jobs without all their keys and for later ones.
+
+        Raises:
+            NotFoundError: `manifest.not_found`: nothing was submitted under it.
+            ManifestError: `consent.*`: it is not a party's word about this manifest.
+        """
+        withdrawal = request.withdrawal
+        name = withdrawal.manifest_digest.hex()
+        agreed = await self._manifests.get(name)
+        if agreed is None:
+            raise NotFoundError(
+                f"there is no manifest {name}",
+                code="manifest.not_found",
+                hint="until it is submitted, keep the consent to yourself: nothing can start",
+            )
+        require_withdrawal(withdrawal, Manifest.from_bytes(agreed.manifest))
+        await self._withdrawals.put(name, withdrawal)
+        ended = []
+        for job in self._index.of_manifest(name):
+            view = await self._ledger.apply(job, core.ConsentWithdrawn(party=withdrawal.party))
+            if view.state.terminal:
+                ended.append(job)
+        return WithdrawReply(ended=tuple(sorted(ended)[:_MAX_ENDED]))
+
+    async def _require_wanted(self, name: str) -> None:
+        withdrawn = await self._withdrawals.get(name)
+        if withdrawn is not None:
+            raise RefusedError(
+                f"party {withdrawn.party!r} took its consent to this manifest back",
+                code="consent.withdrawn",
+                hint="agree on a new manifest",
+            )
 
     async def get(self, request: JobRequest) -> JobView:
         """Raises: NotFoundError `job.not_found`."""
@@ -100,7 +150,7 @@ class GatewayApi:
         return await self._ledger.apply(request.job_id, core.CancelRequested())
 
 
-def job_id(manifest: manifests.Manifest, idempotency_key: str) -> str:
+def job_id(manifest: Manifest, idempotency_key: str) -> str:
     """The id that a submission gets, every time.
 
     It depends on the parties as well as on the idempotency key, so that nobody can

@@ -62,7 +62,14 @@ class DeadlinePassed:
     """The manifest's deadline is over."""
 
 
-Input = Report | CancelRequested | DeadlinePassed
+@dataclass(frozen=True, slots=True)
+class ConsentWithdrawn:
+    """A party took its consent back. A job that has all its keys goes on."""
+
+    party: str
+
+
+Input = Report | CancelRequested | DeadlinePassed | ConsentWithdrawn
 
 
 def submitted(
@@ -107,6 +114,13 @@ def apply(record: JobRecord, change: Input, *, now_ms: int) -> JobRecord | None:
         case DeadlinePassed():
             reason = Reason(code="job.deadline", message="not finished before its deadline")
             return _end(record, JobState.EXPIRED, reason, now_ms)
+        case ConsentWithdrawn():
+            if record.view.state is JobState.RUNNING:
+                return None
+            reason = Reason(
+                code="consent.withdrawn", message=f"party {change.party} took its consent back"
+            )
+            return _end(record, JobState.CANCELLED, reason, now_ms)
         case Report():
             if change.attempt < record.view.attempt:
                 return None

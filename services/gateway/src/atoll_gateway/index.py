@@ -39,6 +39,10 @@ class JobIndex:
         chosen.sort(key=lambda view: (view.created_ms, view.job_id), reverse=True)
         return tuple(chosen[:limit])
 
+    def of_manifest(self, digest: str) -> tuple[str, ...]:
+        """The jobs of a manifest that have not ended."""
+        return tuple(job for job in self._open if self._views[job].manifest_digest == digest)
+
     def overdue(self, now_ms: int) -> Iterator[str]:
         """Jobs that have not ended and whose deadline is over."""
         yield from [job for job in self._open if self._views[job].expires_ms <= now_ms]

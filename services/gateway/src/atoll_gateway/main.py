@@ -14,7 +14,7 @@ from atoll.telemetry import names as spans
 from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import topology
 from atoll.wire.messages import Tee
-from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests
+from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvWithdrawals
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.config import PREFIX, GatewayConfig
 from atoll_gateway.forwarder import TraceForwarder
@@ -59,6 +59,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,
+            withdrawals=KvWithdrawals(bus),
             index=index,
             clock=_now_ms,
             tees=tees,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from atoll.wire.messages import JobEvent, JobRecord, SignedManifest
+from atoll.wire.messages import AgreedManifest, JobEvent, JobRecord, Withdrawal
 
 
 class Clock(Protocol):
@@ -31,11 +31,19 @@ class JobStore(Protocol):
 
 
 class ManifestStore(Protocol):
-    """Signed manifests by digest; writing one twice is writing it once."""
+    """Agreed manifests by digest, with the newest consents."""
 
-    async def get(self, digest: str) -> SignedManifest | None: ...
+    async def get(self, digest: str) -> AgreedManifest | None: ...
 
-    async def put(self, digest: str, signed: SignedManifest) -> None: ...
+    async def put(self, digest: str, agreed: AgreedManifest) -> None: ...
+
+
+class WithdrawalStore(Protocol):
+    """The first withdrawal of each manifest."""
+
+    async def get(self, digest: str) -> Withdrawal | None: ...
+
+    async def put(self, digest: str, withdrawal: Withdrawal) -> None: ...
 
 
 class Outlet(Protocol):

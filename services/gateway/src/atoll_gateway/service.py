@@ -20,5 +20,6 @@ def gateway_service(bus: Bus, api: GatewayApi, tracer: Tracer) -> Service:
             wiring.endpoint(endpoints.GET, api.get, tracer),
             wiring.endpoint(endpoints.LIST, api.list, tracer),
             wiring.endpoint(endpoints.CANCEL, api.cancel, tracer),
+            wiring.endpoint(endpoints.WITHDRAW, api.withdraw, tracer),
         ],
     )

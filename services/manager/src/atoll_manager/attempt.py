@@ -35,6 +35,7 @@ from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import schema, subjects, topology
 from atoll.wire.messages import (
+    AgreedManifest,
     Assignment,
     EvidenceRecord,
     JobRecord,
@@ -43,7 +44,6 @@ from atoll.wire.messages import (
     Reason,
     Report,
     ReportKind,
-    SignedManifest,
     SpawnRequest,
 )
 from atoll_manager.admission import admit
@@ -277,7 +277,7 @@ class AttemptRunner:
             job_id=spec.job_id,
             attempt=spec.attempt,
             enclave_id=spec.enclave_id,
-            signed=schema.decode(SignedManifest, entry.value),
+            agreed=schema.decode(AgreedManifest, entry.value),
         )
         await publish(
             self._bus,

@@ -47,6 +47,9 @@ class ManagerConfig:
     python: str = sys.executable
     """The interpreter that runs the agent."""
 
+    docker_host: str = "unix:///var/run/docker.sock"
+    """The container engine at the agents' side, for workloads of the kind docker."""
+
     supervised: bool = False
     """End when standard input ends."""
 

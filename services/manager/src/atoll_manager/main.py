@@ -60,6 +60,7 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
                 "ATOLL_AGENT_NATS_URL": config.nats_url,
                 "ATOLL_AGENT_NATS_USER": config.enclave_user,
                 "ATOLL_AGENT_NATS_PASSWORD": config.enclave_password,
+                "ATOLL_AGENT_DOCKER_HOST": config.docker_host,
             },
             launch=simulated.launch,
             table=simulated.table,

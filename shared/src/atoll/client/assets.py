@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from atoll.client.connection import AtollClient
+from atoll.computation.assets import AssetRef
 from atoll.errors import InputError
 from atoll.framing import commitment
-from atoll.manifest import AssetRef
 from atoll.sealing.asset import seal_chunks
 from atoll.sealing.stream import AssetSecrets
 

@@ -24,6 +24,7 @@ from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints, schema, subjects, topology
 from atoll.wire.endpoints import Endpoint
 from atoll.wire.messages import (
+    AgreedManifest,
     EvidenceRecord,
     HostRecord,
     JobEvent,
@@ -33,8 +34,9 @@ from atoll.wire.messages import (
     JobState,
     JobView,
     OutcomeRecord,
-    SignedManifest,
     SubmitRequest,
+    Withdrawal,
+    WithdrawRequest,
 )
 
 RequestT = TypeVar("RequestT")
@@ -53,9 +55,9 @@ class AtollClient:
         self._assets = ObjectStore(bus, topology.ASSETS.name)
         self._results = ObjectStore(bus, topology.RESULTS.name)
 
-    async def submit(self, signed: SignedManifest, idempotency_key: str) -> JobView:
+    async def submit(self, agreed: AgreedManifest, idempotency_key: str) -> JobView:
         """Submit; safe to repeat with the same key."""
-        request = SubmitRequest(signed=signed, idempotency_key=idempotency_key)
+        request = SubmitRequest(agreed=agreed, idempotency_key=idempotency_key)
         return await self._ask(endpoints.SUBMIT, request)
 
     async def get(self, job_id: str) -> JobView:
@@ -66,6 +68,11 @@ class AtollClient:
 
     async def cancel(self, job_id: str) -> JobView:
         return await self._ask(endpoints.CANCEL, JobRequest(job_id=job_id))
+
+    async def withdraw(self, withdrawal: Withdrawal) -> tuple[str, ...]:
+        """Take a consent back; the jobs that ended for it."""
+        reply = await self._ask(endpoints.WITHDRAW, WithdrawRequest(withdrawal=withdrawal))
+        return reply.ended
 
     async def events(self, job_id: str | None, *, follow: bool) -> AsyncGenerator[JobEvent, None]:
         """A job's events (or all jobs') from the first on, in order, each once.
@@ -93,12 +100,12 @@ class AtollClient:
             )
         return schema.decode(EvidenceRecord, raw)
 
-    async def manifest(self, digest: str) -> SignedManifest:
+    async def manifest(self, digest: str) -> AgreedManifest:
         """Raises: NotFoundError `manifest.not_found`."""
         raw = await self._value(topology.MANIFESTS.name, digest)
         if raw is None:
             raise NotFoundError(f"there is no manifest {digest}", code="manifest.not_found")
-        return schema.decode(SignedManifest, raw)
+        return schema.decode(AgreedManifest, raw)
 
     async def outcome(self, job_id: str, attempt: int) -> OutcomeRecord:
         """Raises: NotFoundError `result.not_found`."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from atoll.client.appraisal import Appraiser
 from atoll.client.connection import AtollClient
 from atoll.client.unpack import RECEIPT_FILE, FreshDirectory, UnpackedFile, Unpacker
-from atoll.errors import ReceiptError, SealError
+from atoll.errors import NotFoundError, ReceiptError, SealError
 from atoll.evidence import document as documents
 from atoll.evidence.findings import Appraisal
 from atoll.framing import commitment
@@ -42,13 +42,14 @@ async def fetch_result(
     view: JobView,
     *,
     manifest_digest: bytes,
+    output: str,
     keys: PartyKeys,
     appraiser: Appraiser,
     into: Path,
 ) -> OpenedResult:
-    """Download, verify, open and unpack a job's result into a fresh directory.
+    """Download, verify, open and unpack one output of a job into a fresh directory.
 
-    1. the receipt: signature, evidence, appraisal; it names our manifest and job
+    1. the receipt: signature, evidence, appraisal; it names our manifest, job and output
     2. the result record: signed by the key that this evidence attests, wrapped to us
     3. the archive: every chunk, then the commitment that record and receipt name
 
@@ -62,7 +63,10 @@ async def fetch_result(
     outcome = await client.outcome(view.job_id, view.attempt)
     receipt = check_receipt(outcome.receipt, appraiser)  # 1
     require_about(receipt.receipt, view, manifest_digest)
-    record = schema.decode(ResultRecord, outcome.result, limit=MAX_RECORD)  # 2
+    ref = next((one for one in receipt.receipt.outputs if one.name == output), None)
+    if ref is None or output not in outcome.results:
+        raise NotFoundError(f"job {view.job_id} has no output {output!r}", code="result.not_found")
+    record = schema.decode(ResultRecord, outcome.results[output], limit=MAX_RECORD)  # 2
     key = open_result(
         record,
         consumer=keys,
@@ -72,9 +76,10 @@ async def fetch_result(
             attempt=view.attempt,
             manifest_digest=manifest_digest,
             evidence_digest=hashlib.sha256(receipt.evidence).digest(),
+            output=output,
         ),
     )
-    if receipt.receipt.results.commitment != record.archive_commitment.hex():
+    if ref.commitment != record.archive_commitment.hex():
         raise ReceiptError("the receipt is for another result", code="receipt.result")
     with FreshDirectory(into) as directory:  # 3
         unpacker = Unpacker(directory.path)

@@ -1,40 +1,59 @@
 """The one-person path: seal, submit, appraise, release, wait, open. Every step is told."""
 
 import asyncio
-import hashlib
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from atoll import manifest as manifests
 from atoll.client.appraisal import Appraiser
 from atoll.client.assets import PreparedAsset, upload_file, upload_pieces
-from atoll.client.compose import one_person_manifest, sign
+from atoll.client.compose import OUTPUT, STEP, Program, agree, one_person_manifest
 from atoll.client.connection import AtollClient
+from atoll.client.release import EvidenceRefusedError, Releaser, Waiting
 from atoll.client.results import OpenedResult, fetch_result
-from atoll.errors import AtollError, InputError, NotFoundError, RefusedError, UnreachableError
-from atoll.evidence import document as documents
-from atoll.evidence.findings import Appraisal, Verdict
+from atoll.computation.manifest import JobLimits, digest
+from atoll.computation.steps import StepLimits, WorkloadKind
+from atoll.errors import AtollError, InputError, NotFoundError, UnreachableError
+from atoll.evidence.findings import Appraisal
 from atoll.identity import PartyKeys
 from atoll.invocation import Invocation
-from atoll.manifest import ManifestLimits
-from atoll.sealing.release import make_release
+from atoll.sealing.release import ReleasedKey
 from atoll.telemetry import names as spans
 from atoll.wire import names
 from atoll.wire.messages import (
+    AgreedManifest,
     EventType,
     JobEvent,
     JobState,
     JobView,
-    SignedManifest,
     Tee,
 )
 
-WASM_MAGIC = b"\0asm"
+__all__ = ["EvidenceRefusedError", "RunOutcome", "RunSpec", "Runner", "require_runnable"]
+
+CLOCK_SKEW_MS: Final = 300_000
+"""How much longer than its job a consent counts, for clocks that differ."""
+MAGIC: Final[Mapping[WorkloadKind, bytes]] = {
+    WorkloadKind.WASM: b"\0asm",
+    WorkloadKind.BINARY: b"\x7fELF",
+}
+"""How a file of a kind begins. What the other kinds look like is the enclave's to judge."""
+_NOT: Final = {
+    WorkloadKind.WASM: (
+        "a WebAssembly module",
+        "workload.not_wasm",
+        "compile for wasm32-wasi; a binary module begins with the bytes 00 61 73 6d",
+    ),
+    WorkloadKind.BINARY: (
+        "an ELF program",
+        "workload.not_elf",
+        "the kind binary runs programs for Linux; is --kind right?",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +61,17 @@ class RunSpec:
     """What one person wants run."""
 
     module: Path
+    """The program: a module, an ELF file, a script or wheel, an image archive."""
+    kind: WorkloadKind = WorkloadKind.WASM
+    entry: str = ""
+    """python: `module` or `module:function`; empty for a script."""
+    bundle: Path | None = None
+    """python: an archive of wheels with their lock."""
     data: Mapping[str, Path]
     args: tuple[str, ...] = field(default=(), repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    limits: ManifestLimits = field(default_factory=ManifestLimits)
+    limits: StepLimits = field(default_factory=StepLimits)
+    job_limits: JobLimits = field(default_factory=JobLimits)
     tee: Tee
     previous: tuple[str, ...] = ()
     out: Path | None = None
@@ -71,27 +97,24 @@ class RunOutcome:
     result: OpenedResult | None
 
 
-class EvidenceRefusedError(RefusedError):
-    """We do not release keys on this evidence; `appraisal` says which check failed."""
-
-    default_code = "evidence.refused"
-
-    def __init__(self, appraisal: Appraisal) -> None:
-        super().__init__(
-            f"the enclave's evidence fails {appraisal.reason}; no key was released",
-            hint="`atoll attest show` lists every check with expected and actual value",
-        )
-        self.appraisal = appraisal
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prepared:
-    assets: Mapping[str, PreparedAsset]
+    assets: tuple[PreparedAsset, ...]
     manifest: bytes = field(repr=False)
 
     @property
     def digest(self) -> bytes:
-        return manifests.digest(self.manifest)
+        return digest(self.manifest)
+
+    @property
+    def secrets(self) -> dict[str, ReleasedKey]:
+        """What is released, by asset id."""
+        return {
+            asset.ref.asset_id: ReleasedKey(
+                content_key=asset.secrets.content_key, salt=asset.secrets.salt
+            )
+            for asset in self.assets
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +141,7 @@ class Runner:
             prepared = await self._prepare(spec)
             with tracer.span(spans.SUBMIT):
                 self.progress.step("submitting the signed manifest")
-                view = await self._submit(prepared)
+                view = await self._submit(prepared, spec)
             try:
                 self.progress.submitted(view)
                 appraisal = await self._follow(view.job_id, prepared)
@@ -132,41 +155,54 @@ class Runner:
 
     async def _prepare(self, spec: RunSpec) -> _Prepared:
         """Seal and upload everything, then make the manifest that names it."""
-        tracer, owner = self.client.tracer, self.keys.name
+        owner = self.keys.name
         # Before gigabytes go out: it may be refused.
         invocation = Invocation(args=spec.args, env=dict(spec.env)).to_bytes()
-        assets: dict[str, PreparedAsset] = {}
-        sources = {"algorithm": spec.module, **spec.data}
-        for name, path in sources.items():
-            self.progress.step(f"sealing and uploading {name} ({path.name})")
-            with tracer.span(spans.UPLOAD_ASSET):
-                assets[name] = await upload_file(self.client, path, provider=owner)
-        with tracer.span(spans.UPLOAD_ASSET):
-            assets["invocation"] = await upload_pieces(self.client, [invocation], provider=owner)
+        algorithm = await self._upload("the program", spec.module)
+        bundle = await self._upload("its bundle", spec.bundle) if spec.bundle else None
+        datasets = {name: await self._upload(name, path) for name, path in spec.data.items()}
+        with self.client.tracer.span(spans.UPLOAD_ASSET):
+            sealed = await upload_pieces(self.client, [invocation], provider=owner)
+        program = Program(
+            kind=spec.kind,
+            algorithm=algorithm,
+            entry=spec.entry,
+            bundle=bundle,
+            invocation=sealed,
+        )
         manifest = one_person_manifest(
             self.keys,
             nonce=secrets.token_bytes(32),
-            algorithm=assets["algorithm"],
-            datasets={name: assets[name] for name in spec.data},
-            invocation=assets["invocation"],
+            program=program,
+            datasets=datasets,
             limits=spec.limits,
+            job_limits=spec.job_limits,
             tee=spec.tee,
             previous=spec.previous,
         )
+        assets = (algorithm, *([bundle] if bundle else []), *datasets.values(), sealed)
         return _Prepared(assets=assets, manifest=manifest.to_bytes())
 
-    async def _submit(self, prepared: _Prepared) -> JobView:
-        signed, key = sign(prepared.manifest, self.keys), secrets.token_hex(16)
+    async def _upload(self, what: str, path: Path) -> PreparedAsset:
+        self.progress.step(f"sealing and uploading {what} ({path.name})")
+        with self.client.tracer.span(spans.UPLOAD_ASSET):
+            return await upload_file(self.client, path, provider=self.keys.name)
+
+    async def _submit(self, prepared: _Prepared, spec: RunSpec) -> JobView:
+        now_ms = time.time_ns() // 1_000_000
+        expires_ms = now_ms + spec.job_limits.deadline_ms + CLOCK_SKEW_MS
+        agreed = agree(prepared.manifest, self.keys, expires_ms=expires_ms)
+        key = secrets.token_hex(16)
         try:
-            return await self.client.submit(signed, key)
+            return await self.client.submit(agreed, key)
         except asyncio.CancelledError:
             # It may have arrived. Asking again with the same key says which job that is.
-            await asyncio.shield(self._withdraw(signed, key))
+            await asyncio.shield(self._withdraw(agreed, key))
             raise
 
-    async def _withdraw(self, signed: SignedManifest, key: str) -> None:
+    async def _withdraw(self, agreed: AgreedManifest, key: str) -> None:
         with suppress(AtollError):
-            view = await self.client.submit(signed, key)
+            view = await self.client.submit(agreed, key)
             await self.client.cancel(view.job_id)
 
     async def _follow(self, job_id: str, prepared: _Prepared) -> Appraisal | None:
@@ -184,35 +220,13 @@ class Runner:
 
     async def _release(self, event: JobEvent, prepared: _Prepared) -> Appraisal:
         """Appraise one enclave and, if it passes, release every key to it."""
-        if event.enclave_id is None:
-            raise NotFoundError("the job names no enclave", code="evidence.not_found")
-        tracer = self.client.tracer
-        record = await self.client.evidence(event.enclave_id)
-        with tracer.span(spans.APPRAISE_EVIDENCE):
-            appraisal = self.appraiser.appraise(
-                record.evidence, manifest_digest=prepared.digest, now=datetime.now(UTC)
-            )
-        self.progress.appraised(appraisal, event.enclave_id)
-        if appraisal.verdict is not Verdict.PASS:
-            raise EvidenceRefusedError(appraisal)
-        document = documents.parse(record.evidence)
-        with tracer.span(spans.RELEASE_KEYS):
-            for name, asset in prepared.assets.items():
-                release = make_release(
-                    self.keys,
-                    job_id=event.job_id,
-                    attempt=event.attempt,
-                    manifest_digest=prepared.digest,
-                    asset_name=name,
-                    asset_id=asset.secrets.asset_id,
-                    evidence_digest=hashlib.sha256(record.evidence).digest(),
-                    enclave_hpke_key=document.hpke_key,
-                    content_key=asset.secrets.content_key,
-                    salt=asset.secrets.salt,
-                )
-                await self.client.release(event.enclave_id, release)
-        self.progress.step(f"released {len(prepared.assets)} keys to enclave {event.enclave_id}")
-        return appraisal
+        releaser = Releaser(client=self.client, keys=self.keys, appraiser=self.appraiser)
+        waiting = Waiting.of(event, manifest_digest=prepared.digest)
+        prospect = await releaser.look(waiting)
+        self.progress.appraised(prospect.appraisal, prospect.enclave_id)
+        names = await releaser.release(prospect, prepared.secrets)
+        self.progress.step(f"released {len(names)} keys to enclave {prospect.enclave_id}")
+        return prospect.appraisal
 
     async def _finish(
         self, spec: RunSpec, view: JobView, prepared: _Prepared, appraisal: Appraisal | None
@@ -226,6 +240,7 @@ class Runner:
                         self.client,
                         view,
                         manifest_digest=prepared.digest,
+                        output=OUTPUT,
                         keys=self.keys,
                         appraiser=self.appraiser,
                         into=into,
@@ -247,24 +262,29 @@ def require_runnable(spec: RunSpec) -> None:
     """Refuse at once what an enclave would refuse later.
 
     Raises:
-        InputError: `file.unreadable`, `name.invalid`, `workload.not_wasm`.
+        InputError: `file.unreadable`, `name.invalid`, `workload.entry`, `workload.not_wasm`,
+            `workload.not_elf`.
     """
-    for name, path in (("algorithm", spec.module), *spec.data.items()):
-        names.require_name(name, "dataset")
+    if spec.kind is not WorkloadKind.PYTHON and (spec.entry or spec.bundle):
+        raise InputError(
+            f"an entry or a bundle is for the kind python, not {spec.kind.value}",
+            code="workload.entry",
+        )
+    magic = MAGIC.get(spec.kind, b"")
+    sources = [spec.module, *([spec.bundle] if spec.bundle else []), *spec.data.values()]
+    for path in sources:
         try:
             # A pipe would lose what is looked at here, or make us wait for ever.
             if path.exists() and not path.is_file():
                 raise InputError(f"{path} is not a regular file", code="file.unreadable")
             with path.open("rb") as file:
-                head = file.read(len(WASM_MAGIC))
+                head = file.read(len(magic))
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}", code="file.unreadable") from error
-        if path is spec.module and head != WASM_MAGIC:
-            raise InputError(
-                f"{path} is not a WebAssembly module",
-                code="workload.not_wasm",
-                hint="compile for wasm32-wasi; a binary module begins with the bytes 00 61 73 6d",
-            )
+        if path is spec.module and head != magic:
+            what, code, hint = _NOT[spec.kind]
+            raise InputError(f"{path} is not {what}", code=code, hint=hint)
     for name in spec.data:
-        if name in manifests.RESERVED_NAMES:
+        names.require_name(name, "dataset")
+        if name.rpartition(".")[0] == STEP:
             raise InputError(f"{name!r} cannot name a dataset", code="name.invalid")

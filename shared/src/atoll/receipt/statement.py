@@ -1,14 +1,14 @@
-"""What a receipt says: an in-toto Statement v1 about the sealed result of one job.
+"""What a receipt says: an in-toto Statement v1 about the sealed outputs of one job.
 
 Source: in-toto Attestation Framework, spec v1.0, "Statement". As canonical JSON:
 
     _type          "https://in-toto.io/Statement/v1"
-    subject        one: name "results", digest sha256 of the sealed result archive
-    predicateType  "urn:atoll:predicate:job-receipt:v1"
+    subject        one for each output: its name, digest sha256 of the sealed archive
+    predicateType  "urn:atoll:predicate:job-receipt:v2"
     predicate      the fields of `Receipt`
 
 Everything that somebody could guess stands as a salted commitment (`atoll.framing.commitment`).
-Open on purpose are sizes, times, resources used, outcome and exit code: they are part of what
+Open on purpose are sizes, times, resources used and outcomes: they are part of what
 the receipt proves, and they tell its reader something about the data. Whoever shows a receipt
 shows them. `round_up_ms` coarsens the running time before it goes in.
 """
@@ -32,9 +32,10 @@ from atoll.wire.schema import (
 )
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE: Final = "urn:atoll:predicate:job-receipt:v1"
-SUBJECT_NAME: Final = "results"
-MAX_STATEMENT: Final = 64 * 1024
+PREDICATE_TYPE: Final = "urn:atoll:predicate:job-receipt:v2"
+MAX_STATEMENT: Final = 128 * 1024
+MAX_STEPS: Final = 16
+MAX_OUTPUTS: Final = 16
 MAX_PARTIES: Final = 32
 MAX_DATASETS: Final = 64
 MAX_PREVIOUS: Final = 16
@@ -57,28 +58,11 @@ class PartyRef:
 
 
 @message
-class AlgorithmRef:
-    """The code that ran."""
-
-    kind: Token
-    commitment: Digest
-
-
-@message
 class DatasetRef:
     """A dataset that the code could read."""
 
     name: Name
     commitment: Digest
-
-
-@message
-class ResultsRef:
-    """The result: `commitment` to the archive, `sha256` and `size` of it sealed."""
-
-    commitment: Digest
-    sha256: Digest
-    size: _Count
 
 
 @message
@@ -93,6 +77,36 @@ class Resources:
 
 
 @message
+class StepRef:
+    """One step: the commitments to its code, dependencies and arguments, and how it ended."""
+
+    name: Token
+    kind: Token
+    algorithm: Digest
+    bundle: Digest | None
+    invocation: Digest
+    outcome: Code
+    """`workload.not_run` if a step before it failed."""
+    exit_code: int | None
+    limits: Resources
+    used: Resources
+
+
+@message
+class OutputRef:
+    """What was sealed for some consumers: `commitment` to the archive, `sha256` and `size` of it
+    sealed. `outcome` says whether it holds what its policy allows, or why nothing."""
+
+    name: Name
+    step: Token
+    consumers: Annotated[tuple[Name, ...], Size(1, MAX_PARTIES)]
+    outcome: Code
+    commitment: Digest
+    sha256: Digest
+    size: _Count
+
+
+@message
 class Receipt:
     """The predicate. Digests are lower-case hex, times RFC 3339 in UTC with milliseconds."""
 
@@ -101,14 +115,12 @@ class Receipt:
     manifest_digest: Digest
     evidence_digest: Digest
     parties: Annotated[tuple[PartyRef, ...], Size(1, MAX_PARTIES)]
-    algorithm: AlgorithmRef
+    steps: Annotated[tuple[StepRef, ...], Size(1, MAX_STEPS)]
+    """In the order in which they ran."""
     datasets: Annotated[tuple[DatasetRef, ...], Size(0, MAX_DATASETS)]
-    invocation_commitment: Digest
-    results: ResultsRef
+    outputs: Annotated[tuple[OutputRef, ...], Size(1, MAX_OUTPUTS)]
     outcome: Code
-    exit_code: int | None
-    limits: Resources
-    used: Resources
+    """Of the first step or output that did not succeed, else `workload.exited`."""
     started: _Rfc3339
     finished: _Rfc3339
     previous: Annotated[tuple[Digest, ...], Size(0, MAX_PREVIOUS)]
@@ -169,7 +181,9 @@ def from_statement(raw: bytes) -> Receipt:
 def _statement(receipt: Receipt) -> dict[str, Any]:
     return {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": SUBJECT_NAME, "digest": {"sha256": receipt.results.sha256}}],
+        "subject": [
+            {"name": output.name, "digest": {"sha256": output.sha256}} for output in receipt.outputs
+        ],
         "predicateType": PREDICATE_TYPE,
         "predicate": to_plain(receipt, json=True),
     }
@@ -186,6 +200,11 @@ def _require_type(value: dict[str, Any], field: str, want: str) -> None:
 def _require_consistent(receipt: Receipt) -> None:
     _require_unique([party.name for party in receipt.parties], "party")
     _require_unique([dataset.name for dataset in receipt.datasets], "dataset")
+    _require_unique([step.name for step in receipt.steps], "step")
+    _require_unique([output.name for output in receipt.outputs], "output")
+    known = {step.name for step in receipt.steps}
+    if any(output.step not in known for output in receipt.outputs):
+        raise _malformed("has an output of a step that is not there")
     _require_unique(list(receipt.previous), "previous receipt")
     for text in (receipt.started, receipt.finished):
         # `fromisoformat` takes more than RFC 3339; the field's pattern took that away before.

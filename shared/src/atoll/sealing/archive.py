@@ -2,7 +2,7 @@ r"""The result archive: what a job gave back, as one tar that is the same for th
 
 Entries, in ascending order of the bytes of their paths, each once:
 
-    exit.json       canonical JSON {"exit_code": n or null, "outcome": "..."}
+    exit.json       canonical JSON {"exit_code": n or null, "outcome": "...", "step": "..."}
     results/<path>  every regular file that the guest left under /results
     stderr, stdout  what it wrote there
 
@@ -53,6 +53,7 @@ _HARMFUL: Final = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _OUTCOME: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
+_STEP: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +72,20 @@ class ArchiveEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitRecord:
-    """How the run ended; `exit_code` is `None` if the guest did not come to exit."""
+    """How the run ended; `exit_code` is `None` if the guest did not come to exit.
+
+    `step` is the one that this is about: the output's own, or the one before it that failed.
+    """
 
     exit_code: int | None
     outcome: str
+    step: str
 
     def to_bytes(self) -> bytes:
         """The content of `exit.json`."""
-        return canonical.dumps({"exit_code": self.exit_code, "outcome": self.outcome})
+        return canonical.dumps(
+            {"exit_code": self.exit_code, "outcome": self.outcome, "step": self.step}
+        )
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
@@ -91,14 +98,16 @@ class ExitRecord:
             value = canonical.loads(raw[: MAX_EXIT_RECORD + 1])
         except InputError as error:
             raise InputError(f"{EXIT}: {error.message}", code="archive.exit") from error
-        if not isinstance(value, dict) or value.keys() != {"exit_code", "outcome"}:
-            raise InputError(f"{EXIT}: want exit_code and outcome", code="archive.exit")
-        code, outcome = value["exit_code"], value["outcome"]
+        if not isinstance(value, dict) or value.keys() != {"exit_code", "outcome", "step"}:
+            raise InputError(f"{EXIT}: want exit_code, outcome and step", code="archive.exit")
+        code, outcome, step = value["exit_code"], value["outcome"], value["step"]
         if code is not None and (isinstance(code, bool) or not isinstance(code, int)):
             raise InputError(f"{EXIT}: exit_code is not an integer", code="archive.exit")
         if not isinstance(outcome, str) or not _OUTCOME.fullmatch(outcome):
             raise InputError(f"{EXIT}: outcome is not a code", code="archive.exit")
-        return cls(exit_code=code, outcome=outcome)
+        if not isinstance(step, str) or not _STEP.fullmatch(step):
+            raise InputError(f"{EXIT}: step is not a name", code="archive.exit")
+        return cls(exit_code=code, outcome=outcome, step=step)
 
 
 def require_path(path: str) -> str:

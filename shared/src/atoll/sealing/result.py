@@ -1,10 +1,10 @@
-"""Result record: the enclave gives the content key of a result to each consumer.
+"""Result record: the enclave gives the content key of an output to each of its consumers.
 
-    bound   = version, job_id, attempt, manifest_digest, evidence_digest, asset_id, size,
-              archive_commitment, enclave's public signing key
+    bound   = version, job_id, attempt, manifest_digest, evidence_digest, output's name,
+              asset_id, size, archive_commitment, enclave's public signing key
     wrapped = for each consumer: HPKE(consumer key, content_key (32) || salt (32), info =
-              transcript("atoll result v1", bound, consumer name))
-    signed  = transcript("atoll result signature v1", bound, then name and wrapped of each
+              transcript("atoll result v2", bound, consumer name))
+    signed  = transcript("atoll result signature v2", bound, then name and wrapped of each
               consumer in order)
 
 Integers enter a transcript as 8 bytes, big-endian. Consumers stand in ascending order of
@@ -24,11 +24,11 @@ from atoll.sealing.signature import SigningKey, verify_signature
 from atoll.sealing.stream import ASSET_ID_SIZE, KEY_SIZE, SALT_SIZE
 from atoll.wire.schema import Name, Range, Size, Token, message
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAX_CONSUMERS: Final = 64
 
-_INFO: Final = "atoll result v1"
-_SIGNATURE: Final = "atoll result signature v1"
+_INFO: Final = "atoll result v2"
+_SIGNATURE: Final = "atoll result signature v2"
 
 _Digest = Annotated[bytes, Size(DIGEST_SIZE, DIGEST_SIZE)]
 
@@ -53,6 +53,7 @@ class ResultRecord:
     attempt: Annotated[int, Range(1, MAX_ATTEMPT)]
     manifest_digest: _Digest
     evidence_digest: _Digest
+    output: Name
     asset_id: Annotated[bytes, Size(ASSET_ID_SIZE, ASSET_ID_SIZE)]
     size: Annotated[int, Range(0, 2**53 - 1)]
     archive_commitment: _Digest
@@ -68,6 +69,7 @@ class ResultContext:
     attempt: int
     manifest_digest: bytes
     evidence_digest: bytes
+    output: str
 
 
 class Recipient(Protocol):
@@ -113,6 +115,7 @@ def make_result(
         attempt=context.attempt,
         manifest_digest=context.manifest_digest,
         evidence_digest=context.evidence_digest,
+        output=context.output,
         asset_id=asset_id,
         size=size,
         archive_commitment=archive_commitment,
@@ -126,11 +129,13 @@ def verify_result(
 ) -> None:
     """Return if the attested key signed `record` for exactly this job; anybody can check.
 
-    1. job  2. manifest  3. evidence  4. attempt  5. consumers in order, each once  6. signature
+    1. job  2. manifest  3. evidence  4. attempt and output  5. consumers in order, each once
+    6. signature
 
     Raises:
         SealError: `result.unsupported` version, `result.other_job`, `result.other_manifest`,
-            `result.other_evidence`, `result.stale_attempt`, `result.malformed`, `result.signature`.
+            `result.other_evidence`, `result.stale_attempt`, `result.other_output`,
+            `result.malformed`, `result.signature`.
     """
     _require(record.version == VERSION, "unsupported", f"version {record.version} is unknown")
     # 1 to 4
@@ -146,6 +151,7 @@ def verify_result(
         f"is under evidence {record.evidence_digest.hex()}",
     )
     _require(record.attempt == expected.attempt, "stale_attempt", f"is of attempt {record.attempt}")
+    _require(record.output == expected.output, "other_output", f"is of output {record.output}")
     # 5
     listed = [item.consumer for item in record.consumers]
     _require(listed == sorted(set(listed)), "malformed", "lists consumers twice or out of order")
@@ -204,6 +210,7 @@ def _bound(
         context.attempt.to_bytes(8, "big"),
         context.manifest_digest,
         context.evidence_digest,
+        context.output.encode(),
         asset_id,
         size.to_bytes(8, "big"),
         commitment,

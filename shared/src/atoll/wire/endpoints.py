@@ -34,7 +34,7 @@ SUBMIT: Final = Endpoint(
     reply=m.JobView,
     owner="gateway",
     callers=frozenset({"client"}),
-    summary="Accept a signed manifest as a job; durable before it is acknowledged.",
+    summary="Accept an agreed manifest as a job; durable before it is acknowledged.",
 )
 GET: Final = Endpoint(
     name="get",
@@ -62,6 +62,15 @@ CANCEL: Final = Endpoint(
     owner="gateway",
     callers=frozenset({"client"}),
     summary="End a job that has not ended; an ended one is left as it is.",
+)
+WITHDRAW: Final = Endpoint(
+    name="withdraw",
+    subject=subjects.JOBS_WITHDRAW,
+    request=m.WithdrawRequest,
+    reply=m.WithdrawReply,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="Take a consent back: no job of the manifest starts or gets a key from then on.",
 )
 NONCE: Final = Endpoint(
     name="nonce",
@@ -114,6 +123,7 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     GET,
     LIST,
     CANCEL,
+    WITHDRAW,
     NONCE,
     APPRAISE,
     KEYS,

@@ -61,26 +61,41 @@ TERMINAL_STATES: Final = frozenset(
 )
 
 
-@message
-class PartySignature:
-    """One party's signature over a manifest's digest."""
+Signature = Annotated[bytes, Size(8, 512)]
+"""Of a party, by Ed25519, ECDSA or RSA as its key says (`atoll.sealing.public_key`)."""
 
+
+@message
+class Consent:
+    """A party agrees to a manifest; claims until `atoll.computation.consent` checked them."""
+
+    version: Annotated[int, Range(1, 1)] = 1
     party: Name
-    signature: Annotated[bytes, Size(8, 512)]
-    """By Ed25519, ECDSA or RSA, as the party's key says (`atoll.sealing.public_key`)."""
+    expires_ms: Timestamp
+    signature: Signature
 
 
 @message
-class SignedManifest:
-    """Canonical manifest bytes and the signatures of its parties."""
+class Withdrawal:
+    """A party takes its consent back; likewise."""
+
+    version: Annotated[int, Range(1, 1)] = 1
+    party: Name
+    manifest_digest: Sha256
+    signature: Signature
+
+
+@message
+class AgreedManifest:
+    """Canonical manifest bytes and the consents of its parties."""
 
     manifest: Annotated[bytes, Size(2, MAX_MANIFEST)]
-    signatures: Annotated[tuple[PartySignature, ...], Size(1, 32)]
+    consents: Annotated[tuple[Consent, ...], Size(0, 32)]
 
 
 @message
 class SubmitRequest:
-    signed: SignedManifest
+    agreed: AgreedManifest
     idempotency_key: Token
     """The same key gives the same job, however often it is submitted."""
 
@@ -88,6 +103,18 @@ class SubmitRequest:
 @message
 class JobRequest:
     job_id: Token
+
+
+@message
+class WithdrawRequest:
+    withdrawal: Withdrawal
+
+
+@message
+class WithdrawReply:
+    """The jobs that ended for it; those that had all their keys go on."""
+
+    ended: Annotated[tuple[Token, ...], Size(0, 1000)]
 
 
 @message
@@ -227,7 +254,7 @@ class Assignment:
     job_id: Token
     attempt: Attempt
     enclave_id: Token
-    signed: SignedManifest
+    agreed: AgreedManifest
 
 
 @message
@@ -247,8 +274,8 @@ class OutcomeRecord:
 
     job_id: Token
     attempt: Attempt
-    result: Annotated[bytes, Size(0, 256 << 10)]
-    """Encoded `atoll.sealing.result.ResultRecord`."""
+    results: Annotated[dict[str, Annotated[bytes, Size(1, 96 << 10)]], Size(0, 16)]
+    """By output, encoded `atoll.sealing.result.ResultRecord`."""
     receipt: Annotated[bytes, Size(0, 256 << 10)]
     """A receipt file (`atoll.receipt`)."""
 

@@ -64,6 +64,7 @@ JOBS_SUBMIT: Final = Subject("atoll.v1.jobs.submit")
 JOBS_GET: Final = Subject("atoll.v1.jobs.get")
 JOBS_LIST: Final = Subject("atoll.v1.jobs.list")
 JOBS_CANCEL: Final = Subject("atoll.v1.jobs.cancel")
+JOBS_WITHDRAW: Final = Subject("atoll.v1.jobs.withdraw")
 
 ATTEST_NONCE: Final = Subject("atoll.v1.attest.nonce")
 ATTEST_APPRAISE: Final = Subject("atoll.v1.attest.appraise")

@@ -99,13 +99,14 @@ CONSUMERS: Final = (
 )
 
 JOBS: Final = Bucket(name="jobs", history=1, description="The ledger.")
-MANIFESTS: Final = Bucket(name="manifests", description="Signed manifests by digest.")
+MANIFESTS: Final = Bucket(name="manifests", description="Agreed manifests by digest.")
+WITHDRAWALS: Final = Bucket(name="withdrawals", description="Consents taken back, by manifest.")
 EVIDENCE: Final = Bucket(name="evidence", ttl_s=30 * _DAY_S, description="By enclave.")
 OUTCOMES: Final = Bucket(name="outcomes", description="Result records and receipts by attempt.")
 HOSTS: Final = Bucket(name="hosts", ttl_s=30.0, description="Managers that are alive.")
 POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
 COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
-BUCKETS: Final = (JOBS, MANIFESTS, EVIDENCE, OUTCOMES, HOSTS, POLICIES, COLLATERAL)
+BUCKETS: Final = (JOBS, MANIFESTS, WITHDRAWALS, EVIDENCE, OUTCOMES, HOSTS, POLICIES, COLLATERAL)
 
 ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
 RESULTS: Final = ObjectBucket(name="results", description="Sealed results.")
@@ -167,6 +168,7 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     subjects.TELEMETRY_TRACES.wildcard: frozenset(ROLES),
     "$KV.jobs.>": frozenset({"gateway"}),
     "$KV.manifests.>": frozenset({"gateway"}),
+    "$KV.withdrawals.>": frozenset({"gateway"}),
     "$KV.evidence.>": frozenset({"enclave"}),
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),

@@ -21,6 +21,10 @@ def test_the_defaults_are_legal_and_survive_the_wire() -> None:
         ("output_bytes", 0, limits.MAX_OUTPUT),
         ("output_files", 0, limits.MAX_ENTRIES),
         ("log_bytes", 0, limits.MAX_LOG),
+        ("cpu_s", 0, limits.MAX_CPU_S),
+        ("processes", 1, limits.MAX_PROCESSES),
+        ("open_files", limits.MIN_OPEN_FILES, limits.MAX_OPEN_FILES),
+        ("scratch_bytes", 0, limits.MAX_SCRATCH),
     ],
 )
 def test_each_limit_has_a_floor_and_a_ceiling(name: str, low: int, high: int) -> None:
@@ -40,3 +44,9 @@ def test_unknown_limits_are_refused_on_the_wire() -> None:
 
 def test_the_resident_limit_leaves_room_for_the_runtime() -> None:
     assert Limits(memory_bytes=1 << 20).resident_bytes == (1 << 20) + limits.RUNTIME_RESIDENT
+
+
+def test_without_a_cpu_limit_the_run_has_all_cores_for_its_whole_time() -> None:
+    assert Limits(wall_s=60).cpu_budget_s(4) == 240
+    assert Limits(wall_s=60, cpu_s=7).cpu_budget_s(4) == 7
+    assert Limits(wall_s=60).cpu_budget_s(0) == 60

@@ -26,6 +26,7 @@ from support.gateway import (
     MemoryOutcomes,
     MemoryOutlet,
     MemoryReleases,
+    MemoryWithdrawals,
     submission,
 )
 from unit.gateway.http.asgi import TOKEN, Answer, call
@@ -72,6 +73,7 @@ class Gateway:
         api = GatewayApi(
             ledger=self.ledger,
             manifests_store=self.manifests,
+            withdrawals=MemoryWithdrawals(),
             index=self.index,
             clock=lambda: NOW_MS,
             tees=frozenset({Tee.SIMULATED}),

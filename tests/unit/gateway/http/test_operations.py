@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from atoll.computation.manifest import TeeRequirements
 from atoll.wire import schema
 from atoll.wire.messages import (
+    AgreedManifest,
     EvidenceRecord,
     OutcomeRecord,
     ReportKind,
-    SignedManifest,
     Tee,
 )
 from support.gateway import submission
@@ -49,7 +50,7 @@ async def test_a_key_used_for_another_manifest_is_a_conflict() -> None:
 
 
 async def test_a_kind_nobody_starts_is_refused() -> None:
-    answer = await Gateway().submit(tee=Tee.SEV_SNP)
+    answer = await Gateway().submit(tee=TeeRequirements(kind=Tee.SEV_SNP))
     assert (answer.status, answer.code) == (403, "job.no_such_tee")
 
 
@@ -107,7 +108,7 @@ async def test_gives_the_manifest_as_it_was_signed() -> None:
     gateway = Gateway()
     job_id = (await gateway.submit()).json["job_id"]
     answer = await gateway.call("GET", f"/v1/jobs/{job_id}/manifest")
-    assert schema.from_plain(SignedManifest, answer.json, json=True) == submission().signed
+    assert schema.from_plain(AgreedManifest, answer.json, json=True) == submission().agreed
 
 
 async def test_gives_the_evidence_of_the_current_enclave_only() -> None:
@@ -127,7 +128,9 @@ async def test_gives_the_evidence_of_the_current_enclave_only() -> None:
 async def test_gives_outcome_and_receipt_of_the_accepted_attempt_only() -> None:
     gateway = Gateway()
     view = await gateway.waiting()
-    record = OutcomeRecord(job_id=view.job_id, attempt=1, result=b"r", receipt=b'{"a":1}')
+    record = OutcomeRecord(
+        job_id=view.job_id, attempt=1, results={"results": b"r"}, receipt=b'{"a":1}'
+    )
     gateway.outcomes.stored[view.job_id, 1] = record
     target = f"/v1/jobs/{view.job_id}"
     assert (await gateway.call("GET", f"{target}/outcome")).code == "outcome.not_found"
@@ -142,7 +145,7 @@ async def test_an_outcome_without_receipt_has_none() -> None:
     gateway = Gateway()
     view = await gateway.waiting()
     await gateway.report(view.job_id, ReportKind.FINISHED)
-    record = OutcomeRecord(job_id=view.job_id, attempt=1, result=b"r", receipt=b"")
+    record = OutcomeRecord(job_id=view.job_id, attempt=1, results={"results": b"r"}, receipt=b"")
     gateway.outcomes.stored[view.job_id, 1] = record
     answer = await gateway.call("GET", f"/v1/jobs/{view.job_id}/receipt")
     assert (answer.status, answer.code) == (404, "receipt.not_found")
@@ -289,8 +292,8 @@ async def test_takes_json_that_says_it_is_utf_8() -> None:
 BAD_JSON = {
     "nothing": b"",
     "not JSON": b"{",
-    "key twice": b'{"signed":1,"signed":1}',
-    "key twice inside": b'{"signed":{"a":1,"a":1}}',
+    "key twice": b'{"agreed":1,"agreed":1}',
+    "key twice inside": b'{"agreed":{"a":1,"a":1}}',
     "a float": b'{"x":1.0}',
     "NaN": b'{"x":NaN}',
     "Infinity": b"Infinity",
@@ -310,7 +313,7 @@ async def test_refuses_json_with(name: str) -> None:
     assert (answer.status, answer.code) == (400, "json.malformed")
 
 
-@pytest.mark.parametrize("value", [{}, [], None, 5, "x", {"signed": {}, "idempotency_key": "k"}])
+@pytest.mark.parametrize("value", [{}, [], None, 5, "x", {"agreed": {}, "idempotency_key": "k"}])
 async def test_refuses_json_that_is_not_the_message(value: object) -> None:
     answer = await Gateway().post("/v1/jobs", value)
     assert (answer.status, answer.code) == (400, "message.invalid")
@@ -325,6 +328,6 @@ async def test_refuses_an_unknown_field_in_a_submission() -> None:
 
 async def test_refuses_a_manifest_of_two_mebibytes() -> None:
     plain = schema.to_plain(submission(), json=True)
-    plain["signed"]["manifest"] = "A" * (2 << 20)
+    plain["agreed"]["manifest"] = "A" * (2 << 20)
     answer = await Gateway().post("/v1/jobs", plain)
     assert (answer.status, answer.code) == (413, "http.too_large")

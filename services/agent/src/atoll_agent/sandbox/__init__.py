@@ -1,16 +1,26 @@
-"""The wall around a guest: one Wasm module, run once, with limits.
+"""The wall around a guest: one step's algorithm, run once, with limits.
 
     limits      what a guest may use
+    step        what to run, and where its files are
     outcome     how a run ended and what it used
-    exchange    what runner and worker say to each other
-    workspace   the RAM-only directory of one enclave
+    guest       what every kind of sandbox gives the runner (protocol)
+    kinds       which sandbox runs which kind, and whether this host has it
+    runner      starts a guest, watches it, kills it, returns an outcome
     results     what the guest left under /results, judged without trusting it
-    procfs      what the kernel says about the worker
-    engine      compiles, links and runs (worker only)
-    runner      starts the worker, watches it, kills it, returns an outcome
+    workspace   the RAM-only directory of one enclave
+    procfs      what the kernel says about mounts and about one process
+    tree        what the kernel says about all processes of a guest
 
-`atoll_agent.worker` is the other side: the child process in which the guest's code is
-compiled and run. Only `engine` imports wasmtime and only the worker imports `engine`, so
-that a hole in the compiler opens a process without keys. May import `atoll.errors` and
-`atoll.wire`.
+    bundle/     the dependencies of a python step: wheels and their lock, installed offline
+
+    wasm_guest  WebAssembly: the worker process, as a guest
+    exchange    what the runner and the worker say to each other
+    engine      compiles, links and runs (worker only)
+    wall/       binary and python: bubblewrap, seccomp, rlimits, cgroup
+    docker/     image archives, by a container engine
+
+`atoll_agent.worker` is the child process in which WebAssembly is compiled and run. Only
+`engine` imports wasmtime and only the worker imports `engine`, so that a hole in the compiler
+opens a process without keys. May import `atoll.errors`, `atoll.computation` (the kinds),
+`atoll.enclave_storage` and `atoll.wire`.
 """

@@ -53,7 +53,7 @@ class Answer:
     """How the guest ended, as the worker saw it."""
 
     kind: Kind
-    exit_code: Annotated[int, Range(0, MAX_EXIT_CODE)] | None
+    exit_code: Annotated[int, Range(0, 255)] | None
     memory_bytes: Annotated[int, Range(0, 1 << 40)] | None
     detail: Annotated[str, Size(0, MAX_DETAIL)]
 

@@ -16,6 +16,12 @@ MAX_FUEL: Final = 1 << 52
 MAX_OUTPUT: Final = 16 * GIB
 MAX_ENTRIES: Final = 4096
 MAX_LOG: Final = 64 * MIB
+MAX_CPU_S: Final = 1 << 30
+MAX_PROCESSES: Final = 4096
+MIN_OPEN_FILES: Final = 16
+"""Standard streams, the loader's libraries and a few of the guest's own."""
+MAX_OPEN_FILES: Final = 65_536
+MAX_SCRATCH: Final = 16 * GIB
 MAX_MODULE: Final = 64 * MIB
 """Bytes of the largest module that is compiled."""
 MAX_ARGUMENTS: Final = 256
@@ -59,6 +65,15 @@ class Limits:
     """Names under /results: files and directories."""
     log_bytes: Annotated[int, Range(0, MAX_LOG)] = MIB
     """Bytes of standard output, and again of standard error."""
+    cpu_s: Annotated[int, Range(0, MAX_CPU_S)] = 0
+    """Seconds on a processor, of the whole process tree; 0 is what `wall_s` allows: all cores
+    for all of it."""
+    processes: Annotated[int, Range(1, MAX_PROCESSES)] = 64
+    """Processes and threads that exist at once. A wasm guest can start neither."""
+    open_files: Annotated[int, Range(MIN_OPEN_FILES, MAX_OPEN_FILES)] = 256
+    """Descriptors of one process."""
+    scratch_bytes: Annotated[int, Range(0, MAX_SCRATCH)] = 256 * MIB
+    """Bytes under /tmp, where a sandbox gives the guest one."""
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -73,6 +88,10 @@ class Limits:
     def resident_bytes(self) -> int:
         """Resident memory above which the worker is killed, whatever uses it."""
         return self.memory_bytes + RUNTIME_RESIDENT
+
+    def cpu_budget_s(self, cores: int) -> int:
+        """Seconds of CPU time that the run has on a machine with so many cores."""
+        return self.cpu_s or self.wall_s * max(cores, 1)
 
 
 _RANGES: Final = tuple(

@@ -26,6 +26,14 @@ class Kind(Enum):
     COMPONENT = "workload.component"
     NO_START = "workload.no_start"
     UNSUPPORTED_IMPORT = "workload.import"
+    CPU_LIMIT = "workload.cpu"
+    PROCESS_LIMIT = "workload.process_limit"
+    SCRATCH_LIMIT = "workload.scratch_limit"
+    NOT_ELF = "workload.not_elf"
+    WRONG_ARCHITECTURE = "workload.wrong_architecture"
+    NOT_STARTABLE = "workload.not_startable"
+    NOT_AN_IMAGE = "workload.not_an_image"
+    IMAGE_DIGEST = "workload.image_digest"
     CRASHED = "workload.crash"
     INTERNAL = "workload.internal"
 
@@ -47,6 +55,14 @@ _MESSAGES: Final = {
     Kind.COMPONENT: "the algorithm is a WebAssembly component; a core module is expected",
     Kind.NO_START: "the algorithm does not export a function _start without parameters",
     Kind.UNSUPPORTED_IMPORT: "the algorithm imports something other than WASI preview 1",
+    Kind.CPU_LIMIT: "the algorithm used more CPU time than its limit",
+    Kind.PROCESS_LIMIT: "the algorithm started more processes than its limit",
+    Kind.SCRATCH_LIMIT: "the algorithm wrote more under /tmp than its limit",
+    Kind.NOT_ELF: "the algorithm is not an ELF program that this runtime accepts",
+    Kind.WRONG_ARCHITECTURE: "the algorithm is a program for another processor",
+    Kind.NOT_STARTABLE: "the algorithm could not be started: its loader or a library is not there",
+    Kind.NOT_AN_IMAGE: "the algorithm is not an image archive that this runtime accepts",
+    Kind.IMAGE_DIGEST: "the container engine loaded another image than the archive holds",
     Kind.CRASHED: "the process that ran the algorithm died",
     Kind.INTERNAL: "the process that ran the algorithm gave no proper answer",
 }

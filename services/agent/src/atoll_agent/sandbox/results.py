@@ -1,11 +1,11 @@
 """What a guest left under /results, judged without following or trusting anything.
 
 Rules: at most `output_files` names and `output_bytes` bytes; only regular files and
-directories; every name is printable UTF-8 without a backslash (it becomes a path on a
-consumer's machine), at most 255 bytes; at most 16 names and 1024 bytes in a path. WASI
-lets a guest make symbolic links and arbitrarily deep directories, and while it runs it
-may change the tree under us, so an entry that vanishes is skipped: the scan that counts
-is the one after the worker is gone.
+directories, which their owner can list and enter; every name is printable UTF-8 without a
+backslash (it becomes a path on a consumer's machine), at most 255 bytes; at most 16 names and
+1024 bytes in a path. A guest can make symbolic links and arbitrarily deep directories, and
+while it runs it may change the tree under us, so an entry that vanishes is skipped: the scan
+that counts is the one after the guest is gone.
 """
 
 import os
@@ -64,6 +64,9 @@ def scan(root: Path, limits: Limits) -> Scan:
             path = (*parts, name)
             if sum(map(len, path)) + len(parts) > MAX_PATH:
                 return stop(Kind.OUTPUT_NAMES)
+            if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+                # What is below could be neither counted nor sent.
+                return stop(Kind.OUTPUT_KIND)
             if stat.S_ISDIR(mode):
                 waiting.append(path)
             elif stat.S_ISREG(mode):
@@ -86,6 +89,6 @@ def _entries(directory: bytes, enough: int) -> list[tuple[bytes, int, int]]:
                 found.append((entry.name, status.st_mode, status.st_size))
                 if len(found) >= enough:
                     break
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return found
     return found

@@ -1,227 +1,164 @@
-"""Start the worker, watch it, kill it when it must be, and judge what it left.
+"""Start a guest of any kind, watch it, kill it when it must be, and judge what it left.
 
-The worker is its own session and process group with an empty environment and three
-descriptors: two memory files and /dev/null. Job and answer are memory files and not
-pipes so that neither side can make the other wait.
-
-Two clocks: at `wall_s` the worker interrupts the guest itself and can still say how far
-it came; `KILL_GRACE_S` later the group gets SIGKILL, which also reaches a guest that
-sleeps in a host call and a module that takes for ever to compile. Every `TICK_S` the
-watchdog compares resident memory and output with the limits. Between two looks a guest
-can write a little more than it may (RLIMIT_FSIZE holds each single file); such a run is
-still refused by the final scan.
+The same watchdog for every kind. Every `TICK_S` it compares CPU time, memory, output and logs
+with the limits, and asks the sandbox what it saw itself. A guest that knows its deadline may
+end at `wall_s` and say how far it came; `KILL_GRACE_S` later its whole tree gets SIGKILL.
+Between two looks a guest can take a little more than it may (rlimits, and a cgroup where there
+is one, hold most of it at once); such a run is still refused by the final scan.
 """
 
 import asyncio
 import os
-import signal
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
-from atoll.errors import MessageError
-from atoll.wire import schema
-from atoll_agent.sandbox.exchange import (
-    MAX_ANSWER,
-    Answer,
-    Job,
-    Variable,
-    require_arguments,
-)
+from atoll.computation.steps import WorkloadKind
+from atoll.enclave_storage import erase
+from atoll_agent.sandbox.exchange import Answer, require_arguments
+from atoll_agent.sandbox.guest import Guest
+from atoll_agent.sandbox.kinds import DOCKER_HOST, make_guest
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.outcome import OUTPUT_KINDS, Kind, Outcome, Used
-from atoll_agent.sandbox.procfs import resident_bytes, unlinked_bytes
 from atoll_agent.sandbox.results import Scan, scan
-from atoll_agent.sandbox.workspace import Workspace
+from atoll_agent.sandbox.step import Step, StepSpace
 
 TICK_S: Final = 0.02
 KILL_GRACE_S: Final = 0.5
-WORKER: Final = "atoll_agent.worker"
+MAX_TICK_S: Final = 0.25
+LOOK_S: Final = 5.0
+"""The longest that one look at a guest may take; it takes milliseconds."""
 
 
-async def run(
-    module_path: Path,
-    workspace: Workspace,
-    args: Sequence[str],
-    env: Mapping[str, str],
-    limits: Limits,
-    *,
-    python: str = sys.executable,
-) -> Outcome:
-    """Run the module at `module_path` once, and return how it ended.
+async def run(kind: WorkloadKind, step: Step, *, docker_host: str = DOCKER_HOST) -> Outcome:
+    """Run a step once in the sandbox of its kind, and return how it ended.
 
     Whatever the guest does comes back as an `Outcome`. When this returns, raises or is
-    cancelled, the worker is dead and reaped. `workspace.results`, `.stdout` and `.stderr`
+    cancelled, every process of the guest is gone. `step.space`'s results, stdout and stderr
     are made empty first and hold the outputs afterwards; standard output and error are cut
     at `limits.log_bytes`.
 
-    Must be awaited in a thread that lives as long as the run: the kernel kills the worker
-    when the thread that started it ends (PR_SET_PDEATHSIG, prctl(2)).
+    Must be awaited in a thread that lives as long as the run: the kernel kills a guest when
+    the thread that started it ends (PR_SET_PDEATHSIG, prctl(2)).
 
     Raises:
-        InputError: `workload.arguments`: arguments or environment that no guest can get.
+        InputError: `workload.arguments`: arguments or environment that no guest can get;
+            `workload.entry`.
+        ConfigError: `sandbox.unavailable`: this host lacks what the kind's sandbox is made of.
     """
-    require_arguments(tuple(args), dict(env))
-    workspace.clear_outputs()
-    job = Job(
-        module=str(module_path),
-        data=str(workspace.data),
-        results=str(workspace.results),
-        stdout=str(workspace.stdout),
-        stderr=str(workspace.stderr),
-        args=tuple(args),
-        env=tuple(Variable(name=name, value=value) for name, value in env.items()),
-        limits=limits,
-        parent=os.getpid(),
-    )
+    guest = await asyncio.to_thread(make_guest, kind, step, docker_host=docker_host)
+    return await run_guest(guest, step)
+
+
+async def run_guest(guest: Guest, step: Step) -> Outcome:
+    """As `run`, with a guest that is made and not yet started."""
+    require_arguments(step.args, dict(step.env))
+    clear_outputs(step.space)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    with _Worker(job, python) as worker:
-        killed_for = await _watch(worker, workspace, limits, deadline=began + limits.wall_s)
+    async with guest:
+        killed_for = await _watch(guest, step, deadline=began + step.limits.wall_s)
         wall_ms = round((loop.time() - began) * 1000)
-        answer = _judge(worker, killed_for)
-    return _outcome(answer, workspace, limits, wall_ms)
+        cpu_ms = guest.cpu_ms()
+        answer = await guest.answer()
+        if killed_for is None and cpu_ms > _cpu_budget_ms(step.limits):
+            killed_for = Kind.CPU_LIMIT
+        if killed_for:
+            answer = Answer(
+                kind=killed_for, exit_code=None, memory_bytes=answer.memory_bytes, detail=""
+            )
+    return _outcome(answer, step, wall_ms)
 
 
-class _Worker:
-    """The child process, from its start to the end of its whole group."""
-
-    def __init__(self, job: Job, python: str) -> None:
-        self._python = python
-        self._job = schema.encode(job)
-
-    def __enter__(self) -> Self:
-        job_fd = os.memfd_create("job")
-        try:
-            self._answer_fd = os.memfd_create("answer")
-            try:
-                _write_all(job_fd, self._job)
-                os.lseek(job_fd, 0, os.SEEK_SET)
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                    [self._python, "-I", "-B", "-m", WORKER],
-                    stdin=job_fd,
-                    stdout=self._answer_fd,
-                    stderr=subprocess.DEVNULL,
-                    env={},
-                    cwd="/",
-                    start_new_session=True,
-                )
-            except BaseException:
-                os.close(self._answer_fd)
-                raise
-        finally:
-            os.close(job_fd)
-        self.pid = self._process.pid
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.kill()
-        self._process.wait()
-        os.close(self._answer_fd)
-
-    def kill(self) -> None:
-        """SIGKILL to the group. The group is the worker's as long as it is not reaped."""
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-
-    async def ended(self, timeout_s: float) -> bool:
-        """Wait until the process has ended, at most `timeout_s`."""
-        loop = asyncio.get_running_loop()
-        over = asyncio.Event()
-        descriptor = os.pidfd_open(self.pid)
-        loop.add_reader(descriptor, over.set)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await over.wait()
-        except TimeoutError:
-            return False
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-        return True
-
-    def status(self) -> int:
-        """The exit status; negative is a signal.
-
-        The group is killed before its leader is reaped, while the id is still its own: it
-        ends nothing of an honest worker, and whatever a dishonest one left behind.
-        """
-        self.kill()
-        return self._process.wait()
-
-    def answer(self) -> bytes:
-        """What the worker wrote, at most one byte more than is legal."""
-        return os.pread(self._answer_fd, MAX_ANSWER + 1, 0)
+def clear_outputs(space: StepSpace) -> None:
+    """Make /results, standard output and standard error empty: the state before a run."""
+    erase(space.results)
+    space.results.mkdir(mode=0o700)
+    for path in (space.stdout, space.stderr):
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(path, flags, 0o600))
 
 
-async def _watch(
-    worker: _Worker, workspace: Workspace, limits: Limits, *, deadline: float
-) -> Kind | None:
+async def _watch(guest: Guest, step: Step, *, deadline: float) -> Kind | None:
     """Wait for the end; kill, and say why, when a limit is passed first."""
     loop = asyncio.get_running_loop()
-    device = workspace.root.stat().st_dev
     tick_s = TICK_S
-    while not await worker.ended(tick_s):
+    while not await guest.ended(tick_s):
         before = loop.time()
-        if before > deadline + KILL_GRACE_S:
-            problem: Kind | None = Kind.TIMEOUT
-        elif resident_bytes(worker.pid) > limits.resident_bytes:
-            problem = Kind.OUT_OF_MEMORY
-        else:
-            problem = _output_problem(worker.pid, device, workspace, limits)
-        if problem:
-            worker.kill()
+        if problem := await _look(guest, step, deadline + KILL_GRACE_S):
+            await guest.kill()
             return problem
-        # A large tree takes longer to look at: never spend more than a fifth on looking.
-        tick_s = max(TICK_S, 4 * (loop.time() - before))
+        # A large tree takes longer to look at: do not spend all time on looking. But a guest
+        # that can make a look last must not win time by it either.
+        tick_s = min(max(TICK_S, 4 * (loop.time() - before)), MAX_TICK_S)
     return None
 
 
-def _output_problem(pid: int, device: int, workspace: Workspace, limits: Limits) -> Kind | None:
-    if _logs_overflow(workspace, limits):
+async def _look(guest: Guest, step: Step, last: float) -> Kind | None:
+    """Look at a guest in a thread, for what the kernel says of it can be long in coming.
+
+    Many processes that fork and end hold the locks that /proc waits for, so that a guest can
+    make a look last. It must not hold up the agent thereby, outlive its time, or take memory
+    unseen: after `LOOK_S` it is taken for over its limit.
+    """
+    loop = asyncio.get_running_loop()
+    left = last - loop.time()
+    if left <= 0:
+        return Kind.TIMEOUT
+    look = loop.run_in_executor(None, _problem, guest, step)
+    try:
+        await asyncio.wait({look}, timeout=min(LOOK_S, left))
+        if look.done():
+            return look.result()
+        return Kind.TIMEOUT if left < LOOK_S else Kind.OUT_OF_MEMORY
+    finally:
+        if not look.done():
+            await guest.kill()  # which ends what the look waits for
+            await asyncio.shield(_forgotten(look))
+
+
+async def _forgotten(look: "asyncio.Future[Kind | None]") -> None:
+    """Wait for the end of a look whose answer nobody wants any more."""
+    await asyncio.wait({look})
+    look.exception()
+
+
+def _problem(guest: Guest, step: Step) -> Kind | None:
+    """What the guest does wrong now. Blocks."""
+    space, limits = step.space, step.limits
+    if problem := guest.problem():
+        return problem
+    if guest.resident_bytes() > limits.resident_bytes:
+        return Kind.OUT_OF_MEMORY
+    if guest.cpu_ms() > _cpu_budget_ms(limits):
+        return Kind.CPU_LIMIT
+    if _logs_overflow(space, limits):
         return Kind.OUTPUT_LIMIT
-    seen = scan(workspace.results, limits)
+    seen = scan(space.results, limits)
     if seen.problem:
         return seen.problem
-    if seen.size + unlinked_bytes(pid, device) > limits.output_bytes:
+    if seen.size + guest.unlinked_bytes() > limits.output_bytes:
         return Kind.OUTPUT_LIMIT
     return None
 
 
-def _judge(worker: _Worker, killed_for: Kind | None) -> Answer:
-    """The worker's answer if it has one that can be believed, else what its end means."""
-    status = worker.status()
-    if killed_for:
-        return _without_answer(killed_for)
-    if status == -signal.SIGXCPU:
-        return _without_answer(Kind.TIMEOUT)
-    if status < 0:
-        return _without_answer(Kind.CRASHED, f"signal {-status}")
-    try:
-        answer = schema.decode(Answer, worker.answer(), limit=MAX_ANSWER)
-    except MessageError:
-        return _without_answer(Kind.INTERNAL, f"exit status {status}")
-    if status != 0 or (answer.exit_code is None) is (answer.kind is Kind.EXITED):
-        return _without_answer(Kind.INTERNAL, f"exit status {status}")
-    return answer
+def _cpu_budget_ms(limits: Limits) -> int:
+    """Without a limit of its own, CPU time ends with the wall clock and a little after."""
+    if limits.cpu_s:
+        return limits.cpu_s * 1000
+    cores = os.cpu_count() or 1
+    return round((limits.wall_s + KILL_GRACE_S) * cores * 1000)
 
 
-def _without_answer(kind: Kind, detail: str = "") -> Answer:
-    return Answer(kind=kind, exit_code=None, memory_bytes=None, detail=detail)
-
-
-def _outcome(answer: Answer, workspace: Workspace, limits: Limits, wall_ms: int) -> Outcome:
-    """Join the worker's answer with a look at what is really there."""
-    found = scan(workspace.results, limits)
+def _outcome(answer: Answer, step: Step, wall_ms: int) -> Outcome:
+    """Join the guest's answer with a look at what is really there."""
+    space, limits = step.space, step.limits
+    found = scan(space.results, limits)
     problem = found.problem
-    if _logs_overflow(workspace, limits):
+    if _logs_overflow(space, limits):
         problem = problem or Kind.OUTPUT_LIMIT
     logs = 0
-    for path in (workspace.stdout, workspace.stderr):
+    for path in (space.stdout, space.stderr):
         logs += _cut(path, limits.log_bytes)
     kind = problem or answer.kind
     return Outcome(
@@ -243,10 +180,8 @@ def _used(answer: Answer, found: Scan, logs: int, wall_ms: int) -> Used:
     )
 
 
-def _logs_overflow(workspace: Workspace, limits: Limits) -> bool:
-    return any(
-        path.stat().st_size > limits.log_bytes for path in (workspace.stdout, workspace.stderr)
-    )
+def _logs_overflow(space: StepSpace, limits: Limits) -> bool:
+    return any(path.stat().st_size > limits.log_bytes for path in (space.stdout, space.stderr))
 
 
 def _cut(path: Path, size: int) -> int:
@@ -255,9 +190,3 @@ def _cut(path: Path, size: int) -> int:
     if actual > size:
         os.truncate(path, size)
     return min(actual, size)
-
-
-def _write_all(descriptor: int, raw: bytes) -> None:
-    left = memoryview(raw)
-    while left:
-        left = left[os.write(descriptor, left) :]

@@ -1,7 +1,8 @@
 """The one directory of an enclave: RAM-only, private, erased.
 
     <root>/atoll-<enclave id>/      0700
-        module.wasm                 0400   the algorithm
+        algorithm                   0400   what is run
+        bundle.archive              0400   its dependencies, until they are installed in bundle/
         data/<name>                 0400   what the guest reads
         results/                           what the guest writes
         stdout, stderr              0600
@@ -36,7 +37,11 @@ class Workspace:
 
     @property
     def module(self) -> Path:
-        return self.root / "module.wasm"
+        return self.root / "algorithm"
+
+    @property
+    def bundle_archive(self) -> Path:
+        return self.root / "bundle.archive"
 
     @property
     def data(self) -> Path:
@@ -62,6 +67,16 @@ class Workspace:
             ConflictError: `agent.workspace_exists`: it was written before.
         """
         with _create(self.module) as file:
+            yield file
+
+    @contextmanager
+    def create_bundle(self) -> Iterator[BinaryIO]:
+        """A file to write the bundle into; read-only afterwards.
+
+        Raises:
+            ConflictError: `agent.workspace_exists`: it was written before.
+        """
+        with _create(self.bundle_archive) as file:
             yield file
 
     @contextmanager

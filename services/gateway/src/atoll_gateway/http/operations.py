@@ -23,6 +23,7 @@ from atoll.wire.messages import (
     JobView,
     OutcomeRecord,
     SubmitRequest,
+    WithdrawRequest,
 )
 from atoll.wire.schema import Digest, Pattern, Range, message
 from atoll_gateway.http import body, ports, stream
@@ -30,7 +31,8 @@ from atoll_gateway.http import body, ports, stream
 T = TypeVar("T")
 
 MAX_SUBMIT: Final = 512 << 10
-"""Bytes of a submission: the largest manifest in base64url, and 32 signatures."""
+"""Bytes of a submission: the largest manifest in base64url, and 32 consents."""
+MAX_WITHDRAWAL: Final = 8 << 10
 MAX_RELEASE: Final = 16 << 10
 
 _ASSET_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -101,6 +103,12 @@ class Operations:
             reply.headers["location"] = f"/v1/jobs/{view.job_id}"
         return reply
 
+    async def withdraw(self, request: Request) -> Response:
+        plain = await body.read_json(request, limit=MAX_WITHDRAWAL, idle_s=self.idle_s)
+        wanted = schema.from_plain(WithdrawRequest, plain, json=True)
+        with wiring.serve(self.tracer, subjects.JOBS_WITHDRAW, trace_headers(request)):
+            return answer(await self.jobs.withdraw(wanted))
+
     async def list_jobs(self, request: Request) -> Response:
         query = read_query(request, {"state", "limit"})
         plain: dict[str, Any] = dict(query)
@@ -136,10 +144,10 @@ class Operations:
 
     async def get_manifest(self, request: Request) -> Response:
         view = await self._view(request)
-        signed = await self.manifests.get(view.manifest_digest)
-        if signed is None:
+        agreed = await self.manifests.get(view.manifest_digest)
+        if agreed is None:
             raise NotFoundError("the manifest is gone", code="manifest.not_found")
-        return answer(signed)
+        return answer(agreed)
 
     async def get_evidence(self, request: Request) -> Response:
         view = await self._view(request)

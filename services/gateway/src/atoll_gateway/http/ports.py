@@ -6,6 +6,7 @@ from typing import Protocol
 
 from atoll.sealing.release import KeyRelease
 from atoll.wire.messages import (
+    AgreedManifest,
     EvidenceRecord,
     JobEvent,
     JobList,
@@ -13,8 +14,9 @@ from atoll.wire.messages import (
     JobRequest,
     JobView,
     OutcomeRecord,
-    SignedManifest,
     SubmitRequest,
+    WithdrawReply,
+    WithdrawRequest,
 )
 
 
@@ -25,12 +27,13 @@ class Jobs(Protocol):
     async def get(self, request: JobRequest) -> JobView: ...
     async def list(self, request: JobListRequest) -> JobList: ...
     async def cancel(self, request: JobRequest) -> JobView: ...
+    async def withdraw(self, request: WithdrawRequest) -> WithdrawReply: ...
 
 
 class Manifests(Protocol):
-    """Signed manifests by digest."""
+    """Agreed manifests by digest."""
 
-    async def get(self, digest: str) -> SignedManifest | None: ...
+    async def get(self, digest: str) -> AgreedManifest | None: ...
 
 
 class Evidence(Protocol):

@@ -9,13 +9,15 @@ from starlette.responses import Response
 
 from atoll.sealing.release import KeyRelease
 from atoll.wire.messages import (
+    AgreedManifest,
     EvidenceRecord,
     JobList,
     JobState,
     JobView,
     OutcomeRecord,
-    SignedManifest,
     SubmitRequest,
+    WithdrawReply,
+    WithdrawRequest,
 )
 from atoll_gateway.http import body, operations, stream
 from atoll_gateway.http.operations import AssetInfo, Health, Operations
@@ -139,7 +141,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         method="POST",
         path="/v1/jobs",
         id="submitJob",
-        summary="Accept a signed manifest as a job; durable before it is acknowledged.",
+        summary="Accept an agreed manifest as a job; durable before it is acknowledged.",
         call=Operations.submit,
         body=Body(message=SubmitRequest, limit=operations.MAX_SUBMIT),
         answers={
@@ -147,6 +149,16 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
             200: Answer(text="The job that this idempotency key stands for.", message=JobView),
         },
         errors=(403, 409),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/withdrawals",
+        id="withdrawConsent",
+        summary="Take a consent back: no job of the manifest starts or gets a key from then on.",
+        call=Operations.withdraw,
+        body=Body(message=WithdrawRequest, limit=operations.MAX_WITHDRAWAL),
+        answers={200: Answer(text="The jobs that ended for it.", message=WithdrawReply)},
+        errors=(404,),
     ),
     Operation(
         method="GET",
@@ -191,10 +203,10 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         method="GET",
         path="/v1/jobs/{job_id}/manifest",
         id="getManifest",
-        summary="The signed manifest.",
+        summary="The manifest and the consents to it.",
         call=Operations.get_manifest,
         parameters=(_JOB,),
-        answers={200: Answer(text="The manifest.", message=SignedManifest)},
+        answers={200: Answer(text="The manifest.", message=AgreedManifest)},
         errors=(404,),
     ),
     Operation(

@@ -1,0 +1,68 @@
+"""Which sandbox runs which kind of workload, and whether this host has it.
+
+Each sandbox is imported when its kind is first asked for, so that a job of one kind does not
+load the code of the others.
+"""
+
+import sys
+from typing import Final
+
+from atoll.computation.steps import WorkloadKind
+from atoll.errors import ConfigError
+from atoll_agent.sandbox.guest import Guest
+from atoll_agent.sandbox.step import Step
+
+UNAVAILABLE: Final = "sandbox.unavailable"
+
+
+DOCKER_HOST: Final = "unix:///var/run/docker.sock"
+"""Where engines have their socket unless they are told otherwise."""
+
+
+def available(kind: WorkloadKind, *, docker_host: str = DOCKER_HOST) -> str | None:
+    """Why this host cannot run `kind`, with what to do about it; None if it can.
+
+    Found out by trying; blocks. To be asked before any key is. The sentence is about the host
+    alone, so it may leave the enclave.
+    """
+    match kind:
+        case WorkloadKind.WASM:
+            return None
+        case WorkloadKind.BINARY | WorkloadKind.PYTHON:
+            from atoll_agent.sandbox.wall.bubblewrap import missing  # noqa: PLC0415
+
+            return missing()
+        case WorkloadKind.DOCKER:
+            from atoll_agent.sandbox.docker import guest  # noqa: PLC0415
+
+            return guest.available(docker_host)
+
+
+def make_guest(kind: WorkloadKind, step: Step, *, docker_host: str = DOCKER_HOST) -> Guest:
+    """A guest of `kind` that is not yet started.
+
+    Raises:
+        ConfigError: `sandbox.unavailable`.
+    """
+    if reason := available(kind, docker_host=docker_host):
+        raise ConfigError(f"kind {kind.value}: {reason}", code=UNAVAILABLE)
+    match kind:
+        case WorkloadKind.WASM:
+            from atoll_agent.sandbox.wasm_guest import WasmGuest  # noqa: PLC0415
+
+            return WasmGuest(step, python=sys.executable)
+        case WorkloadKind.BINARY | WorkloadKind.PYTHON:
+            return _walled(kind, step)
+        case WorkloadKind.DOCKER:
+            from atoll_agent.sandbox.docker.guest import DockerGuest  # noqa: PLC0415
+
+            return DockerGuest(step, host=docker_host)
+
+
+def _walled(kind: WorkloadKind, step: Step) -> Guest:
+    from atoll_agent.sandbox.wall import native  # noqa: PLC0415
+    from atoll_agent.sandbox.wall.bubblewrap import require_wall  # noqa: PLC0415
+    from atoll_agent.sandbox.wall.guest import WalledGuest  # noqa: PLC0415
+
+    prepare = native.binary if kind is WorkloadKind.BINARY else native.python
+    return WalledGuest(step, require_wall(), prepare)
