@@ -22,6 +22,8 @@ LINT: Final = (
     ("types of the tests", [BIN / "mypy", "tests", "bench", "examples", "fuzz"]),
 )
 UNIT: Final = ("tests/unit", "tests/architecture", "tests/independent", "tests/vectors")
+EVIDENCE: Final = "tests/unit/evidence"
+VECTORS: Final = Path(os.environ.get("ATOLL_VECTORS", ROOT.parent / "shared" / "vectors"))
 TESTS: Final = (
     # Two workers for what is mostly computing; one for what starts whole stacks.
     ("unit tests", [*UNIT, "-n", "2", "--dist", "loadfile"]),
@@ -40,10 +42,15 @@ def main(arguments: list[str]) -> int:
         return 0
     if extra:
         return step("pytest", [sys.executable, "-m", "pytest", *extra])
+    measured = (VECTORS / "manifest.json").exists() or os.environ.get("CI") == "true"
+    if not measured:
+        print(f"== evidence under coverage: left out, no vectors at {VECTORS}", flush=True)
+    elif status := coverage():
+        return status
     for name, options in TESTS:
-        if status := step(name, [sys.executable, "-m", "pytest", "-q", *options]):
-            return status
-        if name == "unit tests" and (status := coverage()):
+        # Once is enough.
+        left_out = ["--ignore", EVIDENCE] if measured else []
+        if status := step(name, [sys.executable, "-m", "pytest", "-q", *options, *left_out]):
             return status
     return 0
 
@@ -51,12 +58,8 @@ def main(arguments: list[str]) -> int:
 def coverage() -> int:
     """Whether its own tests take every branch of `atoll.evidence`, the published vectors
     included; without those there is nothing to measure."""
-    vectors = Path(os.environ.get("ATOLL_VECTORS", ROOT.parent / "shared" / "vectors"))
-    if not (vectors / "manifest.json").exists() and os.environ.get("CI") != "true":
-        print(f"== evidence under coverage: left out, no vectors at {vectors}", flush=True)
-        return 0
     tool = [sys.executable, "-m", "coverage"]
-    tests = ["-m", "pytest", "-q", "tests/unit/evidence", "-n", "2", "--dist", "loadfile"]
+    tests = ["-m", "pytest", "-q", EVIDENCE, "-n", "2", "--dist", "loadfile"]
     with tempfile.TemporaryDirectory() as folder:
         data = f"--data-file={folder}/coverage"
         return (
