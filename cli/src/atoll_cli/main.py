@@ -24,6 +24,7 @@ import click
 from atoll.errors import AtollError, UnreachableError
 from atoll.version import VERSION
 from atoll_cli.commands import (
+    asset,
     attest,
     checksum,
     collateral,
@@ -69,6 +70,7 @@ def cli() -> None:
 
 for _command in (
     keys.keys,
+    asset.asset,
     run.run,
     jobs.jobs,
     events.events,

@@ -9,7 +9,7 @@ The digest shows accidents, not attacks: the server can replace bytes and digest
 What lies here is sealed, and the seal is what is trusted.
 
 Needs permission: put `$O.<bucket>.C.*`, `$O.<bucket>.M.*`, `$JS.API.STREAM.PURGE.OBJ_<bucket>`,
-and after a lost connection `$JS.API.STREAM.MSG.DELETE.OBJ_<bucket>`; all of them what
+and after a lost connection or process `$JS.API.STREAM.MSG.DELETE.OBJ_<bucket>`; all of them what
 `atoll.bus.stream` names, and `$JS.API.DIRECT.GET.OBJ_<bucket>.>`.
 """
 
@@ -18,7 +18,15 @@ import base64
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+)
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -28,7 +36,14 @@ from atoll.bus.object_info import MAX_NAME, ObjectInfo, to_json
 from atoll.bus.stream import Reading, read
 from atoll.bus.subjects import require_headers
 from atoll.bus.upload import Upload
-from atoll.errors import AtollError, InputError, NotFoundError, SealError
+from atoll.errors import (
+    AtollError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    SealError,
+    UnreachableError,
+)
 from atoll.wire.names import require_token
 from atoll.wire.topology_types import ObjectBucket
 
@@ -37,6 +52,15 @@ FETCH: Final = 6
 """Chunks asked for at a time; asked again when half of them arrived."""
 
 CLEAN_UP_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """What was stored of an object, before it has a name."""
+
+    size: int
+    chunks: int
+    sha256: bytes = field(repr=False)
 
 
 class ObjectStore:
@@ -66,45 +90,103 @@ class ObjectStore:
             InputError: `bus.too_large`: the server does not take such chunks.
             ConflictError: `bus.conflict`: somebody else put this name meanwhile.
         """
-        subject = self._meta_subject(name)
         checked = require_headers(headers or {})
         before = await self._newest(name)
         nuid = secrets.token_hex(11)
         try:
-            size, count, sha256 = await self._send(nuid, chunks, chunk_size)
-            meta = to_json(
-                name=name,
-                bucket=self.bucket,
-                nuid=nuid,
-                size=size,
-                chunks=count,
-                sha256=sha256,
-                chunk_size=chunk_size,
-                headers=checked,
-                mtime=datetime.now(UTC),
-            )
-            ack = await jetstream.publish(
-                self._bus,
-                subject,
-                meta,
-                headers={"Nats-Rollup": "sub"},
-                expected_last_subject_seq=0 if before is None else before.revision,
-                stream=self._stream,
+            sent = await self._send(nuid, chunks, chunk_size)
+            info = await self._describe(
+                name, nuid, sent, chunk_size=chunk_size, headers=checked, before=before
             )
         except BaseException:
             await self._purge(nuid)
             raise
         if before is not None and not before.deleted:
             await self._purge(before.nuid)
+        return info
+
+    async def put_resumable(
+        self,
+        name: str,
+        chunks: AsyncIterable[bytes] | Iterable[bytes],
+        *,
+        upload_id: str,
+        told: Callable[[int, int], None] | None = None,
+    ) -> ObjectInfo:
+        """Like `put`, but what is stored of the object stays when this fails.
+
+        The next call with the same `upload_id`, which is a token of the caller's choice, must
+        bring the same bytes from their beginning, and only the chunks that are not stored yet
+        are sent. That they are the same is the caller's to know: stored ones are not read back.
+        One call at a time for one id.
+
+        Args:
+            name: the object's name; nothing else may have it.
+            chunks: pieces of any size.
+            upload_id: what the chunks are stored under.
+            told: called with the bytes that are stored now, and with how many of them were
+                stored before this call.
+
+        Raises:
+            UnreachableError: the server was away for 60 s; `bus.data_lost`.
+            RefusedError: `bus.full`.
+            ConflictError: `bus.conflict`: the name belongs to another upload.
+        """
+        require_token(upload_id, "upload id")
+        before = await self._newest(name)
+        if before is not None and not before.deleted:
+            if before.nuid == upload_id:
+                return before
+            raise ConflictError(f"there is another object {name!r}", code="bus.conflict")
+        sent = await self._send(upload_id, chunks, CHUNK_SIZE, resumable=True, told=told)
+        return await self._describe(
+            name, upload_id, sent, chunk_size=CHUNK_SIZE, headers={}, before=before
+        )
+
+    async def abandon(self, upload_id: str) -> None:
+        """Erase what is stored of an upload that was never finished; nothing is no error."""
+        subject = self._chunk_subject(require_token(upload_id, "upload id"))
+        await jetstream.purge(self._bus, self._stream, subject)
+
+    async def _describe(
+        self,
+        name: str,
+        nuid: str,
+        sent: _Sent,
+        *,
+        chunk_size: int,
+        headers: Mapping[str, str],
+        before: ObjectInfo | None,
+    ) -> ObjectInfo:
+        """Make the object exist: its metadata comes after its last chunk."""
+        meta = to_json(
+            name=name,
+            bucket=self.bucket,
+            nuid=nuid,
+            size=sent.size,
+            chunks=sent.chunks,
+            sha256=sent.sha256,
+            chunk_size=chunk_size,
+            headers=headers,
+            mtime=datetime.now(UTC),
+        )
+        ack = await jetstream.publish(
+            self._bus,
+            self._meta_subject(name),
+            meta,
+            headers={"Nats-Rollup": "sub"},
+            expected_last_subject_seq=0 if before is None else before.revision,
+            stream=self._stream,
+        )
         return ObjectInfo(
             name=name,
             bucket=self.bucket,
             nuid=nuid,
-            size=size,
-            chunks=count,
-            digest=sha256.hex(),
+            size=sent.size,
+            chunks=sent.chunks,
+            digest=sent.sha256.hex(),
             mtime=datetime.now(UTC),
-            headers=checked,
+            headers=headers,
             revision=ack.seq,
         )
 
@@ -172,18 +254,41 @@ class ObjectStore:
         return sorted(found, key=lambda info: info.name)
 
     async def _send(
-        self, nuid: str, chunks: AsyncIterable[bytes] | Iterable[bytes], chunk_size: int
-    ) -> tuple[int, int, bytes]:
-        digest, size = hashlib.sha256(), 0
+        self,
+        nuid: str,
+        chunks: AsyncIterable[bytes] | Iterable[bytes],
+        chunk_size: int,
+        *,
+        resumable: bool = False,
+        told: Callable[[int, int], None] | None = None,
+    ) -> _Sent:
+        digest, size, index = hashlib.sha256(), 0, 0
         async with _own_errors(), asyncio.TaskGroup() as group:
             upload = Upload(self._bus, self._stream, self._chunk_subject(nuid), group)
+            stored = await upload.resume() if resumable else 0
             async with contextlib.aclosing(_blocks(chunks, chunk_size)) as blocks:
                 async for block in blocks:
                     digest.update(block)
                     size += len(block)
-                    await upload.send(block)
+                    if index < stored:
+                        # Nothing to wait for; others need their turn all the same.
+                        await asyncio.sleep(0)
+                    else:
+                        await upload.send(block)
+                    index += 1
+                    if told is not None:
+                        now = min(upload.acknowledged * chunk_size, size)
+                        told(now, min(stored * chunk_size, now))
+            if index < stored:
+                raise UnreachableError(
+                    f"upload {nuid} in {self.bucket}: {stored} chunks are stored, and it has "
+                    f"{index}",
+                    code="bus.data_lost",
+                )
             await upload.finish()
-        return size, upload.chunks, digest.digest()
+            if resumable:
+                await upload.settle()
+        return _Sent(size=size, chunks=upload.chunks, sha256=digest.digest())
 
     async def _receive(self, info: ObjectInfo) -> AsyncGenerator[bytes, None]:
         digest, size, count = hashlib.sha256(), 0, 0

@@ -6,6 +6,10 @@ may have been stored without an earlier one. Then everything stops, what is stor
 is read back (each chunk carries its index in a header), what lies out of order is erased,
 and the rest of the window is sent one by one, each on condition that its predecessor is
 the newest: a straggler that arrives after the reading back makes that condition fail.
+
+An upload that another process left is taken up in the same way. What that one still had on
+its way may arrive at any moment, so `settle` looks again when everything is sent; chunks that
+arrived twice are the same bytes, whichever of them stays.
 """
 
 import asyncio
@@ -61,6 +65,34 @@ class Upload:
         """Return when every chunk is stored; raises as `send`."""
         while self._flying:
             await self._settle_first()
+
+    async def resume(self) -> int:
+        """Go on behind the chunks that are stored in order already; how many those are.
+
+        Call it before the first `send`.
+        """
+        self.chunks, _ = await self._prefix()
+        return self.chunks
+
+    async def settle(self) -> None:
+        """Return when exactly the chunks that were sent are stored, each once and in order.
+
+        Call it after `finish`.
+
+        Raises:
+            UnreachableError: `bus.data_lost`.
+        """
+        stored, _ = await self._prefix()
+        if stored != self.chunks:
+            raise UnreachableError(
+                f"{self._subject}: {stored} chunks are stored, of {self.chunks} that were sent",
+                code="bus.data_lost",
+            )
+
+    @property
+    def acknowledged(self) -> int:
+        """How many chunks are known to be stored."""
+        return self.chunks - len(self._flying)
 
     async def _settle_first(self) -> None:
         error = await self._flying[0].task

@@ -1,6 +1,6 @@
 """The bus as a client sees it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
 
@@ -130,6 +130,28 @@ class AtollClient:
 
     async def upload(self, asset_id: str, chunks: Iterator[bytes]) -> ObjectInfo:
         return await self._assets.put(asset_id, chunks)
+
+    async def upload_resumable(
+        self, asset_id: str, chunks: Iterable[bytes], told: Callable[[int, int], None]
+    ) -> ObjectInfo:
+        """Store what is not stored yet of a sealed asset, which has its id as upload id."""
+        return await self._assets.put_resumable(asset_id, chunks, upload_id=asset_id, told=told)
+
+    async def asset(self, asset_id: str) -> ObjectInfo | None:
+        """What the bus says of a sealed asset, or None when it has none of that id."""
+        try:
+            return await self._assets.info(asset_id)
+        except NotFoundError:
+            return None
+
+    async def delete_asset(self, asset_id: str) -> bool:
+        """Erase a sealed asset, or what is stored of it; whether it was there as a whole."""
+        try:
+            await self._assets.delete(asset_id)
+        except NotFoundError:
+            await self._assets.abandon(asset_id)
+            return False
+        return True
 
     async def result(self, asset_id: str) -> tuple[ObjectInfo, AsyncGenerator[bytes, None]]:
         """The sealed result, in order. Use `aclosing`."""

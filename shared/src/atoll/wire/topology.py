@@ -178,6 +178,8 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$O.assets.>": frozenset({"client", "gateway"}),
     # A failed upload takes its chunks away again.
     "$JS.API.STREAM.PURGE.OBJ_assets": frozenset({"client", "gateway"}),
+    # A lost connection may leave chunks out of order. Who may purge can do no more with it.
+    "$JS.API.STREAM.MSG.DELETE.OBJ_assets": frozenset({"client", "gateway"}),
     "$O.results.>": frozenset({"enclave"}),
     "$JS.API.STREAM.PURGE.OBJ_results": frozenset({"enclave"}),
     # Reading what streams and buckets hold by subject: ciphertext and states.
