@@ -7,6 +7,7 @@ these and what vendors and other tools write.
 from typing import Final
 
 from atoll import canonical, cbor
+from atoll.client.asset_record import AssetRecord
 from atoll.client.protected import ProtectedKeys
 from atoll.computation.manifest import Manifest
 from atoll.computation.releasing import ReleasePolicy
@@ -49,6 +50,7 @@ TARGETS: Final[dict[str, Target]] = {
     "party_public": _of(PartyPublic.from_bytes, InputError),
     "party_keys": _of(PartyKeys.from_bytes, InputError),
     "protected_keys": _of(ProtectedKeys.from_bytes, InputError),
+    "asset_record": _of(AssetRecord.from_bytes, InputError),
     "public_key": _of(parse_public_key, SealError),
     "private_pem": _of(signing_key_from_pem, InputError),
     "canonical_json": _of(canonical.loads, InputError),

@@ -30,7 +30,7 @@ from atoll.telemetry.context import SpanContext
 from atoll.telemetry.otlp import encode_spans
 from atoll.wire import schema
 from atoll.wire.codec import packb
-from support import computations, dcap, evidence, policies, signing
+from support import assets, computations, dcap, evidence, policies, signing
 from support.reports import appraise
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -53,6 +53,7 @@ def _files() -> dict[str, bytes]:
         "party_public": owner.public.to_bytes(),
         "party_keys": owner.to_bytes(),
         "protected_keys": protected.to_bytes(),
+        "asset_record": assets.record().to_bytes(),
         "public_key": signing.imported("rsa2048").public_bytes,
         "private_pem": signing.pem("p256", signing.TRADITIONAL),
         "key_ring": KeyRing.generate(bytes, now=MOMENT).to_bytes(),

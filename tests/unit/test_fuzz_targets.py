@@ -122,6 +122,7 @@ COVERED = {
     "atoll.cbor:loads": "any_cbor",
     "atoll.computation.manifest:Manifest.from_bytes": "manifest",
     "atoll.computation.releasing:ReleasePolicy.from_bytes": "release_policy",
+    "atoll.client.asset_record:AssetRecord.from_bytes": "asset_record",
     "atoll.client.protected:ProtectedKeys.from_bytes": "protected_keys",
     "atoll.corim.codec:from_cbor": "corim",
     "atoll.corim.signed:read_signed": "claimed_corim",

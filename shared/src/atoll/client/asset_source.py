@@ -47,9 +47,19 @@ class Source:
         return AssetKind.DIRECTORY if self.path.is_dir() else AssetKind.FILE
 
     def pieces(self) -> Iterator[bytes]:
-        """The plaintext. Raises: as `file_pieces` and `tree_pieces`."""
+        """The plaintext.
+
+        Raises:
+            InputError: `asset.too_large`, at once; as `file_pieces` and `tree_pieces`.
+        """
         if self.kind is AssetKind.DIRECTORY:
             return tree_pieces(self.path)
+        try:
+            size = self.path.stat().st_size
+        except OSError as error:
+            raise InputError(f"{self.path}: {error.strerror}", code="file.unreadable") from error
+        if size > MAX_ASSET:
+            raise _too_large(MAX_ASSET)
         return file_pieces(self.path)
 
 
@@ -67,11 +77,7 @@ def survey(
     for span in _spans(pieces):
         size += len(span)
         if size > limit:
-            raise InputError(
-                f"an asset has at most {limit} bytes, and this is more",
-                code="asset.too_large",
-                hint="put it as several assets",
-            )
+            raise _too_large(limit)
         whole.update(span)
         spans.append(hashlib.sha256(span).digest())
         told(size)
@@ -97,6 +103,14 @@ def unchanged(pieces: Iterable[bytes], known: Survey) -> Iterator[bytes]:
 def changed(why: str) -> InputError:
     """Whatever the content is now, the key of this asset must not seal it."""
     return InputError(why, code="asset.changed", hint=CHANGED_HINT)
+
+
+def _too_large(limit: int) -> InputError:
+    return InputError(
+        f"an asset has at most {limit} bytes, and this is more",
+        code="asset.too_large",
+        hint="put it as several assets",
+    )
 
 
 def _spans(pieces: Iterable[bytes]) -> Iterator[bytes]:
