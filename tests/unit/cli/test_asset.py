@@ -16,7 +16,6 @@ from atoll.client.profile import Profile, ProfileFile
 from atoll.computation.assets import AssetRef
 from atoll.wire import schema
 from atoll.wire.messages import Tee
-from atoll_cli.commands import asset as commands
 from atoll_cli.meter import EVERY_S, Meter
 from atoll_cli.session import Session
 from support.assets import record
@@ -250,11 +249,11 @@ def test_nothing_is_deleted_without_a_yes(
     said = console("asset", "delete", "one", "--local", "--json")
     assert (said.status, said.document()["error"]["code"]) == (2, "usage")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(commands.click, "confirm", lambda *_, **__: False)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     said = console("asset", "delete", "one", "--local", "--json")
     assert (said.status, said.document()["error"]["code"]) == (1, "asset.kept")
     assert known.names() == ("one",)
-    monkeypatch.setattr(commands.click, "confirm", lambda *_, **__: True)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
     assert console("asset", "delete", "one", "--local").status == 0
     assert known.names() == ()
 

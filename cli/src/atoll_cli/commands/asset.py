@@ -251,21 +251,22 @@ def delete(session: Session, name: str, yes: bool, local: bool) -> None:  # noqa
 
 
 def _delete_there(session: Session, record: AssetRecord) -> tuple[bool, dict[str, Any] | None]:
-    """Whether the sealed object was erased; if the bus refused, why.
+    """Whether the sealed object was erased; if the bus does not let us, why.
 
     Raises:
-        UnreachableError: nobody knows; nothing was deleted.
+        AtollError: no connection; nothing was deleted.
     """
 
-    async def ask() -> bool:
+    async def ask() -> tuple[bool, dict[str, Any] | None]:
         async with connected(session) as there:
-            return await there.client.delete_asset(record.asset_id)
+            try:
+                return await there.client.delete_asset(record.asset_id), None
+            except RefusedError as error:
+                return False, error_document(error)
 
     try:
-        return run_stoppable(ask()), None
-    except RefusedError as error:
-        return False, error_document(error)
-    except UnreachableError as error:
+        return run_stoppable(ask())
+    except AtollError as error:
         error.hint = (
             f"nothing was deleted; `atoll asset delete {record.name} --local` deletes the keys "
             "here, without which the sealed object is of no use"
