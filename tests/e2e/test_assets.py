@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from atoll.client.keystore import KeyStore
 from atoll.client.release import Releaser, Waiting
 from atoll.client.results import fetch_result
 from atoll.computation.assets import AssetRef
-from atoll.computation.manifest import JobLimits, digest
+from atoll.computation.manifest import ArchiveFormat, Dataset, JobLimits, Unpacking, digest
 from atoll.computation.steps import StepLimits
 from atoll.identity import PartyKeys
 from atoll.invocation import Invocation
@@ -38,7 +39,7 @@ from support.client import LATER_MS, ended, reached, until
 from support.command import ATOLL, environment
 from support.nats import wait_for
 from support.stack import Stack
-from support.wat import echo
+from support.wat import CREATE, DATA, RESULTS, WRITE, Guest, echo
 
 LARGE = 256 << 20
 CHUNK = 512 << 10
@@ -181,7 +182,13 @@ async def test_an_interrupted_put_goes_on_and_ends_the_same(
 
 
 async def run_job(
-    stack: Stack, client: AtollClient, keys: PartyKeys, program: AssetRecord, data: AssetRecord
+    stack: Stack,
+    client: AtollClient,
+    keys: PartyKeys,
+    program: AssetRecord,
+    data: AssetRecord,
+    *,
+    unpack: Unpacking | None = None,
 ) -> bytes:
     """One job over assets of the store, released by what the store gives; its result."""
     invocation = await upload_pieces(
@@ -197,7 +204,7 @@ async def run_job(
         job_limits=JobLimits(),
         tee=Tee.SIMULATED,
     )
-    raw = manifest.to_bytes()
+    raw = replace(manifest, datasets={"in": Dataset(asset=data.ref, unpack=unpack)}).to_bytes()
     view = await client.submit(agree(raw, keys, expires_ms=LATER_MS), secrets.token_hex(16))
     events = await until(client, view.job_id, reached(JobState.AWAITING_ASSETS))
     releaser = Releaser(client=client, keys=keys, appraiser=stack.appraiser())
@@ -239,6 +246,35 @@ async def test_one_upload_serves_any_number_of_jobs(home: Stack, tmp_path: Path)
             assert await run_job(home, client, keys, program, data) == b"the dataset"
         after = [await stored(client.bus, each.asset_id) for each in (program, data)]
         assert [count for count, _ in before] == [count for count, _ in after] == [1, 1]
+
+
+def reads_folder() -> bytes:
+    """Copies /data/in/deep/b to /results/out."""
+    guest = Guest()
+    guest.require(guest.open(DATA, "in/deep/b"))
+    guest.raw("(i32.store (i32.const 0) (i32.const 32768))(i32.store (i32.const 4)")
+    guest.raw("(i32.const 4096))")
+    guest.require(guest.call("fd_read", guest.opened(), 0, 1, 48))
+    guest.require(guest.open(RESULTS, "out", oflags=CREATE, rights=WRITE))
+    guest.require(guest.write(guest.opened(), 32768, "(i32.load (i32.const 48))"))
+    guest.exit(0)
+    return guest.wasm()
+
+
+async def test_a_job_sees_the_files_of_a_directory(home: Stack, tmp_path: Path) -> None:
+    (tmp_path / "reads.wasm").write_bytes(reads_folder())
+    deep = tmp_path / "folder" / "deep"
+    deep.mkdir(parents=True)
+    (deep / "b").write_bytes(b"from a folder")
+    (tmp_path / "folder" / "a").write_bytes(b"not this")
+    for name in ("reads.wasm", "folder"):
+        assert home.atoll("asset", "put", tmp_path / name).status == 0
+    store, keys = assets(home), KeyStore(home.home).load("me")
+    program, data = store.load("reads.wasm"), store.load("folder")
+    async with home.client() as client:
+        unpack = Unpacking(format=ArchiveFormat.TAR)
+        out = await run_job(home, client, keys, program, data, unpack=unpack)
+    assert out == b"from a folder"
 
 
 def test_a_directory_is_one_asset_whatever_order_it_was_made_in(
