@@ -1,45 +1,32 @@
-"""`atoll asset` on a running stack: sealed once, sent once whatever interrupts it, used by jobs."""
+"""`atoll asset` on a running stack: sealed once and sent once, whatever interrupts it."""
 
 import asyncio
 import hashlib
 import json
 import os
 import pty
-import secrets
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atoll.bus import Bus, ObjectStore
-from atoll.client.asset_record import AssetRecord, AssetState
-from atoll.client.asset_source import Source
+from atoll.bus import Bus, ObjectStore, publish
+from atoll.bus.upload import INDEX_HEADER
+from atoll.client.asset_record import AssetKind, AssetRecord, AssetState
+from atoll.client.asset_source import Source, survey
 from atoll.client.asset_store import AssetStore
-from atoll.client.assets import PreparedAsset, upload_pieces
-from atoll.client.compose import OUTPUT, Program, agree, one_person_manifest
 from atoll.client.connection import AtollClient
-from atoll.client.keystore import KeyStore
-from atoll.client.release import Releaser, Waiting
-from atoll.client.results import fetch_result
 from atoll.computation.assets import AssetRef
-from atoll.computation.manifest import ArchiveFormat, Dataset, JobLimits, Unpacking, digest
-from atoll.computation.steps import StepLimits
-from atoll.identity import PartyKeys
-from atoll.invocation import Invocation
 from atoll.sealing.asset import seal_chunks
-from atoll.sealing.release import ReleasedKey
 from atoll.wire import schema, topology
-from atoll.wire.messages import JobState, Tee
-from support.client import LATER_MS, ended, reached, until
+from atoll_cli.meter import EVERY_S
 from support.command import ATOLL, environment
 from support.nats import wait_for
 from support.stack import Stack
-from support.wat import CREATE, DATA, RESULTS, WRITE, Guest, echo
 
 LARGE = 256 << 20
 CHUNK = 512 << 10
@@ -80,6 +67,12 @@ async def stored(bus: Bus, asset_id: str) -> tuple[int, int]:
     reply = await bus.request("$JS.API.STREAM.INFO.OBJ_assets", request)
     state = json.loads(reply.payload)["state"]
     return sum((state.get("subjects") or {}).values()), state["last_seq"]
+
+
+async def begun(bus: Bus, stack: Stack, name: str) -> bool:
+    """Whether some chunks of the asset lie on the bus."""
+    record = assets(stack).find(name)
+    return record is not None and (await stored(bus, record.asset_id))[0] > 0
 
 
 async def bytes_digest(client: AtollClient, record: AssetRecord) -> str:
@@ -133,11 +126,17 @@ async def test_an_interrupted_put_goes_on_and_ends_the_same(
 ) -> None:
     name = f"large-{number.name}"
     path = sparse(tmp_path / name, LARGE)
-    with putting(home, path) as (process, terminal):
-        said = await asyncio.to_thread(read_to, terminal, "stored ")
-        process.send_signal(number)
-        rest = await asyncio.to_thread(read_to, terminal, "there is no such word")
-        assert process.wait(30) == status, said + rest
+    async with home.client() as client:
+        with putting(home, path) as (process, terminal):
+            await wait_for(lambda: begun(client.bus, home, name), "some of it is stored")
+            process.send_signal(signal.SIGSTOP)
+            # So that there is something to tell, however fast this machine is.
+            await asyncio.sleep(EVERY_S)
+            process.send_signal(signal.SIGCONT)
+            said = await asyncio.to_thread(read_to, terminal, "stored ")
+            process.send_signal(number)
+            rest = await asyncio.to_thread(read_to, terminal, "there is no such word")
+            assert process.wait(30) == status, said + rest
     assert " of 256.0 MiB, " in said + rest
     assert "Traceback" not in said + rest
     record = assets(home).load(name)
@@ -179,102 +178,6 @@ async def test_an_interrupted_put_goes_on_and_ends_the_same(
         assert (again.status, again.document()["outcome"]) == (0, "present")
         assert await stored(client.bus, record.asset_id) == (after, last)
     assert home.atoll("asset", "delete", name, "--yes").status == 0
-
-
-async def run_job(
-    stack: Stack,
-    client: AtollClient,
-    keys: PartyKeys,
-    program: AssetRecord,
-    data: AssetRecord,
-    *,
-    unpack: Unpacking | None = None,
-) -> bytes:
-    """One job over assets of the store, released by what the store gives; its result."""
-    invocation = await upload_pieces(
-        client, [Invocation(args=(), env={}).to_bytes()], provider=keys.name
-    )
-    datasets: Mapping[str, PreparedAsset] = {"in": data.prepared}
-    manifest = one_person_manifest(
-        keys,
-        nonce=secrets.token_bytes(32),
-        program=Program(algorithm=program.prepared, invocation=invocation),
-        datasets=datasets,
-        limits=StepLimits(),
-        job_limits=JobLimits(),
-        tee=Tee.SIMULATED,
-    )
-    raw = replace(manifest, datasets={"in": Dataset(asset=data.ref, unpack=unpack)}).to_bytes()
-    view = await client.submit(agree(raw, keys, expires_ms=LATER_MS), secrets.token_hex(16))
-    events = await until(client, view.job_id, reached(JobState.AWAITING_ASSETS))
-    releaser = Releaser(client=client, keys=keys, appraiser=stack.appraiser())
-    prospect = await releaser.look(Waiting.of(events[-1], manifest_digest=digest(raw)))
-    own = {
-        invocation.ref.asset_id: ReleasedKey(
-            content_key=invocation.secrets.content_key, salt=invocation.secrets.salt
-        )
-    }
-    wanted = [asset.asset_id for asset in manifest.assets_of("me").values()]
-    await releaser.release(prospect, {**own, **assets(stack).secrets_for(wanted)})
-    events = await until(client, view.job_id, ended)
-    assert events[-1].state is JobState.COMPLETED, events[-1]
-    result = await fetch_result(
-        client,
-        await client.get(view.job_id),
-        manifest_digest=digest(raw),
-        output=OUTPUT,
-        keys=keys,
-        appraiser=stack.appraiser(),
-        into=stack.root / view.job_id,
-    )
-    (out,) = [each for each in result.files if each.name.endswith("/out")]
-    return out.path.read_bytes()
-
-
-async def test_one_upload_serves_any_number_of_jobs(home: Stack, tmp_path: Path) -> None:
-    (tmp_path / "echo.wasm").write_bytes(echo())
-    (tmp_path / "data").write_bytes(b"the dataset")
-    for name in ("echo.wasm", "data"):
-        said = home.atoll("asset", "put", tmp_path / name, "--public-digest", "--json")
-        assert (said.status, said.document()["outcome"]) == (0, "uploaded"), said.err
-        assert said.err.count("\n") == 1
-    store, keys = assets(home), KeyStore(home.home).load("me")
-    async with home.client() as client:
-        program, data = store.load("echo.wasm"), store.load("data")
-        before = [await stored(client.bus, each.asset_id) for each in (program, data)]
-        for _ in range(2):
-            assert await run_job(home, client, keys, program, data) == b"the dataset"
-        after = [await stored(client.bus, each.asset_id) for each in (program, data)]
-        assert [count for count, _ in before] == [count for count, _ in after] == [1, 1]
-
-
-def reads_folder() -> bytes:
-    """Copies /data/in/deep/b to /results/out."""
-    guest = Guest()
-    guest.require(guest.open(DATA, "in/deep/b"))
-    guest.raw("(i32.store (i32.const 0) (i32.const 32768))(i32.store (i32.const 4)")
-    guest.raw("(i32.const 4096))")
-    guest.require(guest.call("fd_read", guest.opened(), 0, 1, 48))
-    guest.require(guest.open(RESULTS, "out", oflags=CREATE, rights=WRITE))
-    guest.require(guest.write(guest.opened(), 32768, "(i32.load (i32.const 48))"))
-    guest.exit(0)
-    return guest.wasm()
-
-
-async def test_a_job_sees_the_files_of_a_directory(home: Stack, tmp_path: Path) -> None:
-    (tmp_path / "reads.wasm").write_bytes(reads_folder())
-    deep = tmp_path / "folder" / "deep"
-    deep.mkdir(parents=True)
-    (deep / "b").write_bytes(b"from a folder")
-    (tmp_path / "folder" / "a").write_bytes(b"not this")
-    for name in ("reads.wasm", "folder"):
-        assert home.atoll("asset", "put", tmp_path / name).status == 0
-    store, keys = assets(home), KeyStore(home.home).load("me")
-    program, data = store.load("reads.wasm"), store.load("folder")
-    async with home.client() as client:
-        unpack = Unpacking(format=ArchiveFormat.TAR)
-        out = await run_job(home, client, keys, program, data, unpack=unpack)
-    assert out == b"from a folder"
 
 
 def test_a_directory_is_one_asset_whatever_order_it_was_made_in(
@@ -347,6 +250,32 @@ async def test_what_the_bus_lost_is_put_back_under_the_same_id(home: Stack, tmp_
         said = home.atoll("asset", "put", path, "--json")
         assert (said.status, said.document()["outcome"]) == (0, "uploaded")
         assert await bytes_digest(client, record) == before
+
+
+async def test_chunks_out_of_order_are_erased_by_a_client_s_login(
+    home: Stack, tmp_path: Path
+) -> None:
+    path = sparse(tmp_path / "astray", 4 * CHUNK)
+    known = survey(Source(path).pieces())
+    record = AssetRecord.new(
+        name="astray",
+        provider="me",
+        kind=AssetKind.FILE,
+        size=known.size,
+        sha256=known.sha256,
+        public_digest=False,
+        remote="",
+        created_ms=0,
+    )
+    assets(home).save(record)
+    async with home.client() as client:
+        # As a connection leaves them that was lost before chunk 0 arrived.
+        for index in (1, 2):
+            subject = f"$O.assets.C.{record.asset_id}"
+            await publish(client.bus, subject, b"x", headers={INDEX_HEADER: str(index)})
+        said = home.atoll("asset", "put", path, "--json")
+        assert (said.status, said.document()["outcome"]) == (0, "uploaded"), said
+        assert await bytes_digest(client, record) == sealed_digest(record, path)
 
 
 async def test_two_at_once_do_not_mix(home: Stack, tmp_path: Path) -> None:

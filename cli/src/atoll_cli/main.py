@@ -6,9 +6,9 @@
     3    unreachable: no stack is known, or nobody answers
     130  interrupted (143: terminated); a job that `run` submitted was cancelled first
 
-Settings: ATOLL_HOME (default ~/.atoll) holds keys and profile, ATOLL_PASSPHRASE_FILE names a file
-with the passphrase of protected keys, NO_COLOR turns colour off, ATOLL_DEBUG=1 adds logs and the
-traceback of an internal error.
+Settings: ATOLL_HOME (default ~/.atoll) holds keys, the keys of assets and the profile,
+ATOLL_PASSPHRASE_FILE names a file with the passphrase of protected keys, NO_COLOR turns colour
+off, ATOLL_DEBUG=1 adds logs and the traceback of an internal error.
 """
 
 import logging

@@ -183,3 +183,21 @@ async def test_goes_on_through_a_restart_of_the_server(nats_server: EmbeddedNats
         await restart(nats_server)
         await objects.put_resumable("o", [raw], upload_id=ID)
         assert await read(objects, "o") == raw
+
+
+async def test_a_server_killed_under_way_does_not_mix_chunks(nats_server: EmbeddedNats) -> None:
+    async with connect(bus_config(nats_server)) as bus:
+        objects = await store(bus, "killed")
+        raw = content()
+        with pytest.raises(InterruptedSourceError):
+            await objects.put_resumable("o", until(raw, 5), upload_id=ID)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for at in range(0, SIZE, CHUNK_SIZE):
+                if at in {10 * CHUNK_SIZE, 16 * CHUNK_SIZE}:
+                    await restart(nats_server)
+                yield raw[at : at + CHUNK_SIZE]
+
+        await objects.put_resumable("o", pieces(), upload_id=ID)
+        assert await read(objects, "o") == raw
+        assert (await state(bus, "killed"))["messages"] == 22
