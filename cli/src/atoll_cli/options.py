@@ -1,5 +1,6 @@
 """Options and argument types that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -60,6 +61,24 @@ class NameType(click.ParamType[str]):
             self.fail(error.message, param, ctx)
 
 
+class DurationType(click.ParamType[int]):
+    """A time in seconds, written as `90s`, `30m`, `12h` or `7d`."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _DURATION.fullmatch(str(value))
+        seconds = int(found[1]) * _UNITS[found[2]] if found else 0
+        if not 0 < seconds <= _MAX_DURATION_S:
+            self.fail(f"{str(value)[:40]!r}: want 90s, 30m, 12h or 7d, up to 3650d", param, ctx)
+        return seconds
+
+
+_DURATION: Final = re.compile(r"([0-9]{1,9})([smhd])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MAX_DURATION_S: Final = 3650 * 86_400
+
+DURATION: Final = DurationType()
 JOB: Final = TokenType("job")
 KEY_NAME: Final = NameType("key name")
 FILE: Final = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
@@ -107,6 +126,15 @@ policy_option = click.option(
     metavar="FILE",
     type=FILE,
     help="What an enclave must be, as JSON (default: the profile's).",
+)
+
+
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+secrets_option = click.option(
+    "--secrets",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the keys of your assets are (default: ATOLL_HOME/asset-secrets).",
 )
 
 

@@ -91,6 +91,22 @@ class AtollClient:
                     seen = event.seq
                 yield event
 
+    async def event_log(self, *, after: int) -> AsyncGenerator[tuple[int, JobEvent | None], None]:
+        """All jobs' events behind the place `after` of their stream, each with its own place.
+
+        It waits for more, also while the bus is away. What is no event comes as None.
+        """
+        pattern = subjects.EVENT.under("job")
+        messages = read_stream(
+            self.bus, topology.EVENTS.name, pattern, start_seq=after + 1, follow=True
+        )
+        async with aclosing(messages):
+            async for item in messages:
+                try:
+                    yield item.seq, schema.decode(JobEvent, item.payload)
+                except MessageError:
+                    yield item.seq, None
+
     async def evidence(self, enclave_id: str) -> EvidenceRecord:
         """Raises: NotFoundError `evidence.not_found`."""
         raw = await self._value(topology.EVIDENCE.name, enclave_id)
