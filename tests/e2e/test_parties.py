@@ -183,8 +183,9 @@ async def test_a_consent_taken_back_before_the_keys_ends_the_job_for_good(
     assert last.reason is not None
     assert last.reason.code == "consent.withdrawn"
 
-    again = ("submit", computation.manifest, *given(consents), "--wait")
-    assert computation.reader.refused(*again) == "consent.withdrawn"
+    again = given(consents)
+    refused = computation.reader.refused("submit", computation.manifest, *again, "--wait")
+    assert refused == "consent.withdrawn"
     sign = ("computation", "sign", computation.manifest, "--key", "north", "--yes", "-o", "again")
     assert north.refused(*sign) == "consent.withdrawn"
 

@@ -32,7 +32,7 @@ from atoll.errors import InputError
 from atoll.identity import PUBLIC_FORMAT, PartyPublic
 from atoll.invocation import MAX_ITEMS, MAX_TEXT, Invocation
 from atoll.wire import schema
-from atoll.wire.schema import Digest, Name, Size, message
+from atoll.wire.schema import Digest, Name, Pattern, Size, message
 
 FORMAT: Final = "atoll-computation-plan"
 VERSION: Final = 1
@@ -43,7 +43,7 @@ MAX_CARD: Final = 16 << 10
 ReadFile = Callable[[str], bytes]
 """The content of a file that the plan names, or an `AtollError`."""
 
-Place = Annotated[str, Size(1, 1024)]
+Place = Annotated[str, Size(1, 1024), Pattern(r"[^\x00]+")]
 """The path of a file, as the plan has it."""
 
 
@@ -112,10 +112,12 @@ class Plan:
         """
         plain = canonical.parse(raw)
         found = plain if isinstance(plain, dict) else {}
-        if found.get("format") != FORMAT or found.get("version") != VERSION:
+        version = found.get("version")
+        # `1 == True`: the type says which.
+        if found.get("format") != FORMAT or version != VERSION or version is True:
             raise InputError(
                 f"the plan is of format {str(found.get('format'))[:40]!r}, version "
-                f"{str(found.get('version'))[:10]}; this build knows {FORMAT!r}, version {VERSION}",
+                f"{str(version)[:10]}; this build knows {FORMAT!r}, version {VERSION}",
                 code="plan.version",
             )
         members = {name: one for name, one in found.items() if name not in {"format", "version"}}

@@ -56,9 +56,10 @@ class Use:
 
 @message
 class _File:
-    format: Annotated[str, Pattern(FORMAT)] = FORMAT
-    version: Annotated[int, Range(VERSION, VERSION)] = VERSION
-    releases: Annotated[tuple[Use, ...], Size(0, MAX_RELEASES)] = ()
+    # Without defaults: a file with less in it than this is no count of zero.
+    format: Annotated[str, Pattern(FORMAT)]
+    version: Annotated[int, Range(VERSION, VERSION)]
+    releases: Annotated[tuple[Use, ...], Size(0, MAX_RELEASES)]
 
 
 def rule_id(rule: Rule) -> str:
@@ -87,16 +88,16 @@ class UseFile:
         with _locked(path.with_suffix(".lock"), party):
             try:
                 plain = canonical.parse(read_private(path, limit=MAX_FILE))
-                found = schema.from_plain(_File, plain, json=True)
+                found = schema.from_plain(_File, plain, json=True).releases
             except NotFoundError:
-                found = _File()
+                found = ()
             except InputError as error:
                 raise ConfigError(
                     f"{path}: {error.message}",
                     code="release.uses",
                     hint="put a copy back, or move it away to count from zero",
                 ) from error
-            yield cls(path, list(found.releases))
+            yield cls(path, list(found))
 
     def before(
         self, policy: ReleasePolicy, *, manifest_digest: str, job_id: str
@@ -151,7 +152,7 @@ class UseFile:
         )
 
     def _write(self, releases: list[Use]) -> None:
-        file = _File(releases=tuple(releases))
+        file = _File(format=FORMAT, version=VERSION, releases=tuple(releases))
         write_private(self.path, canonical.dumps(schema.to_plain(file, json=True)) + b"\n")
         _to_disk(self.path.parent)
         self.releases = releases
