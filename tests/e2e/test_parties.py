@@ -279,8 +279,15 @@ async def test_uses_are_counted_through_a_kill_and_no_job_is_missed_meanwhile(
         first = computation.submit(consents)
         assert (await by_north.about(first))["decision"] == "released"
         assert await by_north.stop(signal.SIGKILL) != 0
-    uses = json.loads((north.home / "releases" / "north.json").read_bytes())
-    assert [one["job_id"] for one in uses["releases"]] == [first]
+    path = north.home / "releases" / "north.json"
+    uses = json.loads(path.read_bytes())
+    assert [(one["job_id"], one["sent"]) for one in uses["releases"]] == [(first, True)]
+    # As if it had been killed one step earlier: counted, and the keys not yet on their way.
+    uses["releases"][0]["sent"] = False
+    path.write_text(json.dumps(uses))
+    async with north.watching(policy(rule(max_uses=1))) as by_north:
+        assert (await by_north.about(first))["decision"] == "released"
+    assert len(json.loads(path.read_bytes())["releases"]) == 1
     for one in (coder, south):
         computation.release(one, first)
     await completed(client, first)
@@ -298,7 +305,71 @@ async def test_uses_are_counted_through_a_kill_and_no_job_is_missed_meanwhile(
         line = await by_north.about(third)
         assert (line["decision"], line["code"]) == ("refused", "release_policy.max_uses")
     await client.cancel(third)
-    path = north.home / "releases" / "north.json"
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(path.read_bytes()[:-10])
     assert north.refused(*busy, "--key", "north") == "release.uses"
+
+
+async def test_a_releaser_outlives_the_bus_and_reads_no_job_of_others(
+    stack: Stack, client: AtollClient, computation: Computation, tmp_path: Path
+) -> None:
+    north = computation.north
+    consents = computation.consents()
+    stranger = Parties(stack, tmp_path).party("stranger")
+    async with (
+        north.watching(policy(rule())) as by_north,
+        stranger.watching(policy(rule())) as by_stranger,
+    ):
+        first = computation.submit(consents)
+        await by_north.about(first)
+        await client.cancel(first)
+        stack.kill_service("nats-server")
+        second = computation.submit(consents)
+        assert (await by_north.about(second))["decision"] == "released"
+        for one in (computation.coder, computation.south):
+            computation.release(one, second)
+        await completed(client, second)
+        assert await by_stranger.stop() == 0
+        assert by_stranger.process.stdout is not None
+        assert await by_stranger.process.stdout.read() == b""
+
+
+async def test_a_missing_key_is_said_and_a_later_start_releases(
+    client: AtollClient, computation: Computation
+) -> None:
+    north = computation.north
+    job = computation.submit(computation.consents())
+    await waiting(client, job)
+    kept = north.home / "asset-secrets"
+    away = kept.rename(north.folder / "away")
+    by_hand = ("release", job, "--key", "north", "--yes")
+    assert north.refused(*by_hand) == "asset.no_key"
+    async with north.watching(policy(rule())) as by_north:
+        assert (await by_north.about(job))["code"] == "asset.no_key"
+    assert not (north.home / "releases" / "north.json").exists()
+    away.rename(kept)
+    async with north.watching(policy(rule(assets=["00" * 16]))) as by_north:
+        assert (await by_north.about(job))["code"] == "release_policy.no_rule"
+    async with north.watching(policy(rule())) as by_north:
+        assert (await by_north.about(job))["decision"] == "released"
+    await client.cancel(job)
+
+
+async def test_a_foreign_policy_on_evidence_refuses_by_hand_and_by_watch(
+    client: AtollClient, computation: Computation
+) -> None:
+    north = computation.north
+    job = computation.submit(computation.consents())
+    await waiting(client, job)
+    profile = north.home / "profile.json"
+    plain = json.loads(profile.read_text())
+    # Without the development root nothing simulated is believed.
+    profile.write_text(json.dumps(plain | {"development_root": ""}))
+    said = north.atoll("release", job, "--key", "north", "--yes", "--json")
+    assert said.status == 1
+    assert said.document()["error"]["code"] == "evidence.refused"
+    assert said.document()["evidence"]["verdict"] == "fail"
+    async with north.watching(policy(rule())) as by_north:
+        assert (await by_north.about(job))["code"] == "evidence.refused"
+    assert not (north.home / "releases" / "north.json").exists()
+    await client.cancel(job)

@@ -11,7 +11,7 @@ from atoll.client.agreement import (
 )
 from atoll.client.files import read_private
 from atoll.client.plan import MAX_CARD, MAX_PUBLIC, ReadFile
-from atoll.client.secret_files import DIRECTORY, SecretFiles
+from atoll.client.secret_files import DIRECTORY, SecretFiles, SecretsFor, first_of
 from atoll_cli.session import Session
 
 
@@ -39,3 +39,8 @@ def beside(plan: Path) -> ReadFile:
 def secret_files(session: Session, directory: Path | None) -> SecretFiles:
     """Where the keys of one's assets are."""
     return SecretFiles(directory or session.home / DIRECTORY)
+
+
+def secrets_for(session: Session, directory: Path | None) -> SecretsFor:
+    """Finds the keys of one's assets, wherever they are kept."""
+    return first_of(secret_files(session, directory).secrets_for)

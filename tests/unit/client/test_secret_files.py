@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from atoll.client.secret_files import SecretFiles
+from atoll.client.secret_files import SecretFiles, first_of
 from atoll.client.withdrawn import Withdrawn
 from atoll.computation.consent import withdraw
 from atoll.errors import ConfigError, InputError, RefusedError
@@ -53,3 +53,16 @@ def test_what_was_taken_back_stays_taken_back(tmp_path: Path) -> None:
     assert caught.value.code == "consent.withdrawn"
     Withdrawn(tmp_path).require_standing("north", other)
     Withdrawn(tmp_path).require_standing("south", digest)
+
+
+def test_a_source_is_asked_for_what_others_do_not_have(tmp_path: Path) -> None:
+    first, second = SecretFiles(tmp_path / "first"), SecretFiles(tmp_path / "second")
+    first.save(ASSET, KEY)
+    other = ReleasedKey(content_key=b"o" * 32, salt=b"s" * 32)
+    for asset in (ASSET, OTHER):
+        second.save(asset, other)
+    both = first_of(first.secrets_for, second.secrets_for)
+    assert both([ASSET, OTHER, "0c" * 16]) == {ASSET: KEY, OTHER: other}
+    # What the first has, nobody else is asked for: its file there may be damaged.
+    (tmp_path / "second" / f"{ASSET}.json").write_bytes(b"")
+    assert both([ASSET]) == {ASSET: KEY}

@@ -16,7 +16,8 @@ MANIFEST = "a" * 64
 
 
 def rule(**changes: Any) -> Rule:
-    return Rule(**(dict.fromkeys(FIELDS) | {"allow_network": False} | changes))
+    fields: dict[str, Any] = dict.fromkeys(FIELDS)
+    return Rule(**(fields | {"allow_network": False} | changes))
 
 
 def policy(*rules: Rule) -> ReleasePolicy:

@@ -8,8 +8,8 @@ import click
 from atoll.client.agreement import ManifestFile
 from atoll.client.appraisal import Appraiser
 from atoll.client.files import read_private
-from atoll.client.release import EvidenceRefusedError, Prospect, Releaser, Waiting
-from atoll.client.secret_files import SecretFiles
+from atoll.client.release import EvidenceRefusedError, Prospect, Releaser, Secrets, Waiting
+from atoll.client.secret_files import SecretsFor
 from atoll.client.uses import Cursor, UseFile
 from atoll.client.watching import Answer, HeadlessReleaser, Outcome, Told, require_secrets
 from atoll.client.withdrawn import Withdrawn
@@ -17,10 +17,9 @@ from atoll.computation.releasing import MAX_POLICY, ReleasePolicy
 from atoll.errors import RefusedError, UnreachableError
 from atoll.evidence.findings import Verdict
 from atoll.identity import PartyKeys
-from atoll.sealing.release import ReleasedKey
 from atoll.wire.messages import JobState
 from atoll_cli import show
-from atoll_cli.agreement_files import secret_files
+from atoll_cli.agreement_files import secrets_for
 from atoll_cli.asking import require_yes
 from atoll_cli.computation_show import manifest_lines, moment
 from atoll_cli.options import (
@@ -78,15 +77,15 @@ def release(  # noqa: PLR0917 - click passes one parameter for each option
     )  # fmt: skip
     # Not inside: nothing could interrupt a question there.
     keys = session.keys().load(key_name)
-    store = secret_files(session, secrets)
+    find = secrets_for(session, secrets)
     if rules is not None:
-        _watch(session, keys, store, rules)
+        _watch(session, keys, find, rules)
     elif job is not None:
-        _once(session, job, keys, store, yes=yes, verbose=verbose)
+        _once(session, job, keys, find, yes=yes, verbose=verbose)
 
 
 def _once(
-    session: Session, job: str, keys: PartyKeys, store: SecretFiles, *, yes: bool, verbose: bool
+    session: Session, job: str, keys: PartyKeys, find: SecretsFor, *, yes: bool, verbose: bool
 ) -> None:
     prospect = run_stoppable(_look(session, job, keys))
     for line in manifest_lines(ManifestFile.from_bytes(prospect.manifest.to_bytes())):
@@ -110,7 +109,7 @@ def _once(
         raise RefusedError(
             f"no asset of this computation is of {keys.name!r}", code="release.nothing"
         )
-    found = store.secrets_for(tuple(asset.asset_id for asset in own.values()))
+    found = find(tuple(asset.asset_id for asset in own.values()))
     require_secrets(prospect.manifest, keys.name, frozenset(found))
     question = f"release the keys of {', '.join(sorted(own))} to this enclave?"
     require_yes(session, question, yes=yes)
@@ -130,7 +129,7 @@ async def _look(session: Session, job: str, keys: PartyKeys) -> Prospect:
 
 
 async def _release(
-    session: Session, prospect: Prospect, keys: PartyKeys, found: dict[str, ReleasedKey]
+    session: Session, prospect: Prospect, keys: PartyKeys, found: Secrets
 ) -> tuple[str, ...]:
     async with connected(session) as remote:
         view = await remote.client.get(prospect.job_id)
@@ -153,16 +152,16 @@ def _not_waiting(job: str, state: JobState) -> RefusedError:
     )
 
 
-def _watch(session: Session, keys: PartyKeys, store: SecretFiles, rules: ReleasePolicy) -> None:
+def _watch(session: Session, keys: PartyKeys, find: SecretsFor, rules: ReleasePolicy) -> None:
     try:
         with UseFile.opened(session.home, keys.name) as uses:
-            run_stoppable(_watching(session, keys, store, rules, uses))
+            run_stoppable(_watching(session, keys, find, rules, uses))
     except StoppedError:
         session.say("stopped")
 
 
 async def _watching(
-    session: Session, keys: PartyKeys, store: SecretFiles, rules: ReleasePolicy, uses: UseFile
+    session: Session, keys: PartyKeys, find: SecretsFor, rules: ReleasePolicy, uses: UseFile
 ) -> None:
     async with connected(session) as remote:
         releaser = HeadlessReleaser(
@@ -171,7 +170,7 @@ async def _watching(
             uses=uses,
             cursor=Cursor.of(session.home, keys.name),
             withdrawn=Withdrawn(session.home),
-            secrets_for=store.secrets_for,
+            secrets_for=find,
             told=_Log(session),
         )
         session.say(f"answering for {keys.name} by {len(rules.rules)} rules")

@@ -26,6 +26,20 @@ DIRECTORY: Final = "asset-secrets"
 SecretsFor = Callable[[Collection[str]], Mapping[str, ReleasedKey]]
 """The keys of those of these assets of which there are any, by asset id."""
 
+
+def first_of(*sources: SecretsFor) -> SecretsFor:
+    """Asks each source for what those before it did not have."""
+
+    def secrets_for(asset_ids: Collection[str]) -> Mapping[str, ReleasedKey]:
+        found: dict[str, ReleasedKey] = {}
+        for source in sources:
+            if wanted := [one for one in asset_ids if one not in found]:
+                found |= source(wanted)
+        return found
+
+    return secrets_for
+
+
 _Secret = Annotated[str, Pattern(r"[0-9a-f]{64}")]
 
 
