@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from atoll import canonical
 from atoll.client.uses import Cursor, Use, UseFile, rule_id
 from atoll.computation.releasing import FIELDS, ReleasePolicy, Rule
 from atoll.errors import ConfigError, RefusedError
@@ -51,6 +52,23 @@ def test_a_use_is_on_the_disk_before_it_counts_and_after_a_restart(tmp_path: Pat
     with UseFile.opened(tmp_path, "north") as uses:
         assert counted(uses) == 1
         assert counted(uses, job="j1") == 0
+
+
+def test_the_file_is_canonical_and_holds_every_use_in_order(tmp_path: Path) -> None:
+    with UseFile.opened(tmp_path, "north") as uses:
+        for number in range(5):
+            uses.count(use(f"j{number}"))
+        uses.sent(use("j2"))
+        uses.count(use("j5"))
+        kept = list(uses.releases)
+        plain = canonical.loads(uses.path.read_bytes().removesuffix(b"\n"))
+        assert [one["job_id"] for one in plain["releases"]] == [f"j{number}" for number in range(6)]
+        assert [one["sent"] for one in plain["releases"]] == [False] * 2 + [True] + [False] * 3
+    with UseFile.opened(tmp_path, "north") as uses:
+        assert uses.releases == kept
+        uses.sent(use("j5"))
+    with UseFile.opened(tmp_path, "north") as uses:
+        assert uses.releases == [*kept[:5], replace(kept[5], sent=True)]
 
 
 def test_an_attempt_is_counted_once_and_its_keys_go_once(tmp_path: Path) -> None:
@@ -161,3 +179,14 @@ def test_the_place_in_the_stream_is_kept_and_nonsense_begins_anew(tmp_path: Path
 def test_the_digest_of_a_rule_tells_rules_apart() -> None:
     assert rule_id(rule()) == rule_id(replace(rule(), max_uses=1))
     assert rule_id(rule()) != rule_id(replace(rule(), max_wall_s=1))
+
+
+def test_a_full_count_releases_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atoll.client.uses.MAX_RELEASES", 1)
+    with UseFile.opened(tmp_path, "north") as uses:
+        uses.count(use("j1"))
+        with pytest.raises(ConfigError) as caught:
+            uses.count(use("j2"))
+        assert caught.value.code == "release.uses"
+        # Keys that were counted may still go.
+        assert uses.count(use("j1"))

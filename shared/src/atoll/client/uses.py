@@ -62,6 +62,11 @@ class _File:
     releases: Annotated[tuple[Use, ...], Size(0, MAX_RELEASES)]
 
 
+_HEAD: Final = b'{"format":"%s","releases":[' % FORMAT.encode()
+_TAIL: Final = b'],"version":%d}\n' % VERSION
+"""Round the uses, so that all of it is canonical JSON."""
+
+
 def rule_id(rule: Rule) -> str:
     """What a rule is counted by: a digest of all that it says but for its limits of use."""
     same = replace(rule, max_uses=None, not_after=None)
@@ -74,6 +79,8 @@ class UseFile:
 
     path: Path
     releases: list[Use] = field(default_factory=list)
+    _encoded: list[bytes] = field(default_factory=list, repr=False)
+    """`releases` as they stand in the file, one by one."""
 
     @classmethod
     @contextmanager
@@ -97,7 +104,7 @@ class UseFile:
                     code="release.uses",
                     hint="put a copy back, or move it away to count from zero",
                 ) from error
-            yield cls(path, list(found))
+            yield cls(path, list(found), [_encode(use) for use in found])
 
     def before(
         self, policy: ReleasePolicy, *, manifest_digest: str, job_id: str
@@ -123,7 +130,8 @@ class UseFile:
 
         Raises:
             RefusedError: `release.attempts`, `release.other_enclave`.
-            ConfigError: `file.unwritable`; then nothing may be released.
+            ConfigError: `file.unwritable`; `release.uses`: there is no more room. Then nothing may
+                be released.
         """
         if use.attempt > MAX_ATTEMPTS:
             raise RefusedError(
@@ -142,6 +150,12 @@ class UseFile:
                 return False
             if earlier.assets == use.assets:
                 return True
+        if len(self.releases) >= MAX_RELEASES:
+            raise ConfigError(
+                f"{self.path} holds {MAX_RELEASES} uses, which is all it can",
+                code="release.uses",
+                hint="move it away to count from zero, with a policy that takes that into account",
+            )
         self._write([*self.releases, use])
         return True
 
@@ -152,10 +166,12 @@ class UseFile:
         )
 
     def _write(self, releases: list[Use]) -> None:
-        file = _File(format=FORMAT, version=VERSION, releases=tuple(releases))
-        write_private(self.path, canonical.dumps(schema.to_plain(file, json=True)) + b"\n")
+        # Thousands of uses stay as they are: only what is new is encoded.
+        known = {id(use): raw for use, raw in zip(self.releases, self._encoded, strict=False)}
+        encoded = [known.get(id(use)) or _encode(use) for use in releases]
+        write_private(self.path, _HEAD + b",".join(encoded) + _TAIL)
         _to_disk(self.path.parent)
-        self.releases = releases
+        self.releases, self._encoded = releases, encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +196,10 @@ class Cursor:
     def save(self, seq: int) -> None:
         """Raises: ConfigError `file.unwritable`."""
         write_private(self.path, b"%d\n" % seq)
+
+
+def _encode(use: Use) -> bytes:
+    return canonical.dumps(schema.to_plain(use, json=True))
 
 
 def _same_attempt(one: Use, other: Use) -> bool:
