@@ -7,7 +7,9 @@ these and what vendors and other tools write.
 from typing import Final
 
 from atoll import canonical, cbor
+from atoll.client.agreement import ConsentFile, ManifestFile
 from atoll.client.asset_record import AssetRecord
+from atoll.client.plan import Plan, read_card
 from atoll.client.protected import ProtectedKeys
 from atoll.computation.manifest import Manifest
 from atoll.computation.releasing import ReleasePolicy
@@ -45,6 +47,10 @@ def _of(parse: object, *refusals: type[Exception]) -> Target:
 
 TARGETS: Final[dict[str, Target]] = {
     "manifest": _of(Manifest.from_bytes, ManifestError),
+    "manifest_file": _of(ManifestFile.from_bytes, ManifestError),
+    "consent": _of(lambda raw: ConsentFile.from_bytes(raw, "here"), InputError),
+    "computation_plan": _of(Plan.from_bytes, InputError),
+    "asset_card": _of(lambda raw: read_card(raw, "here"), InputError),
     "release_policy": _of(ReleasePolicy.from_bytes, InputError),
     "invocation": _of(Invocation.from_bytes, InputError),
     "party_public": _of(PartyPublic.from_bytes, InputError),

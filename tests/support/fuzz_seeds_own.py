@@ -5,6 +5,8 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll import canonical, cbor
+from atoll.client.agreement import ConsentFile
+from atoll.client.plan import write_card
 from atoll.client.protected import MIN_N, ProtectedKeys
 from atoll.corim.signed import sign_corim
 from atoll.corim.snp import SnpReferenceValues, snp_to_corim
@@ -43,11 +45,21 @@ def made() -> dict[str, bytes]:
     return _files() | _messages() | _policies() | _sealed()
 
 
+PLAN = b"""{"format": "atoll-computation-plan", "version": 1, "parties": ["me.json"],
+ "steps": [{"name": "run", "kind": "wasm", "algorithm": "a.json",
+  "invocation": {"provider": "me", "args": ["1"]}, "inputs": {}}],
+ "outputs": {"all": {"step": "run", "consumers": ["me"]}}, "tee": {"kind": "simulated"}}"""
+
+
 def _files() -> dict[str, bytes]:
     owner = policies.owner()
     protected = ProtectedKeys.seal(owner, b"passphrase", bytes, n=MIN_N)
     return {
         "manifest": computations.manifest().to_bytes(),
+        "manifest_file": computations.manifest().to_bytes(),
+        "consent": ConsentFile.sign(owner, bytes(32), expires_ms=MOMENT * 1000).to_bytes(),
+        "computation_plan": PLAN,
+        "asset_card": write_card(assets.record().ref),
         "release_policy": b'{"format":"atoll-release-policy","version":1,"rules":[]}',
         "invocation": Invocation(args=("--rounds", "3"), env={"LANG": "C"}).to_bytes(),
         "party_public": owner.public.to_bytes(),

@@ -9,6 +9,7 @@ from atoll.client.agreement import (
     ConsentFile,
     ManifestFile,
 )
+from atoll.client.asset_store import AssetStore
 from atoll.client.files import read_private
 from atoll.client.plan import MAX_CARD, MAX_PUBLIC, ReadFile
 from atoll.client.secret_files import DIRECTORY, SecretFiles, SecretsFor, first_of
@@ -43,4 +44,6 @@ def secret_files(session: Session, directory: Path | None) -> SecretFiles:
 
 def secrets_for(session: Session, directory: Path | None) -> SecretsFor:
     """Finds the keys of one's assets, wherever they are kept."""
-    return first_of(secret_files(session, directory).secrets_for)
+    return first_of(
+        secret_files(session, directory).secrets_for, AssetStore(session.home).secrets_for
+    )
