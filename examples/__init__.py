@@ -1,0 +1,1 @@
+"""Real computations with their data; `examples/run.py` runs them all."""
