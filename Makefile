@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 MEMBERS := shared services/agent services/attestor services/gateway services/manager cli
 
-.PHONY: setup system-deps demo test hostile lint lock bench clean
+.PHONY: setup system-deps demo test hostile examples lint lock bench clean
 
 setup: $(STAMP) examples/iris/build/train.wasm examples/iris/build/infer.wasm
 
@@ -19,7 +19,7 @@ $(STAMP): requirements/dev.txt pyproject.toml $(wildcard */pyproject.toml servic
 	@touch $@
 
 examples/iris/build/%.wasm: examples/iris/%.c examples/iris/*.h examples/build.py $(STAMP)
-	$(BIN)/python examples/build.py iris
+	$(BIN)/python examples/build.py iris/$*.wasm
 
 # What the sandbox of native code and of images runs on. Installed where that is possible without
 # asking (root on Debian 12 or 13); elsewhere said. A missing one is a skip at a desk, not in CI.
@@ -44,17 +44,25 @@ test: setup system-deps
 hostile: setup system-deps
 	@$(BIN)/python tests/hostile/run.py
 
+# What is built here is kept in examples/*/build; the first time takes a minute, and scikit-learn's wheels.
+examples: setup system-deps
+	@$(BIN)/python examples/build.py
+	@$(BIN)/python examples/run.py
+
 lint: setup
 	@$(BIN)/python tests/run.py --lint-only
 
 bench: setup
 	@$(BIN)/python bench/run.py
 
-# The lock names versions and hashes, never where they came from.
+# The locks name versions and hashes, never where they came from.
+COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \
+	  --python-version 3.11 --no-annotate
+
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \
-	  --python-version 3.11 --no-annotate -o requirements/dev.txt requirements/dev.in
+	$(COMPILE) -o requirements/dev.txt requirements/dev.in
+	$(COMPILE) --fork-strategy fewest -o examples/logistic/requirements.txt examples/logistic/requirements.in
 
 clean:
 	rm -rf $(VENV) examples/*/build

@@ -1,11 +1,16 @@
-"""Compile an example's C programs to Wasm: `python examples/build.py iris`.
+"""Build what the examples need: `python examples/build.py [NAME | NAME/build/FILE]...`.
 
-Every `examples/<name>/*.c` becomes `examples/<name>/build/*.wasm` for wasm32-wasi (WASI
-preview 1), with the C compiler and libc of the `ziglang` package. A program is compiled
-again only when its source, a header, the flags or the compiler's version changed. The
-bytes depend on nothing else: paths are relative and names are stripped.
+    iris             all that this example needs
+    iris/train.wasm  one of its programs
+    (nothing)        all examples
 
-Exit status: 0 built or up to date, 1 the compiler refused, 2 usage or no compiler.
+C programs become Wasm for wasm32-wasi (WASI preview 1) or static ELF programs for this machine's
+architecture, with the C compiler and libcs of the `ziglang` package. A program is compiled again
+only when its source, a header, the flags or the compiler's version changed. The bytes depend on
+nothing else: paths are relative and names are stripped. Data sets, the bundle of wheels and the
+image are made by scripts of the examples, which also leave alone what is up to date.
+
+Exit status: 0 built or up to date, 1 the compiler or a script refused, 2 usage or no compiler.
 """
 
 import hashlib
@@ -14,44 +19,87 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 EXAMPLES: Final = Path(__file__).resolve().parent
+WASM: Final = ("-target", "wasm32-wasi")
+NATIVE: Final = ("-target", f"{os.uname().machine}-linux-musl", "-static")
 FLAGS: Final = (
-    *("-target", "wasm32-wasi", "-std=c11", "-O2", "-s", "-g0"),
-    *("-Wall", "-Wextra", "-Wpedantic", "-Werror"),
+    *("-std=c11", "-O2", "-s", "-g0"),
+    # A program need not use all of a header that it shares with others.
+    *("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wno-unused-function"),
 )
 
 
 class BuildError(Exception):
-    """Why there is no Wasm; the message is for people."""
+    """Why something was not built; the message is for people."""
 
 
-def fingerprint(source: Path, compiler: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One C file of an example, and what becomes of it."""
+
+    example: str
+    source: str
+    target: tuple[str, ...]
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Of the source."""
+        return EXAMPLES / self.example / self.source
+
+    @property
+    def out(self) -> Path:
+        return EXAMPLES / self.example / "build" / self.name
+
+
+PROGRAMS: Final = (
+    Program(example="iris", source="train.c", target=WASM, name="train.wasm"),
+    Program(example="iris", source="infer.c", target=WASM, name="infer.wasm"),
+    Program(example="iris", source="train.c", target=NATIVE, name="train"),
+    Program(example="container", source="summary.c", target=NATIVE, name="summary"),
+    Program(example="pipeline", source="clean.c", target=WASM, name="clean.wasm"),
+    Program(example="pipeline", source="evaluate.c", target=NATIVE, name="evaluate"),
+)
+SCRIPTS: Final = {
+    "iris": (),
+    "logistic": ("logistic/make_bundle.py",),
+    # The data of this one lies in a wheel of that one's bundle.
+    "hospitals": ("logistic/make_bundle.py", "hospitals/make_dataset.py"),
+    "container": ("container/make_image.py",),
+    "pipeline": ("pipeline/make_dataset.py",),
+}
+"""By example: what is run for it, after its programs were compiled."""
+
+
+def fingerprint(program: Program, compiler: str) -> str:
     """A digest of all that decides the output's bytes."""
-    digest = hashlib.sha256(repr((compiler, FLAGS)).encode())
-    for path in (source, *sorted(source.parent.glob("*.h"))):
+    digest = hashlib.sha256(repr((compiler, program.target, FLAGS)).encode())
+    for path in (program.path, *sorted(EXAMPLES.glob("*/*.h"))):
         content = path.read_bytes()
         digest.update(f"\n{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
-def build(source: Path, out: Path, compiler: str, cache: Path) -> bool:
+def build(program: Program, compiler: str) -> bool:
     """Compile one program unless it is up to date; whether it had to be.
 
     Raises:
         BuildError: the compiler refused, or could not be started.
     """
-    stamp = out.with_suffix(".stamp")
-    wanted = fingerprint(source, compiler)
+    out = program.out
+    stamp = out.with_name(f"{out.name}.stamp")
+    wanted = fingerprint(program, compiler)
     if out.exists() and stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
         out.touch()  # for make, which compares times
         return False
     out.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".tmp-") as scratch:
         made = Path(scratch) / out.name
-        _compile(source, made, cache)
+        _compile(program, made)
         made.replace(out)
         note = Path(scratch) / stamp.name
         note.write_text(wanted, encoding="ascii")
@@ -59,26 +107,50 @@ def build(source: Path, out: Path, compiler: str, cache: Path) -> bool:
     return True
 
 
-def _compile(source: Path, out: Path, cache: Path) -> None:
-    command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, source.name, "-lm", "-o", str(out)]
+def _compile(program: Program, out: Path) -> None:
+    command = [sys.executable, "-m", "ziglang", "cc", *program.target, *FLAGS]
     # Both caches inside the checkout: a home directory may be missing or read-only.
+    cache = str(EXAMPLES / "iris" / "build" / ".cache")
     environment = {
         **os.environ,  # noqa: TID251 - PATH and the like, for the compiler
-        "ZIG_GLOBAL_CACHE_DIR": str(cache),
-        "ZIG_LOCAL_CACHE_DIR": str(cache),
+        "ZIG_GLOBAL_CACHE_DIR": cache,
+        "ZIG_LOCAL_CACHE_DIR": cache,
     }
     done = subprocess.run(
-        command, cwd=source.parent, env=environment, capture_output=True, text=True, check=False
+        [*command, program.source, "-lm", "-o", str(out)],
+        cwd=program.path.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
-        raise BuildError(f"the compiler refused {source.name}:\n{done.stderr.strip()}")
+        raise BuildError(f"the compiler refused {program.source}:\n{done.stderr.strip()}")
+
+
+def build_named(name: str, compiler: str) -> None:
+    """Build an example, or one program of it, and say so.
+
+    Raises:
+        BuildError: it could not be built; the message says why.
+    """
+    for program in PROGRAMS:
+        if name in (program.example, f"{program.example}/{program.name}"):
+            fresh = build(program, compiler)
+            shown = program.out.relative_to(EXAMPLES.parent)
+            size = program.out.stat().st_size
+            print(f"{shown}: {'built' if fresh else 'up to date'}, {size} bytes", flush=True)
+    for script in SCRIPTS.get(name, ()):
+        if subprocess.run([sys.executable, str(EXAMPLES / script)], check=False).returncode:
+            raise BuildError(f"examples/{script} did not make what {name} needs")
 
 
 def main(arguments: list[str]) -> int:
-    """Build every program of the named example."""
-    known = sorted(path.parent.name for path in EXAMPLES.glob("*/*.c"))
-    if len(arguments) != 1 or arguments[0] not in known:
-        print(f"usage: python examples/build.py {'|'.join(sorted(set(known)))}", file=sys.stderr)
+    """Build what is named, or everything."""
+    known = {*SCRIPTS, *(f"{program.example}/{program.name}" for program in PROGRAMS)}
+    names = [argument.replace("/build/", "/") for argument in arguments] or list(SCRIPTS)
+    if unknown := sorted(set(names) - known):
+        print(f"error: {unknown[0]} is none of {', '.join(sorted(known))}", file=sys.stderr)
         return 2
     try:
         compiler = importlib.metadata.version("ziglang")
@@ -86,16 +158,12 @@ def main(arguments: list[str]) -> int:
         print("error: the package ziglang is not installed in this Python", file=sys.stderr)
         print("hint: run `make setup`, then use .venv/bin/python", file=sys.stderr)
         return 2
-    folder = EXAMPLES / arguments[0]
-    for source in sorted(folder.glob("*.c")):
-        out = folder / "build" / f"{source.stem}.wasm"
-        try:
-            fresh = build(source, out, compiler, folder / "build" / ".cache")
-        except BuildError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        shown = out.relative_to(EXAMPLES.parent)
-        print(f"{shown}: {'built' if fresh else 'up to date'}, {out.stat().st_size} bytes")
+    try:
+        for name in names:
+            build_named(name, compiler)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

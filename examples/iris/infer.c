@@ -6,8 +6,7 @@
  *
  * An argument or a model that is not exactly as expected: a message, exit code 1.
  */
-#include "iris.h"
-#include "json.h"
+#include "model.h"
 
 static const char *const FEATURE_NAMES[FEATURES] = {
     "sepal_length", "sepal_width", "petal_length", "petal_width"};
@@ -29,35 +28,6 @@ static void parse_flower(const char *text, double out[FEATURES]) {
     }
     json_expect(&json, '}');
     json_end(&json);
-}
-
-static void parse_model(const char *text, struct model *model) {
-    enum { FORMAT, MEAN, SCALE, FIRST_CLASS, KEYS = FIRST_CLASS + CLASSES };
-    static const char *const keys[KEYS] = {"format",      "mean",            "scale",
-                                           "Iris-setosa", "Iris-versicolor", "Iris-virginica"};
-    struct json json = {.what = "model", .start = text, .at = text};
-    unsigned seen = 0;
-    char name[NAME_LIMIT];
-    json_expect(&json, '{');
-    for (int i = 0; i < KEYS; i++) {
-        if (i > 0) json_expect(&json, ',');
-        json_string(&json, name);
-        json_expect(&json, ':');
-        int key = json_key(&json, name, keys, KEYS, &seen);
-        if (key == FORMAT) {
-            json_string(&json, name);
-            if (strcmp(name, MODEL_FORMAT) != 0)
-                fail("model: format \"%s\", expected \"%s\"", name, MODEL_FORMAT);
-        } else if (key == MEAN || key == SCALE) {
-            json_numbers(&json, key == MEAN ? model->mean : model->scale, FEATURES);
-        } else {
-            json_numbers(&json, model->weights[key - FIRST_CLASS], FEATURES + 1);
-        }
-    }
-    json_expect(&json, '}');
-    json_end(&json);
-    for (int f = 0; f < FEATURES; f++)
-        if (model->scale[f] <= 0) fail("model: a scale that is not above 0");
 }
 
 int main(int argc, char **argv) {

@@ -1,4 +1,4 @@
-/* What train.c and infer.c share: the model, reading and writing files, failing.
+/* What the programs about irises share: the model, reading and writing files, failing.
  *
  * Everything that is read is somebody else's: each read has a bound, and anything that is
  * not exactly as expected ends the program with a message on stderr and exit code 1.
