@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +14,7 @@ from typing import Final
 
 START_S: Final = 30
 STOP_S: Final = 30
+SOCKET: Final = "docker.sock"
 STORAGE: Final = Path("/var/tmp")  # noqa: S108 - a fresh directory in it; overlay needs a real disk
 SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 
@@ -46,7 +48,7 @@ def running() -> Iterator[str]:
         dir=STORAGE, prefix="atoll-dockerd-", ignore_cleanup_errors=True
     ) as name:
         folder = Path(name)
-        host = f"unix://{folder}/docker.sock"
+        host = f"unix://{folder / SOCKET}"
         command = [program, "--data-root", str(folder / "data"), "-H", host]
         command += ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
         command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
@@ -54,7 +56,7 @@ def running() -> Iterator[str]:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
-            _require_answer(process, host, folder / "log")
+            _require_answer(process, folder / SOCKET, folder / "log")
             yield host
         finally:
             process.terminate()
@@ -65,25 +67,22 @@ def _program() -> str | None:
     return shutil.which("dockerd") or shutil.which("dockerd", path=SYSTEM_PATH)
 
 
-def _require_answer(process: "subprocess.Popen[bytes]", host: str, log: Path) -> None:
+def _require_answer(process: "subprocess.Popen[bytes]", socket_path: Path, log: Path) -> None:
     deadline = time.monotonic() + START_S
-    while not _answers(host):
+    while not _answers(socket_path):
         if process.poll() is not None or time.monotonic() > deadline:
             lines = log.read_text(errors="replace").splitlines() or ["no word"]
             raise EngineError(f"dockerd does not start: {lines[-1][-300:]}")
         time.sleep(0.05)
 
 
-def _answers(host: str) -> bool:
-    import docker  # noqa: PLC0415 - only who has an engine has the package
-
-    try:
-        client = docker.APIClient(base_url=host, version="auto", timeout=5)
-    except docker.errors.DockerException:
-        return False
-    try:
-        return bool(client.ping())
-    except docker.errors.DockerException:
-        return False
-    finally:
-        client.close()
+def _answers(socket_path: Path) -> bool:
+    """Whether it says OK on `/_ping` (Docker Engine API)."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(START_S)
+        try:
+            connection.connect(str(socket_path))
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: engine\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+        except OSError:
+            return False
