@@ -150,7 +150,8 @@ def main(arguments: list[str]) -> int:
     known = {*SCRIPTS, *(f"{program.example}/{program.name}" for program in PROGRAMS)}
     names = [argument.replace("/build/", "/") for argument in arguments] or list(SCRIPTS)
     if unknown := sorted(set(names) - known):
-        print(f"error: {unknown[0]} is none of {', '.join(sorted(known))}", file=sys.stderr)
+        print(f"error: {unknown[0]!r} is nothing that can be built", file=sys.stderr)
+        print(f"usage: python examples/build.py [{'|'.join(sorted(known))}]...", file=sys.stderr)
         return 2
     try:
         compiler = importlib.metadata.version("ziglang")

@@ -59,6 +59,18 @@ async def run_all(cases: Sequence[Case], place: Place) -> int:
     return passed
 
 
+def _engine(cases: Sequence[Case], around: ExitStack) -> str | None:
+    """The address of a container engine if a case needs one and there can be one."""
+    if engine.missing() or not any(case.docker for case in cases):
+        return None
+    try:
+        return around.enter_context(engine.running())
+    except engine.EngineError as error:
+        # The case fails by itself; the others do not need it.
+        print(f"no container engine: {error}", file=sys.stderr)
+        return None
+
+
 def main(names: list[str]) -> int:
     """Run the cases of these names, or all."""
     known = {case.name: case for case in CASES}
@@ -66,16 +78,19 @@ def main(names: list[str]) -> int:
         print(f"error: {unknown[0]} is none of {', '.join(known)}", file=sys.stderr)
         return 2
     cases = [known[name] for name in names] or list(CASES)
+    passed = 0
     with (
         tempfile.TemporaryDirectory(prefix="atoll-examples-", ignore_cleanup_errors=True) as folder,
         ExitStack() as around,
     ):
-        docker = None
-        if any(case.docker for case in cases) and engine.missing() is None:
-            docker = around.enter_context(engine.running())
-        profile = around.enter_context(stack.running(Path(folder), docker=docker))
-        place = Place(profile=profile, folder=Path(folder))
-        passed = asyncio.run(run_all(cases, place))
+        try:
+            docker = _engine(cases, around)
+            profile = around.enter_context(stack.running(Path(folder), docker=docker))
+        except stack.StackError as error:
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            place = Place(profile=profile, folder=Path(folder))
+            passed = asyncio.run(run_all(cases, place))
     print(json.dumps({"examples": len(cases), "passed": passed}))
     return 0 if passed == len(cases) else 1
 
