@@ -46,7 +46,7 @@ hostile: setup system-deps
 
 # What is built here is kept in examples/*/build; the first time takes a minute, and scikit-learn's wheels.
 examples: setup system-deps
-	@$(BIN)/python examples/build.py
+	@$(BIN)/python examples/build.py || echo "warning: the examples that were not built will fail" >&2
 	@$(BIN)/python examples/run.py
 
 lint: setup

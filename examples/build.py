@@ -10,7 +10,8 @@ only when its source, a header, the flags or the compiler's version changed. The
 nothing else: paths are relative and names are stripped. Data sets, the bundle of wheels and the
 image are made by scripts of the examples, which also leave alone what is up to date.
 
-Exit status: 0 built or up to date, 1 the compiler or a script refused, 2 usage or no compiler.
+Exit status: 0 built or up to date, 1 the compiler or a script refused something (the rest was
+built), 2 usage or no compiler.
 """
 
 import hashlib
@@ -159,13 +160,15 @@ def main(arguments: list[str]) -> int:
         print("error: the package ziglang is not installed in this Python", file=sys.stderr)
         print("hint: run `make setup`, then use .venv/bin/python", file=sys.stderr)
         return 2
-    try:
-        for name in names:
+    status = 0
+    for name in names:
+        try:
             build_named(name, compiler)
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        except BuildError as error:
+            # One that cannot be built, say for want of a network, must not hold up the others.
+            print(f"error: {error}", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

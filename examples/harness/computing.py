@@ -97,7 +97,7 @@ class Agreed:
         except BaseExceptionGroup as failures:
             with suppress(AtollError):
                 await client.cancel(view.job_id)
-            raise failures.exceptions[0] from failures
+            raise _first(failures) from failures
         if refusals:
             raise WithheldError(refusals)
         view = await client.get(view.job_id)
@@ -138,6 +138,13 @@ class Agreed:
         """An output, as this consumer gets it."""
         opened = await self.parties[consumer].open(view, self.digest, output)
         return Found(opened=opened)
+
+
+def _first(failure: BaseException) -> BaseException:
+    """What went wrong first, out of the groups that it is in."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 def agree(

@@ -30,7 +30,9 @@ HEADER: Final = tuple(f"{kind}_{size}" for kind in ("mean", "error", "worst") fo
 
 def tumours() -> list[list[str]]:
     """The rows: measurements, then the diagnosis by name."""
-    (wheel,) = WHEELS.glob("scikit_learn-*.whl")
+    wheel = next(WHEELS.glob("scikit_learn-*.whl"), None)
+    if wheel is None:
+        raise SystemExit("error: there is no wheel of scikit-learn (logistic/make_bundle.py)")
     with zipfile.ZipFile(wheel) as archive:
         text = archive.read(SOURCE).decode("ascii")
     rows = list(csv.reader(io.StringIO(text)))[1:]
