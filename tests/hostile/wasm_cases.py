@@ -6,7 +6,8 @@ from typing import Final
 
 from atoll.computation.steps import WorkloadKind
 from hostile.case import ENDED, SMALL, Case, codes
-from support import wat
+from support import component, wat
+from support.component import Component
 from support.wat import CREATE, DATA, DIRECTORY, RESULTS, STDERR, STDOUT, TRUNCATE, WRITE, Guest
 
 WASM: Final = WorkloadKind.WASM
@@ -27,6 +28,15 @@ def cases() -> Iterator[Case]:
         yield Case(name=name, kind=WASM, algorithm=make, codes=ends)
     for name, work in _ATTEMPTS:
         yield Case(name=name, kind=WASM, algorithm=_tried(work), codes=ENDED, said=b"tried\n")
+    for name, make, ends in _COMPONENTS:
+        yield Case(name=f"a component: {name}", kind=WASM, algorithm=make, codes=ends)
+    yield Case(
+        name="a component: what is not its own",
+        kind=WASM,
+        algorithm=_component_tries,
+        codes=ENDED,
+        said=b"tried\n",
+    )
     fuel = replace(SMALL, fuel=100_000)
     yield Case(name="fuel", kind=WASM, algorithm=_loop, codes=codes("fuel"), limits=fuel)
 
@@ -167,3 +177,89 @@ def _tried(work: tuple[Callable[[Guest], str], ...]) -> Callable[[], bytes]:
         return guest.wasm()
 
     return make
+
+
+def _component(body: str, *, core: str = "", imports: str = "") -> Callable[[], bytes]:
+    def make() -> bytes:
+        guest = Component()
+        guest.raw(body)
+        return guest.wasm(core=core, imports=imports)
+
+    return make
+
+
+def _component_log() -> bytes:
+    guest = Component()
+    put = "(call $put (call $stdout) (i32.const 4096) (i32.const 4096) (i32.const 0))"
+    guest.raw(f"(loop $again {put} (br $again))")
+    return guest.wasm()
+
+
+def _component_hole() -> bytes:
+    guest = Component()
+    made = guest.open(component.RESULTS, "x", oflags=component.CREATE, flags=component.WRITE)
+    guest.require(made)
+    guest.do(guest.method("set-size", guest.opened(), (4 << 20) + 1))
+    return guest.wasm()
+
+
+def _component_link() -> bytes:
+    guest = Component()
+    guest.do(guest.method("symlink-at", component.RESULTS, "../x", "l"))
+    return guest.wasm()
+
+
+def _component_tries() -> bytes:
+    """Says ESCAPED for each attempt that succeeds."""
+    guest = Component()
+    data, results = component.DATA, component.RESULTS
+    create, write = component.CREATE, component.WRITE
+    attempts = [
+        guest.open(at, path)
+        for at in (data, results)
+        for path in ("../algorithm", "/etc/passwd", "../../../../etc/shadow", "x/../../algorithm")
+    ]
+    attempts += [
+        guest.open(data, "in", flags=write),
+        guest.open(data, "in", oflags=component.TRUNCATE, flags=write),
+        guest.open(data, "new", oflags=create, flags=write),
+        guest.method("unlink-file-at", data, "in"),
+        guest.method("rename-at", data, "in", results, "in"),
+        guest.method("link-at", data, 0, "in", results, "in"),
+        guest.method("create-directory-at", data, "d"),
+        guest.method("symlink-at", data, "in", "l"),
+    ]
+    escaped = guest.text("ESCAPED\n")
+    for attempt in attempts:
+        said = f"(call $put (call $stdout) {escaped} (i32.const 8))"
+        guest.raw(f"(if (i32.eqz {attempt}) (then {said}))")
+    guest.say(component.STDOUT, "tried\n")
+    return guest.wasm()
+
+
+_GROW_COMPONENT: Final = """(loop $more
+  (memory.fill (i32.const 65536) (i32.const 1)
+    (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 65536)))
+  (br_if $more (i32.ne (memory.grow (i32.const 64)) (i32.const -1)))) unreachable"""
+_SOCKET: Final = """(import "wasi:sockets/instance-network@0.2.0" (instance
+  (export "network" (type $n (sub resource)))
+  (export "instance-network" (func (result (own $n))))))"""
+_MEMORIES: Final = "(core module $m (memory 1000))" + "(core instance (instantiate $m))" * 60
+
+_COMPONENTS: Final[tuple[tuple[str, Callable[[], bytes], frozenset[str]], ...]] = (
+    ("a loop", _component("(loop (br 0))"), codes("timeout")),
+    ("a loop in a start section", _component("", core="(func $f (loop (br 0))) (start $f)"),
+     codes("timeout")),
+    ("memory that grows", _component(_GROW_COMPONENT), codes("trap", "memory")),
+    ("many memories", _component("", imports=_MEMORIES), codes("memory")),
+    ("many instances",
+     _component("", imports="(core module $m)" + "(core instance (instantiate $m))" * 900),
+     codes("memory")),
+    ("a socket", _component("", imports=_SOCKET), codes("import")),
+    ("the web", _component("", imports="""(import "wasi:http/outgoing-handler@0.2.0"
+      (instance (export "handle" (func))))"""), codes("import")),
+    ("a log without end", _component_log, codes("output_limit")),
+    ("a hole", _component_hole, codes("output_limit")),
+    ("a link out", _component_link, codes("output_kind")),
+    ("half of one", lambda: _component("")()[:-3], codes("not_wasm")),
+)  # fmt: skip

@@ -12,10 +12,9 @@ HINTS: Final[Mapping[str, str]] = {
     "workload.output_limit": "allow more with --output-mib and --output-files",
     "workload.output_names": "results need printable names without a backslash, below 256 bytes",
     "workload.output_kind": "only regular files can be results",
-    "workload.not_wasm": "compile for wasm32-wasi (preview 1) as a core module",
-    "workload.component": "compile a core module for wasm32-wasip1, not a component",
-    "workload.no_start": "export a function `_start` without parameters: build a command",
-    "workload.import": "only functions of wasi_snapshot_preview1 can be imported",
+    "workload.not_wasm": "compile for wasm32-wasip1 (a module) or wasm32-wasip2 (a component)",
+    "workload.no_start": "export `_start` (a module) or `wasi:cli/run` (a component): a command",
+    "workload.import": "only WASI preview 1, or preview 2 without sockets, can be imported",
 }
 
 

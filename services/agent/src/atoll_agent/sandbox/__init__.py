@@ -16,11 +16,15 @@
     wasm_guest  WebAssembly: the worker process, as a guest
     exchange    what the runner and the worker say to each other
     engine      compiles, links and runs (worker only)
+    components  what is different for WASI preview 2 (worker only)
+    ended       how the worker says that a run is over
     wall/       binary and python: bubblewrap, seccomp, rlimits, cgroup
     docker/     image archives, by a container engine
 
 `atoll_agent.worker` is the child process in which WebAssembly is compiled and run. Only
-`engine` imports wasmtime and only the worker imports `engine`, so that a hole in the compiler
-opens a process without keys. May import `atoll.errors`, `atoll.computation` (the kinds),
-`atoll.enclave_storage` and `atoll.wire`.
+`engine` and `components` import wasmtime and only the worker imports them, so that a hole in
+the compiler opens a process without keys.
+
+May import `atoll.errors`, `atoll.computation` (the kinds), `atoll.enclave_storage` and
+`atoll.wire`.
 """

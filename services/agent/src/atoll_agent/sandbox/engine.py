@@ -2,13 +2,16 @@
 
 Recipe, each step with its own way to fail:
 
-1. the first eight bytes: a module, version 1, binary (wasmtime's Python binding would also
-   compile the text format)                      NOT_WASM, COMPONENT
+1. the first eight bytes: a module, version 1, or a component; binary (wasmtime's Python
+   binding would also compile the text format)     NOT_WASM
 2. compile, with the features listed in `_config`  NOT_WASM
-3. `_start`: a function from nothing to nothing    NO_START
-4. imports: preview 1 by name, then by type        UNSUPPORTED_IMPORT
+3. `_start`, or a component's `wasi:cli/run`       NO_START
+4. imports: WASI by name, then by type             UNSUPPORTED_IMPORT
 5. instantiate under the store's limits            OUT_OF_MEMORY, or as 6 (start section)
-6. call `_start`                                   EXITED, TRAPPED, TIMEOUT, FUEL
+6. call it                                         EXITED, TRAPPED, TIMEOUT, FUEL
+
+A module has WASI preview 1, a component preview 2 (`components`): one configuration serves both,
+so that the directories and their permissions are the same.
 """
 
 import threading
@@ -19,9 +22,14 @@ from typing import Final
 
 import wasmtime
 from wasmtime import Trap, TrapCode, WasmtimeError
+from wasmtime.component import Component
 
+from atoll_agent.sandbox import components
+from atoll_agent.sandbox.ended import Ended
 from atoll_agent.sandbox.exchange import MAX_DETAIL, MAX_EXIT_CODE, Answer, Job
 from atoll_agent.sandbox.limits import (
+    COMPONENT_INSTANCES,
+    COMPONENT_TABLES,
     INSTANCES,
     MAX_MODULE,
     MEMORIES,
@@ -34,10 +42,11 @@ from atoll_agent.sandbox.outcome import Kind
 
 WASI: Final = "wasi_snapshot_preview1"
 MODULE_HEADER: Final = b"\0asm\x01\0\0\0"
-COMPONENT_LAYER: Final = b"\x01\0"
-"""Bytes 6 and 7 of a component; a module has zeros (component model, Binary.md)."""
+COMPONENT_HEADER: Final = b"\0asm\x0d\0\x01\0"
+"""Version 13, layer 1 (component model, Binary.md)."""
 ARGV0: Final = "algorithm"
 
+_TRAP_TEXT: Final = "wasm trap: "
 _TRAPS: Final = {
     TrapCode.INTERRUPT: Kind.TIMEOUT,
     TrapCode.OUT_OF_FUEL: Kind.FUEL,
@@ -45,19 +54,15 @@ _TRAPS: Final = {
 }
 
 
-class _Ended(Exception):  # noqa: N818 - one of the ways to end, not an error of ours
-    def __init__(self, kind: Kind, *, exit_code: int | None = None, detail: str = "") -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.exit_code = exit_code
-        self.detail = detail
-
-
 @dataclass(slots=True)
 class _Run:
     """What is known about a run when it ends, however it ends."""
 
+    exit_code: int = 0
     memory_bytes: int | None = None
+    """Of a module. A component keeps its memory to itself, so nobody can ask for its size."""
+    overdue: bool = False
+    """The deadline has passed."""
 
 
 def execute(job: Job) -> Answer:
@@ -65,8 +70,8 @@ def execute(job: Job) -> Answer:
     run = _Run()
     try:
         _execute(job, run)
-        end = _Ended(Kind.EXITED, exit_code=0)
-    except _Ended as ended:
+        end = Ended(Kind.EXITED, exit_code=run.exit_code)
+    except Ended as ended:
         end = ended
     return Answer(
         kind=end.kind,
@@ -78,42 +83,83 @@ def execute(job: Job) -> Answer:
 
 def _execute(job: Job, run: _Run) -> None:
     raw = _read(job.module)
-    engine = wasmtime.Engine(_config(job.limits))
-    with _deadline(engine, job.limits.wall_s):
-        try:
-            module = wasmtime.Module(engine, raw)
-        except WasmtimeError as error:
-            raise _Ended(Kind.NOT_WASM, detail=str(error)) from error
-        del raw
-        _require_start(module)
-        store = _store(engine, job)
-        instance = _instantiate(engine, store, module)
-        exports = instance.exports(store)
-        start = exports["_start"]
-        try:
-            if isinstance(start, wasmtime.Func):
-                start(store)
-        except (WasmtimeError, Trap) as error:
-            raise _ended_by(error) from error
-        finally:
-            memories = [item for _, item in exports.items() if isinstance(item, wasmtime.Memory)]
-            # One memory at most, perhaps exported twice.
-            run.memory_bytes = max((item.data_len(store) for item in memories), default=0)
+    component = raw.startswith(COMPONENT_HEADER)
+    engine = wasmtime.Engine(_config(job.limits, component=component))
+    with _deadline(engine, job.limits.wall_s, run):
+        if component:
+            _execute_component(engine, job, run, raw)
+        else:
+            _execute_module(engine, job, run, raw)
+
+
+def _execute_module(engine: wasmtime.Engine, job: Job, run: _Run, raw: bytes) -> None:
+    try:
+        module = wasmtime.Module(engine, raw)
+    except WasmtimeError as error:
+        raise Ended(Kind.NOT_WASM, detail=str(error)) from error
+    _require_start(module)
+    store = _store(engine, job, component=False)
+    instance = _instantiate(engine, store, module)
+    exports = instance.exports(store)
+    start = exports["_start"]
+    try:
+        if isinstance(start, wasmtime.Func):
+            start(store)
+    except (WasmtimeError, Trap) as error:
+        raise _ended_by(error) from error
+    finally:
+        memories = [item for _, item in exports.items() if isinstance(item, wasmtime.Memory)]
+        # One memory at most, perhaps exported twice.
+        run.memory_bytes = max((item.data_len(store) for item in memories), default=0)
+
+
+def _execute_component(engine: wasmtime.Engine, job: Job, run: _Run, raw: bytes) -> None:
+    try:
+        component = Component(engine, raw)
+    except WasmtimeError as error:
+        raise Ended(Kind.NOT_WASM, detail=str(error)) from error
+    try:
+        index = components.require_run(engine, component)
+        components.require_imports(engine, component)
+    except TypeError as error:  # a kind of item or type that the binding does not know
+        raise Ended(Kind.UNSUPPORTED_IMPORT, detail=str(error)) from error
+    store = _store(engine, job, component=True)
+    try:
+        command = components.instantiate(engine, store, component, index)
+    except WasmtimeError as error:
+        # What is neither an exit nor a trap are the store's limits.
+        other = Kind.TRAPPED if _TRAP_TEXT in str(error) else Kind.OUT_OF_MEMORY
+        raise _component_ended_by(error, store, job, run, other) from error
+    try:
+        run.exit_code = components.call(store, command)
+    except WasmtimeError as error:
+        raise _component_ended_by(error, store, job, run, Kind.TRAPPED) from error
+
+
+def _component_ended_by(
+    error: WasmtimeError, store: wasmtime.Store, job: Job, run: _Run, other: Kind
+) -> Ended:
+    """As `_ended_by`. The binding has no trap codes for components: what was used up tells."""
+    if isinstance(error, wasmtime.ExitTrap):
+        return _ended_by(error)
+    if run.overdue:
+        return Ended(Kind.TIMEOUT, detail=str(error))
+    if job.limits.fuel and store.get_fuel() == 0:
+        return Ended(Kind.FUEL, detail=str(error))
+    return Ended(other, detail=str(error))
 
 
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:  # noqa: PTH123 - pathlib is one more import at start
         raw = file.read(MAX_MODULE + 1)
-    if raw[:4] == MODULE_HEADER[:4] and raw[6:8] == COMPONENT_LAYER:
-        raise _Ended(Kind.COMPONENT)
-    if not raw.startswith(MODULE_HEADER):
-        raise _Ended(Kind.NOT_WASM, detail="does not begin with the header of a Wasm 1 module")
+    if not raw.startswith((MODULE_HEADER, COMPONENT_HEADER)):
+        raise Ended(Kind.NOT_WASM, detail="begins neither as a Wasm 1 module nor as a component")
     if len(raw) > MAX_MODULE:
-        raise _Ended(Kind.NOT_WASM, detail=f"larger than {MAX_MODULE} bytes")
+        raise Ended(Kind.NOT_WASM, detail=f"larger than {MAX_MODULE} bytes")
     return raw
 
 
-def _config(limits: Limits) -> wasmtime.Config:
+def _config(limits: Limits, *, component: bool) -> wasmtime.Config:
     """WebAssembly 2.0 and tail calls; nothing with threads, a collector or 64-bit memories.
 
     Floating point is made reproducible: one NaN, and relaxed SIMD in its deterministic form.
@@ -126,27 +172,28 @@ def _config(limits: Limits) -> wasmtime.Config:
     config.wasm_threads = False
     config.wasm_memory64 = False
     config.wasm_multi_memory = False
-    config.wasm_component_model = False
+    config.wasm_component_model = component
     config.wasm_gc = False
     config.wasm_function_references = False
     config.wasm_exceptions = False
     config.wasm_stack_switching = False
     config.wasm_custom_page_sizes = False
     config.wasm_relaxed_simd_deterministic = True
-    # The binding has no property for this one.
-    set_nan = wasmtime._ffi.wasmtime_config_cranelift_nan_canonicalization_set  # noqa: SLF001
-    set_nan(config.ptr(), True)  # noqa: FBT003
+    # The binding has no properties for these.
+    ffi = wasmtime._ffi  # noqa: SLF001
+    ffi.wasmtime_config_cranelift_nan_canonicalization_set(config.ptr(), True)  # noqa: FBT003
+    ffi.wasmtime_config_wasm_component_model_async_set(config.ptr(), False)  # noqa: FBT003
     return config
 
 
-def _store(engine: wasmtime.Engine, job: Job) -> wasmtime.Store:
+def _store(engine: wasmtime.Engine, job: Job, *, component: bool) -> wasmtime.Store:
     limits = job.limits
     store = wasmtime.Store(engine)
     store.set_limits(
         memory_size=limits.memory_bytes,
         table_elements=TABLE_ELEMENTS,
-        instances=INSTANCES,
-        tables=TABLES,
+        instances=COMPONENT_INSTANCES if component else INSTANCES,
+        tables=COMPONENT_TABLES if component else TABLES,
         memories=MEMORIES,
     )
     store.set_epoch_deadline(1)
@@ -164,9 +211,14 @@ def _store(engine: wasmtime.Engine, job: Job) -> wasmtime.Store:
 
 
 @contextmanager
-def _deadline(engine: wasmtime.Engine, wall_s: int) -> Iterator[None]:
+def _deadline(engine: wasmtime.Engine, wall_s: int, run: _Run) -> Iterator[None]:
     """Move the engine's epoch once, after `wall_s`: guest code then traps at its next branch."""
-    timer = threading.Timer(wall_s, engine.increment_epoch)
+
+    def pass_it() -> None:
+        run.overdue = True
+        engine.increment_epoch()
+
+    timer = threading.Timer(wall_s, pass_it)
     timer.daemon = True
     timer.start()
     try:
@@ -181,7 +233,7 @@ def _require_start(module: wasmtime.Module) -> None:
             kind = export.type
             if isinstance(kind, wasmtime.FuncType) and not kind.params and not kind.results:
                 return
-    raise _Ended(Kind.NO_START)
+    raise Ended(Kind.NO_START)
 
 
 def _instantiate(
@@ -190,13 +242,13 @@ def _instantiate(
     for item in module.imports:
         if item.module != WASI:
             detail = f"import {item.module[:80]!r} {(item.name or '')[:80]!r}"
-            raise _Ended(Kind.UNSUPPORTED_IMPORT, detail=detail)
+            raise Ended(Kind.UNSUPPORTED_IMPORT, detail=detail)
     linker = wasmtime.Linker(engine)
     linker.define_wasi()
     try:
         ready = linker.instantiate_pre(module)
     except WasmtimeError as error:
-        raise _Ended(Kind.UNSUPPORTED_IMPORT, detail=str(error)) from error
+        raise Ended(Kind.UNSUPPORTED_IMPORT, detail=str(error)) from error
     try:
         return ready.instantiate(store)
     except Trap as error:
@@ -205,14 +257,14 @@ def _instantiate(
         if isinstance(error, wasmtime.ExitTrap):
             raise _ended_by(error) from error
         # Types fit and nothing ran, so what is left are the store's limits.
-        raise _Ended(Kind.OUT_OF_MEMORY, detail=str(error)) from error
+        raise Ended(Kind.OUT_OF_MEMORY, detail=str(error)) from error
 
 
-def _ended_by(error: WasmtimeError | Trap) -> _Ended:
+def _ended_by(error: WasmtimeError | Trap) -> Ended:
     if isinstance(error, wasmtime.ExitTrap):
         if 0 <= error.code <= MAX_EXIT_CODE:
-            return _Ended(Kind.EXITED, exit_code=error.code)
-        return _Ended(Kind.TRAPPED, detail=f"exit code {error.code}, want 0 to {MAX_EXIT_CODE}")
+            return Ended(Kind.EXITED, exit_code=error.code)
+        return Ended(Kind.TRAPPED, detail=f"exit code {error.code}, want 0 to {MAX_EXIT_CODE}")
     kind = Kind.TRAPPED
     if isinstance(error, Trap):
         try:
@@ -220,4 +272,4 @@ def _ended_by(error: WasmtimeError | Trap) -> _Ended:
         except ValueError:  # a code that this binding does not know yet
             code = None
         kind = _TRAPS.get(code, Kind.TRAPPED) if code else Kind.TRAPPED
-    return _Ended(kind, detail=str(error))
+    return Ended(kind, detail=str(error))

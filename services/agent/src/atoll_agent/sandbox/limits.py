@@ -39,6 +39,10 @@ TABLE_ELEMENTS: Final = 1 << 18
 TABLES: Final = 8
 MEMORIES: Final = 1
 INSTANCES: Final = 1
+COMPONENT_INSTANCES: Final = 64
+"""Core instances of a component: its modules, and the glue that tools put between them."""
+COMPONENT_TABLES: Final = 32
+"""Glue has tables of its own. Memories stay one, so that `memory_bytes` is all there is."""
 WASM_STACK: Final = MIB
 """Bytes; well below the 8 MiB that a Linux main thread usually has."""
 RUNTIME_RESIDENT: Final = 512 * MIB

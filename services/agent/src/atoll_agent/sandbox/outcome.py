@@ -23,7 +23,6 @@ class Kind(Enum):
     OUTPUT_NAMES = "workload.output_names"
     OUTPUT_KIND = "workload.output_kind"
     NOT_WASM = "workload.not_wasm"
-    COMPONENT = "workload.component"
     NO_START = "workload.no_start"
     UNSUPPORTED_IMPORT = "workload.import"
     CPU_LIMIT = "workload.cpu"
@@ -51,10 +50,9 @@ _MESSAGES: Final = {
     Kind.OUTPUT_LIMIT: "the algorithm wrote more than its output limits allow",
     Kind.OUTPUT_NAMES: "the algorithm left a file name that is not allowed under /results",
     Kind.OUTPUT_KIND: "the algorithm left something that is no file or directory under /results",
-    Kind.NOT_WASM: "the algorithm is not a WebAssembly module that this runtime accepts",
-    Kind.COMPONENT: "the algorithm is a WebAssembly component; a core module is expected",
-    Kind.NO_START: "the algorithm does not export a function _start without parameters",
-    Kind.UNSUPPORTED_IMPORT: "the algorithm imports something other than WASI preview 1",
+    Kind.NOT_WASM: "the algorithm is no WebAssembly module or component that this runtime accepts",
+    Kind.NO_START: "the algorithm exports neither a function _start nor wasi:cli/run",
+    Kind.UNSUPPORTED_IMPORT: "the algorithm imports something other than WASI without sockets",
     Kind.CPU_LIMIT: "the algorithm used more CPU time than its limit",
     Kind.PROCESS_LIMIT: "the algorithm started more processes than its limit",
     Kind.SCRATCH_LIMIT: "the algorithm wrote more under /tmp than its limit",
@@ -79,7 +77,7 @@ class ResultFile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
     """What a run took. `memory_bytes` is the guest's linear memory at its largest, or None
-    when the worker was killed before it could say."""
+    when the worker was killed before it could say and for a component, which keeps it to itself."""
 
     wall_ms: int
     memory_bytes: int | None
