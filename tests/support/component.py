@@ -26,11 +26,11 @@ MUTATE: Final = 32
 VERSION: Final = "0.2.0"
 
 _ERRORS: Final = """
- access would-block already bad-descriptor busy deadlock quota exist file-too-large illegal-
- byte-sequence in-progress interrupted invalid io is-directory loop too-many-links message-size
- name-too-long no-device no-entry no-lock insufficient-memory insufficient-space not-directory
- not-empty not-recoverable unsupported no-tty no-such-device overflow not-permitted pipe read-
- only invalid-seek text-file-busy cross-device"""
+ access would-block already bad-descriptor busy deadlock quota exist file-too-large
+ illegal-byte-sequence in-progress interrupted invalid io is-directory loop too-many-links
+ message-size name-too-long no-device no-entry no-lock insufficient-memory insufficient-space
+ not-directory not-empty not-recoverable unsupported no-tty no-such-device overflow
+ not-permitted pipe read-only invalid-seek text-file-busy cross-device"""
 _DONE: Final = "(result (result (error $error_code)))"
 _SELF: Final = '(param "self" (borrow $descriptor))'
 _METHODS: Final = {
