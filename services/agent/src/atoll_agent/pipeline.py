@@ -14,6 +14,7 @@ from atoll.errors import InputError, RefusedError
 from atoll.invocation import Invocation
 from atoll.telemetry import names as spans
 from atoll.telemetry.tracing import Tracer
+from atoll_agent.sandbox.compiled import CompiledModules
 from atoll_agent.sandbox.kinds import UNAVAILABLE, available
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.outcome import Kind, Outcome
@@ -55,13 +56,20 @@ class Pipeline:
             InputError: `workload.arguments`, `workload.output_names`.
             ConfigError: this host cannot: `sandbox.unavailable`.
         """
+        with CompiledModules() as compiled:
+            return await self._run_all(compiled)
+
+    async def _run_all(self, compiled: CompiledModules) -> tuple[StepRun, ...]:
         found: list[StepRun] = []
         waiting = list(order(self.staging.manifest.steps))
+        # With one step of its kind there is nobody who would use it.
+        several = sum(step.kind is WorkloadKind.WASM for step in waiting) > 1
+        kept = compiled if several else None
         while waiting:
             step = waiting.pop(0)
             self.staging.link_inputs(step)
             with self.tracer.span(spans.RUN_WORKLOAD) as span:
-                outcome = await self._run(step)
+                outcome = await self._run(step, kept)
                 if not outcome.succeeded:
                     span.fail(outcome.code)
             self.staging.forget(step.name)
@@ -70,7 +78,7 @@ class Pipeline:
                 break
         return (*found, *(StepRun(step=step, outcome=None) for step in waiting))
 
-    async def _run(self, step: Step) -> Outcome:
+    async def _run(self, step: Step, compiled: CompiledModules | None) -> Outcome:
         invocation = self.invocations[step.name]
         given = SandboxStep(
             space=self.staging.space(step.name),
@@ -80,7 +88,7 @@ class Pipeline:
             limits=sandbox_limits(step.limits),
         )
         try:
-            return await run(step.kind, given, docker_host=self.docker_host)
+            return await run(step.kind, given, docker_host=self.docker_host, compiled=compiled)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise

@@ -14,6 +14,8 @@
     bundle/     the dependencies of a python step: wheels and their lock, installed offline
 
     wasm_guest  WebAssembly: the worker process, as a guest
+    compiled    compiled modules that the steps of one job share
+    artifact    one of them in a sealed memory file
     exchange    what the runner and the worker say to each other
     engine      compiles, links and runs (worker only)
     components  what is different for WASI preview 2 (worker only)

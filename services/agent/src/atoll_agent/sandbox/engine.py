@@ -4,7 +4,8 @@ Recipe, each step with its own way to fail:
 
 1. the first eight bytes: a module, version 1, or a component; binary (wasmtime's Python
    binding would also compile the text format)     NOT_WASM
-2. compile, with the features listed in `_config`  NOT_WASM
+2. compile, with the features listed in `_config`, or load what an earlier worker of the same
+   job compiled                                    NOT_WASM
 3. `_start`, or a component's `wasi:cli/run`       NO_START
 4. imports: WASI by name, then by type             UNSUPPORTED_IMPORT
 5. instantiate under the store's limits            OUT_OF_MEMORY, or as 6 (start section)
@@ -14,17 +15,18 @@ A module has WASI preview 1, a component preview 2 (`components`): one configura
 so that the directories and their permissions are the same.
 """
 
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import wasmtime
 from wasmtime import Trap, TrapCode, WasmtimeError
 from wasmtime.component import Component
 
-from atoll_agent.sandbox import components
+from atoll_agent.sandbox import artifact, components
 from atoll_agent.sandbox.ended import Ended
 from atoll_agent.sandbox.exchange import MAX_DETAIL, MAX_EXIT_CODE, Answer, Job
 from atoll_agent.sandbox.limits import (
@@ -46,6 +48,7 @@ COMPONENT_HEADER: Final = b"\0asm\x0d\0\x01\0"
 """Version 13, layer 1 (component model, Binary.md)."""
 ARGV0: Final = "algorithm"
 
+_Code = TypeVar("_Code", wasmtime.Module, Component)
 _TRAP_TEXT: Final = "wasm trap: "
 _TRAPS: Final = {
     TrapCode.INTERRUPT: Kind.TIMEOUT,
@@ -87,16 +90,46 @@ def _execute(job: Job, run: _Run) -> None:
     engine = wasmtime.Engine(_config(job.limits, component=component))
     with _deadline(engine, job.limits.wall_s, run):
         if component:
-            _execute_component(engine, job, run, raw)
+            compiled = _compiled(Component, engine, job, raw)
+            del raw
+            _execute_component(engine, job, run, compiled)
         else:
-            _execute_module(engine, job, run, raw)
+            module = _compiled(wasmtime.Module, engine, job, raw)
+            del raw
+            _execute_module(engine, job, run, module)
 
 
-def _execute_module(engine: wasmtime.Engine, job: Job, run: _Run, raw: bytes) -> None:
+def _compiled(kind: type[_Code], engine: wasmtime.Engine, job: Job, raw: bytes) -> _Code:
+    """Compile, or load what an earlier worker of this job compiled. No guest has run yet.
+
+    An artifact is run as it is, so it must come from where no guest could write (`artifact`).
+    When the descriptor is closed here, the file is sealed, and the guest does not even hold it.
+    """
+    if not job.artifact:
+        return _compile(kind, engine, raw)
     try:
-        module = wasmtime.Module(engine, raw)
+        if job.known:
+            if kept := artifact.read(job.artifact):
+                with suppress(WasmtimeError):  # of another version or configuration
+                    return kind.deserialize(engine, kept)
+            return _compile(kind, engine, raw)
+        module = _compile(kind, engine, raw)
+        with suppress(WasmtimeError):
+            artifact.write(job.artifact, module.serialize())
+        artifact.seal(job.artifact)
+        return module
+    finally:
+        os.close(job.artifact)
+
+
+def _compile(kind: type[_Code], engine: wasmtime.Engine, raw: bytes) -> _Code:
+    try:
+        return kind(engine, raw)
     except WasmtimeError as error:
         raise Ended(Kind.NOT_WASM, detail=str(error)) from error
+
+
+def _execute_module(engine: wasmtime.Engine, job: Job, run: _Run, module: wasmtime.Module) -> None:
     _require_start(module)
     store = _store(engine, job, component=False)
     instance = _instantiate(engine, store, module)
@@ -113,11 +146,7 @@ def _execute_module(engine: wasmtime.Engine, job: Job, run: _Run, raw: bytes) ->
         run.memory_bytes = max((item.data_len(store) for item in memories), default=0)
 
 
-def _execute_component(engine: wasmtime.Engine, job: Job, run: _Run, raw: bytes) -> None:
-    try:
-        component = Component(engine, raw)
-    except WasmtimeError as error:
-        raise Ended(Kind.NOT_WASM, detail=str(error)) from error
+def _execute_component(engine: wasmtime.Engine, job: Job, run: _Run, component: Component) -> None:
     try:
         index = components.require_run(engine, component)
         components.require_imports(engine, component)

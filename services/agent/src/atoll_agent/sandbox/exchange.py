@@ -46,6 +46,10 @@ class Job:
     limits: Limits
     parent: Annotated[int, Range(1, 1 << 32)]
     """Process id of the agent; a worker whose parent is another is an orphan and ends."""
+    artifact: Annotated[int, Range(0, 1 << 30)] = 0
+    """Descriptor of the memory file for the compiled module; 0: none."""
+    known: bool = False
+    """The memory file holds the compiled module; else the worker fills and seals it."""
 
 
 @message

@@ -9,6 +9,7 @@ from typing import Final
 
 from atoll.computation.steps import WorkloadKind
 from atoll.errors import ConfigError
+from atoll_agent.sandbox.compiled import CompiledModules
 from atoll_agent.sandbox.guest import Guest
 from atoll_agent.sandbox.step import Step
 
@@ -38,8 +39,20 @@ def available(kind: WorkloadKind, *, docker_host: str = DOCKER_HOST) -> str | No
             return guest.available(docker_host)
 
 
-def make_guest(kind: WorkloadKind, step: Step, *, docker_host: str = DOCKER_HOST) -> Guest:
+def make_guest(
+    kind: WorkloadKind,
+    step: Step,
+    *,
+    docker_host: str = DOCKER_HOST,
+    compiled: CompiledModules | None = None,
+) -> Guest:
     """A guest of `kind` that is not yet started.
+
+    Args:
+        kind: what to run.
+        step: what to run it with.
+        docker_host: the engine's socket, for the kind docker.
+        compiled: for the kind wasm, where compiled modules are kept; None: they are not.
 
     Raises:
         ConfigError: `sandbox.unavailable`.
@@ -50,7 +63,7 @@ def make_guest(kind: WorkloadKind, step: Step, *, docker_host: str = DOCKER_HOST
         case WorkloadKind.WASM:
             from atoll_agent.sandbox.wasm_guest import WasmGuest  # noqa: PLC0415
 
-            return WasmGuest(step, python=sys.executable)
+            return WasmGuest(step, python=sys.executable, compiled=compiled)
         case WorkloadKind.BINARY | WorkloadKind.PYTHON:
             return _walled(kind, step)
         case WorkloadKind.DOCKER:

@@ -24,6 +24,13 @@ MAX_OPEN_FILES: Final = 65_536
 MAX_SCRATCH: Final = 16 * GIB
 MAX_MODULE: Final = 64 * MIB
 """Bytes of the largest module that is compiled."""
+MAX_KEPT_MODULE: Final = 8 * MIB
+"""Bytes of the largest module whose compiled form is kept for later steps: serializing takes
+memory of its own, which must not end a run that would have had enough."""
+MAX_ARTIFACT: Final = 64 * MIB
+"""Bytes of the largest compiled form that is kept."""
+MAX_KEPT_ARTIFACTS: Final = 256 * MIB
+"""Bytes of all that one job keeps."""
 MAX_ARGUMENTS: Final = 256
 MAX_ARGUMENT: Final = 64 * KIB
 """Characters of one argument or of one environment value."""

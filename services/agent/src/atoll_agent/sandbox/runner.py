@@ -14,6 +14,7 @@ from typing import Final
 
 from atoll.computation.steps import WorkloadKind
 from atoll.enclave_storage import erase
+from atoll_agent.sandbox.compiled import CompiledModules
 from atoll_agent.sandbox.exchange import Answer, require_arguments
 from atoll_agent.sandbox.guest import Guest
 from atoll_agent.sandbox.kinds import DOCKER_HOST, make_guest
@@ -29,7 +30,13 @@ LOOK_S: Final = 5.0
 """The longest that one look at a guest may take; it takes milliseconds."""
 
 
-async def run(kind: WorkloadKind, step: Step, *, docker_host: str = DOCKER_HOST) -> Outcome:
+async def run(
+    kind: WorkloadKind,
+    step: Step,
+    *,
+    docker_host: str = DOCKER_HOST,
+    compiled: CompiledModules | None = None,
+) -> Outcome:
     """Run a step once in the sandbox of its kind, and return how it ended.
 
     Whatever the guest does comes back as an `Outcome`. When this returns, raises or is
@@ -45,7 +52,9 @@ async def run(kind: WorkloadKind, step: Step, *, docker_host: str = DOCKER_HOST)
             `workload.entry`.
         ConfigError: `sandbox.unavailable`: this host lacks what the kind's sandbox is made of.
     """
-    guest = await asyncio.to_thread(make_guest, kind, step, docker_host=docker_host)
+    guest = await asyncio.to_thread(
+        make_guest, kind, step, docker_host=docker_host, compiled=compiled
+    )
     return await run_guest(guest, step)
 
 

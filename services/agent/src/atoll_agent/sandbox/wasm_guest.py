@@ -1,7 +1,8 @@
 """The worker that compiles and runs WebAssembly, as a guest.
 
 The worker is its own session and process group with an empty environment and three
-descriptors: two memory files and /dev/null. Job and answer are memory files and not
+descriptors: two memory files and /dev/null, and a third memory file where compiled modules are
+kept (`compiled`). Job and answer are memory files and not
 pipes so that neither side can make the other wait.
 
 At `wall_s` the worker interrupts the guest itself and can still say how far it came; the
@@ -23,6 +24,7 @@ from typing import Final, Self
 
 from atoll.errors import MessageError
 from atoll.wire import schema
+from atoll_agent.sandbox.compiled import CompiledModules, Offer
 from atoll_agent.sandbox.exchange import MAX_ANSWER, MAX_EXIT_CODE, Answer, Job, Variable
 from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.procfs import resident_bytes, unlinked_bytes
@@ -36,12 +38,29 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 class WasmGuest:
     """A `Guest`: the worker process, from its start to the end of its whole group."""
 
-    def __init__(self, step: Step, *, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        step: Step,
+        *,
+        python: str = sys.executable,
+        compiled: CompiledModules | None = None,
+    ) -> None:
         self._python = python
         self._step = step
+        self._compiled = compiled
+        self._offer: Offer | None = None
 
     async def __aenter__(self) -> Self:
-        job = schema.encode(_job(self._step))
+        if self._compiled is not None:
+            self._offer = self._compiled.offer(self._step)
+        try:
+            self._start(schema.encode(_job(self._step, self._offer)))
+        except BaseException:
+            self._settle()
+            raise
+        return self
+
+    def _start(self, job: bytes) -> None:
         self._device = self._step.space.root.stat().st_dev
         job_fd = os.memfd_create("job")
         try:
@@ -49,7 +68,7 @@ class WasmGuest:
             try:
                 _write_all(job_fd, job)
                 os.lseek(job_fd, 0, os.SEEK_SET)
-                self._process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own interpreter
+                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                     [self._python, "-I", "-B", "-m", WORKER],
                     stdin=job_fd,
                     stdout=self._answer_fd,
@@ -57,6 +76,7 @@ class WasmGuest:
                     env={},
                     cwd="/",
                     start_new_session=True,
+                    pass_fds=(self._offer.descriptor,) if self._offer else (),
                 )
             except BaseException:
                 os.close(self._answer_fd)
@@ -64,7 +84,11 @@ class WasmGuest:
         finally:
             os.close(job_fd)
         self.pid = self._process.pid
-        return self
+
+    def _settle(self) -> None:
+        if self._compiled is not None and self._offer is not None:
+            self._compiled.settle(self._offer)
+            self._offer = None
 
     async def __aexit__(
         self,
@@ -75,6 +99,7 @@ class WasmGuest:
         self._kill()
         self._process.wait()
         os.close(self._answer_fd)
+        self._settle()
 
     async def ended(self, timeout_s: float) -> bool:
         loop = asyncio.get_running_loop()
@@ -141,7 +166,7 @@ class WasmGuest:
         return self._process.wait()
 
 
-def _job(step: Step) -> Job:
+def _job(step: Step, offer: Offer | None) -> Job:
     space = step.space
     return Job(
         module=str(space.algorithm),
@@ -153,6 +178,8 @@ def _job(step: Step) -> Job:
         env=tuple(Variable(name=name, value=value) for name, value in step.env.items()),
         limits=step.limits,
         parent=os.getpid(),
+        artifact=offer.descriptor if offer else 0,
+        known=offer.known if offer else False,
     )
 
 
