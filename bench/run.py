@@ -15,7 +15,14 @@ from typing import Final
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from atoll.errors import AtollError
-from bench import dataset_throughput, jobs_per_second, machine, submit_to_result, verification
+from bench import (
+    dataset_throughput,
+    jobs_per_second,
+    machine,
+    submit_to_result,
+    verification,
+    walls,
+)
 from bench.report import BenchError, Report
 from bench.scale import FULL, QUICK, TINY, Scale
 
@@ -26,6 +33,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     jobs_per_second.NAME: jobs_per_second.run,
     submit_to_result.NAME: submit_to_result.run,
     verification.NAME: verification.run,
+    walls.NAME: walls.run,
 }
 
 

@@ -1,5 +1,6 @@
 """How large a run is."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +26,10 @@ class Scale:
     starts: int
     """Process starts and guest runs in one measurement of a raw limit."""
     messages: int
+    steps: Mapping[str, int]
+    """By kind: the work of a program behind its wall."""
+    functions: int
+    """Of the module that is compiled and kept."""
 
 
 FULL: Final = Scale(
@@ -39,6 +44,8 @@ FULL: Final = Scale(
     warm_ups=3,
     starts=32,
     messages=2000,
+    steps={"wasm": 800000000, "binary": 800000000, "python": 4000000},
+    functions=3000,
 )
 QUICK: Final = Scale(
     name="quick",
@@ -52,6 +59,8 @@ QUICK: Final = Scale(
     warm_ups=1,
     starts=16,
     messages=500,
+    steps={"wasm": 200000000, "binary": 200000000, "python": 1000000},
+    functions=1500,
 )
 TINY: Final = Scale(
     name="tiny",
@@ -65,5 +74,7 @@ TINY: Final = Scale(
     warm_ups=0,
     starts=2,
     messages=20,
+    steps={"wasm": 800000, "binary": 800000, "python": 4000},
+    functions=50,
 )
 """Its numbers mean nothing; it shows that every benchmark works."""

@@ -74,6 +74,15 @@ def test_stages_of_a_job_add_up_to_the_whole(tmp_path: Path) -> None:
     assert len(tables["raw limits"]) == 4
 
 
+def test_walls_stand_beside_the_bare_program_and_a_kept_module_beside_a_compiled_one(
+    tmp_path: Path,
+) -> None:
+    walled, kept = tiny("walls", tmp_path).values()
+    assert walled[0]["program"] == "wasm, start"
+    assert all(row["bare ms"] > 0 for row in walled)
+    assert [row["what"] for row in kept][2] == "loaded from what was kept"
+
+
 def test_an_unknown_benchmark_is_a_usage_error(tmp_path: Path) -> None:
     done = bench("no_such", scratch=tmp_path)
     assert done.returncode == 2
