@@ -38,6 +38,7 @@ from support.stack import Stack
 
 INSIDE = b"1,2\n3,4\n"
 MIB = 1 << 20
+UNPACKED = Unpacking(format=ArchiveFormat.TAR, max_bytes=MIB, max_files=4)
 
 
 @pytest_asyncio.fixture
@@ -92,6 +93,7 @@ async def agreed_on(
     first: bytes | None = None,
     archive: bytes | None = None,
     first_path: str = "out",
+    unpack: bool = True,
     **output: Any,
 ) -> Agreed:
     """`clean` copies a file out of an archive, `train` copies what `clean` left."""
@@ -132,7 +134,7 @@ async def agreed_on(
         datasets={
             "raw": Dataset(
                 asset=assets["raw"].ref,
-                unpack=Unpacking(format=ArchiveFormat.TAR, max_bytes=MIB, max_files=4),
+                unpack=UNPACKED if unpack else None,
             )
         },
         outputs={
@@ -188,6 +190,21 @@ async def test_each_consumer_gets_its_own_output_and_nothing_else(
         "model": ("reader",),
         "report": ("owner",),
     }
+
+
+async def test_steps_of_one_program_compile_it_once_and_each_do_their_part(
+    stack: Stack, client: AtollClient, tmp_path: Path
+) -> None:
+    agreed = await agreed_on(client, archive=INSIDE, unpack=False)
+    last = await agreed.run(client)
+    assert last.state is JobState.COMPLETED, last
+    into = tmp_path / "model"
+    await agreed.open(client, stack, last.job_id, "model", by=agreed.reader, into=into)
+    assert (into / "results" / "out").read_bytes() == INSIDE
+    assert b"training" in (into / "stdout").read_bytes()
+    owner = agreed.draft.keys
+    await agreed.open(client, stack, last.job_id, "report", by=owner, into=tmp_path / "report")
+    assert b"cleaning" in (tmp_path / "report" / "stdout").read_bytes()
 
 
 async def test_a_step_that_fails_is_told_to_those_whose_output_needs_it(
