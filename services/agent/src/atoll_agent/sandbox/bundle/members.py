@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Protocol, Self
 
 from atoll.errors import InputError
 from atoll_agent.sandbox.bundle.refusal import refuse, shown
-from atoll_agent.sandbox.docker.tarstream import EntryKind, entries
+from atoll_agent.sandbox.docker.tarstream import EntryKind, FileSource, entries
 
 CHUNK: Final = 1 << 20
 MAX_DIRECTORY: Final = 8 << 20
@@ -153,7 +153,7 @@ def _tar_members(file: BinaryIO, budget: Budget, faults: Faults) -> Iterator[Mem
     size = file.seek(0, io.SEEK_END)
     seen: set[str] = set()
     try:
-        for entry in entries(_Source(file, size), "an archive", most=budget.files_left):
+        for entry in entries(FileSource(file, size), "an archive", most=budget.files_left):
             name = entry.name.decode("utf-8")
             if entry.kind is EntryKind.DIRECTORY:
                 continue
@@ -170,29 +170,6 @@ def _tar_members(file: BinaryIO, budget: Budget, faults: Faults) -> Iterator[Mem
         # The reader of tars is shared with the archives of images.
         known = {"image.path": faults.path, "image.too_many": "too_large"}
         raise refuse(known.get(error.code, faults.malformed), error.message) from error
-
-
-class _Source:
-    """The archive as a `tarstream.Source`; what is skipped is not read."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._size = size
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        self._file.seek(self._at)
-        raw = self._file.read(min(size, self._size - self._at))
-        self._at += len(raw)
-        return raw
-
-    def skip(self, size: int) -> int:
-        passed = min(size, self._size - self._at)
-        self._at += passed
-        return passed
-
-    def position(self) -> int:
-        return self._at
 
 
 class _Part:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from atoll_agent.sandbox.docker.layers import Blob
 from atoll_agent.sandbox.docker.refusal import refuse, shown
-from atoll_agent.sandbox.docker.tarstream import CHUNK, EntryKind, entries, inside
+from atoll_agent.sandbox.docker.tarstream import CHUNK, EntryKind, FileSource, entries, inside
 
 MAX_MEMBERS: Final = 2048
 MAX_JSON: Final = 4 << 20
@@ -143,29 +143,6 @@ def _folded(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-class _File:
-    """The archive as a `Source`: content is passed by seeking."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._size = size
-        self._at = 0
-
-    def take(self, size: int) -> bytes:
-        self._file.seek(self._at)
-        raw = self._file.read(min(size, self._size - self._at))
-        self._at += len(raw)
-        return raw
-
-    def skip(self, size: int) -> int:
-        passed = min(size, self._size - self._at)
-        self._at += passed
-        return passed
-
-    def position(self) -> int:
-        return self._at
-
-
 class _Archive:
     """The files of the archive by name."""
 
@@ -174,7 +151,7 @@ class _Archive:
         self._blobs: dict[bytes, Blob] = {}
         self._links: dict[bytes, bytes] = {}
         what = "the archive"
-        for entry in entries(_File(file, size), what, most=MAX_MEMBERS):
+        for entry in entries(FileSource(file, size), what, most=MAX_MEMBERS):
             if entry.kind is EntryKind.DIRECTORY:
                 continue
             if entry.name in self._blobs or entry.name in self._links:

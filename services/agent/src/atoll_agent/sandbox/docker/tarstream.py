@@ -19,7 +19,7 @@ other than zero after the end. The end must be there: two blocks of zeros.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from atoll_agent.sandbox.docker.refusal import refuse, shown
 
@@ -73,6 +73,33 @@ class Source(Protocol):
     def position(self) -> int:
         """How many bytes were passed."""
         ...
+
+
+class FileSource:
+    """A file as a `Source`; what is skipped is not read. The file may be read elsewhere in
+    between."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        """The next bytes."""
+        self._file.seek(self._at)
+        raw = self._file.read(min(size, self._size - self._at))
+        self._at += len(raw)
+        return raw
+
+    def skip(self, size: int) -> int:
+        """Go on; returns how far."""
+        passed = min(size, self._size - self._at)
+        self._at += passed
+        return passed
+
+    def position(self) -> int:
+        """How many bytes were passed."""
+        return self._at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
