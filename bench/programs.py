@@ -13,6 +13,7 @@ from typing import Final
 import wasmtime
 
 from bench.report import BenchError
+from examples.container import make_image
 
 SEED: Final = 2463534242
 
@@ -104,6 +105,11 @@ def binary(steps: int, scratch: Path) -> bytes:
     if done.returncode:
         raise BenchError(f"the C compiler: {done.stderr.decode(errors='replace')[-500:]}")
     return made.read_bytes()
+
+
+def image(program: bytes) -> bytes:
+    """A program as an image of one file, a docker-archive."""
+    return make_image.image(program, make_image.ARCHITECTURES[os.uname().machine])
 
 
 def large_wasm(functions: int) -> bytes:

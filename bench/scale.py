@@ -44,7 +44,7 @@ FULL: Final = Scale(
     warm_ups=3,
     starts=32,
     messages=2000,
-    steps={"wasm": 800000000, "binary": 800000000, "python": 4000000},
+    steps={"wasm": 800000000, "binary": 800000000, "docker": 800000000, "python": 4000000},
     functions=3000,
 )
 QUICK: Final = Scale(
@@ -59,7 +59,7 @@ QUICK: Final = Scale(
     warm_ups=1,
     starts=16,
     messages=500,
-    steps={"wasm": 200000000, "binary": 200000000, "python": 1000000},
+    steps={"wasm": 200000000, "binary": 200000000, "docker": 200000000, "python": 1000000},
     functions=1500,
 )
 TINY: Final = Scale(
@@ -74,7 +74,7 @@ TINY: Final = Scale(
     warm_ups=0,
     starts=2,
     messages=20,
-    steps={"wasm": 800000, "binary": 800000, "python": 4000},
+    steps={"wasm": 800000, "binary": 800000, "docker": 800000, "python": 4000},
     functions=50,
 )
 """Its numbers mean nothing; it shows that every benchmark works."""

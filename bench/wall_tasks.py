@@ -5,6 +5,7 @@ import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -18,6 +19,7 @@ from atoll_agent.sandbox.step import Step, StepSpace
 from atoll_agent.sandbox.workspace import open_workspace
 from bench import programs
 from bench.report import BenchError
+from examples.harness import engine
 
 Parameters = dict[str, Any]
 Go = Callable[[], Awaitable[None]]
@@ -25,11 +27,25 @@ Go = Callable[[], Awaitable[None]]
 
 async def walls(given: Parameters, go: Go) -> Parameters:
     """Run each program behind its wall and bare, in turns; seconds of each run."""
+    with ExitStack() as stack:
+        try:
+            why, host = engine.missing(), ""
+            if why is None:
+                host = await asyncio.to_thread(stack.enter_context, engine.running())
+        except engine.EngineError as error:
+            why = str(error)
+        return await _walls(given, go, host, {WorkloadKind.DOCKER: why} if why else {})
+
+
+async def _walls(
+    given: Parameters, go: Go, host: str, without: dict[WorkloadKind, str]
+) -> Parameters:
     scratch = Path(given["scratch"])
     contenders: dict[str, tuple[WorkloadKind, bytes, list[str]]] = {}
-    missing = ["docker: this benchmark starts no container engine"]
-    for kind in (WorkloadKind.WASM, WorkloadKind.BINARY, WorkloadKind.PYTHON):
-        if why := await asyncio.to_thread(available, kind):
+    missing = []
+    for kind in WorkloadKind:
+        why = without.get(kind) or await asyncio.to_thread(available, kind, docker_host=host)
+        if why:
             missing.append(f"{kind.value}: {why}")
             continue
         for label, steps in (("start", 1), ("work", given["steps"][kind.value])):
@@ -40,7 +56,7 @@ async def walls(given: Parameters, go: Go) -> Parameters:
     }
     for _ in range(given["rounds"]):
         for label, (kind, algorithm, command) in contenders.items():
-            took, walled = await _walled(kind, algorithm)
+            took, walled = await _walled(kind, algorithm, host=host)
             seconds[label]["walled"].append(took)
             took, bare = await _bare(command)
             seconds[label]["bare"].append(took)
@@ -59,6 +75,11 @@ def _contender(
     elif kind is WorkloadKind.BINARY:
         algorithm = programs.binary(steps, scratch)
         command = [str(path)]
+    elif kind is WorkloadKind.DOCKER:
+        program = programs.binary(steps, scratch)
+        path.write_bytes(program)
+        path.chmod(0o700)
+        return kind, programs.image(program), [str(path)]
     else:
         algorithm = programs.python(steps)
         command = [sys.executable, "-I", "-B", str(path)]
@@ -68,14 +89,18 @@ def _contender(
 
 
 async def _walled(
-    kind: WorkloadKind, algorithm: bytes, compiled: CompiledModules | None = None
+    kind: WorkloadKind,
+    algorithm: bytes,
+    compiled: CompiledModules | None = None,
+    *,
+    host: str = "",
 ) -> tuple[float, bytes]:
     with open_workspace(f"bench-{secrets.token_hex(8)}", need_bytes=1 << 20) as workspace:
         with workspace.create_module() as file:
             file.write(algorithm)
         step = Step(space=StepSpace(root=workspace.root), limits=Limits())
         began = time.perf_counter()
-        outcome = await run(kind, step, compiled=compiled)
+        outcome = await run(kind, step, docker_host=host, compiled=compiled)
         took = time.perf_counter() - began
         printed = workspace.stdout.read_bytes()
     if not outcome.succeeded:

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from atoll.computation.steps import WorkloadKind
+from atoll_agent.sandbox.kinds import available
+from examples.harness import engine
+
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = str(ROOT / "bench" / "run.py")
 
@@ -78,7 +82,14 @@ def test_walls_stand_beside_the_bare_program_and_a_kept_module_beside_a_compiled
     tmp_path: Path,
 ) -> None:
     walled, kept = tiny("walls", tmp_path).values()
-    assert walled[0]["program"] == "wasm, start"
+    without = {
+        "wasm": None,
+        "binary": available(WorkloadKind.BINARY),
+        "python": available(WorkloadKind.PYTHON),
+        "docker": engine.missing(),
+    }
+    measured = {row["program"].partition(",")[0] for row in walled}
+    assert measured == {kind for kind, why in without.items() if why is None}
     assert all(row["bare ms"] > 0 for row in walled)
     assert [row["what"] for row in kept][2] == "loaded from what was kept"
 
