@@ -8,10 +8,17 @@ import click
 from atoll.client.agreement import ManifestFile
 from atoll.client.appraisal import Appraiser
 from atoll.client.files import read_private
-from atoll.client.release import EvidenceRefusedError, Prospect, Releaser, Secrets, Waiting
+from atoll.client.release import (
+    EvidenceRefusedError,
+    Prospect,
+    Releaser,
+    Secrets,
+    Waiting,
+    require_secrets,
+)
 from atoll.client.secret_files import SecretsFor
 from atoll.client.uses import Cursor, UseFile
-from atoll.client.watching import Answer, HeadlessReleaser, Outcome, Told, require_secrets
+from atoll.client.watching import Answer, HeadlessReleaser, Outcome, Told
 from atoll.client.withdrawn import Withdrawn
 from atoll.computation.releasing import MAX_POLICY, ReleasePolicy
 from atoll.errors import RefusedError, UnreachableError
@@ -110,7 +117,7 @@ def _once(
             f"no asset of this computation is of {keys.name!r}", code="release.nothing"
         )
     found = find(tuple(asset.asset_id for asset in own.values()))
-    require_secrets(prospect.manifest, keys.name, frozenset(found))
+    require_secrets(prospect.manifest, keys.name, found)
     question = f"release the keys of {', '.join(sorted(own))} to this enclave?"
     require_yes(session, question, yes=yes)
     names = run_stoppable(_release(session, prospect, keys, found))

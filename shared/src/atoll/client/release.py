@@ -10,7 +10,7 @@ The recipe, which nothing here leaves a step of out:
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -149,13 +149,7 @@ class Releaser:
         if prospect.appraisal.verdict is not Verdict.PASS:
             raise EvidenceRefusedError(prospect.appraisal)
         own = prospect.manifest.assets_of(self.keys.name)
-        for name, asset in own.items():
-            if asset.asset_id not in secrets:
-                raise NotFoundError(
-                    f"there is no key of asset {asset.asset_id}, which the manifest has as {name}",
-                    code="asset.no_key",
-                    hint="`atoll asset list` shows the assets whose keys are here",
-                )
+        require_secrets(prospect.manifest, self.keys.name, secrets)
         document = documents.parse(prospect.evidence.evidence)
         with self.client.tracer.span(spans.RELEASE_KEYS):
             for name, asset in own.items():
@@ -174,6 +168,26 @@ class Releaser:
                 )
                 await self.client.release(prospect.enclave_id, release)
         return tuple(own)
+
+
+def require_secrets(manifest: Manifest, party: str, there: Container[str]) -> None:
+    """Return if there are the keys of all assets of a party.
+
+    Args:
+        manifest: what says which assets those are.
+        party: its name in the manifest.
+        there: the ids of the assets whose keys there are.
+
+    Raises:
+        NotFoundError: `asset.no_key`.
+    """
+    for name, asset in manifest.assets_of(party).items():
+        if asset.asset_id not in there:
+            raise NotFoundError(
+                f"there is no key of asset {asset.asset_id}, which the manifest has as {name}",
+                code="asset.no_key",
+                hint="`atoll asset list` shows the assets whose keys are here",
+            )
 
 
 def require_party(manifest: Manifest, keys: PartyKeys) -> None:

@@ -24,7 +24,13 @@ from enum import Enum
 from typing import Final, Protocol
 
 from atoll.bus import last_message
-from atoll.client.release import EvidenceRefusedError, Prospect, Releaser, Waiting
+from atoll.client.release import (
+    EvidenceRefusedError,
+    Prospect,
+    Releaser,
+    Waiting,
+    require_secrets,
+)
 from atoll.client.secret_files import SecretsFor
 from atoll.client.uses import Cursor, Use, UseFile, rule_id
 from atoll.client.withdrawn import Withdrawn
@@ -199,7 +205,7 @@ class HeadlessReleaser:
             raise EvidenceRefusedError(prospect.appraisal)
         rules = self._rules(prospect)  # 4
         secrets = self.secrets_for(tuple(rules))  # 5
-        require_secrets(prospect.manifest, party, frozenset(secrets))
+        require_secrets(prospect.manifest, party, secrets)
         use = Use(  # 6
             job_id=view.job_id,
             attempt=view.attempt,
@@ -297,17 +303,3 @@ def require_released(decision: Decision) -> None:
             f"{first.field} is {first.actual}, want {first.expected}",
             code=f"release_policy.{first.field}",
         )
-
-
-def require_secrets(manifest: Manifest, party: str, there: frozenset[str]) -> None:
-    """Return if we have the keys of all assets of ours.
-
-    Raises:
-        NotFoundError: `asset.no_key`.
-    """
-    for name, asset in manifest.assets_of(party).items():
-        if asset.asset_id not in there:
-            raise NotFoundError(
-                f"there is no key of asset {asset.asset_id}, which the manifest has as {name}",
-                code="asset.no_key",
-            )
