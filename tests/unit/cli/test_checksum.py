@@ -52,6 +52,17 @@ def test_a_manifest_counts_in_canonical_form(console: Console, tmp_path: Path) -
     assert row["sha256"] == digest(raw).hex()
 
 
+def test_the_digest_of_a_manifest_by_hand_is_the_one_that_parties_sign(
+    console: Console, tmp_path: Path
+) -> None:
+    plain = json.loads(computations.manifest().to_bytes())
+    del plain["previous"]
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(plain))
+    (row,) = console("checksum", "--manifest", path, "--json").document()["checksums"]
+    assert row["sha256"] == console("computation", "show", path, "--json").document()["digest"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[1.5]", b"{}", b"[" * 5000, b'{"a":1,"a":2}'])
 def test_refuses_what_is_no_manifest(console: Console, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "manifest.json"

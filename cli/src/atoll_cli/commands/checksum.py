@@ -7,12 +7,8 @@ from typing import Any
 
 import click
 
-from atoll import canonical
-from atoll.client.files import read_private
 from atoll.client.tree import file_pieces, tree_pieces
-from atoll.computation.manifest import Manifest
-from atoll.errors import InputError, ManifestError
-from atoll.wire.messages import MAX_MANIFEST
+from atoll_cli.agreement_files import read_manifest
 from atoll_cli.options import FILE, json_option, pass_session
 from atoll_cli.session import Session
 from atoll_cli.text import printable
@@ -37,7 +33,7 @@ def checksum(
         raise click.UsageError("name a PATH or --manifest FILE", ctx=click.get_current_context())
     found = [_of_path(path, sha3=sha3) for path in paths]
     if manifest is not None:
-        found.append(_row(manifest, "manifest", (_canonical(manifest),), sha3=sha3))
+        found.append(_row(manifest, "manifest", (read_manifest(manifest).raw,), sha3=sha3))
     for row in found:
         shown = printable(row["path"])
         if sha3:
@@ -65,14 +61,3 @@ def _row(path: Path, kind: str, pieces: Iterable[bytes], *, sha3: bool) -> dict[
             sha3_256.update(piece)
     row = {"path": str(path), "kind": kind, "size": size, "sha256": sha256.hexdigest()}
     return {**row, "sha3_256": sha3_256.hexdigest()} if sha3 else row
-
-
-def _canonical(path: Path) -> bytes:
-    # More than a manifest may have, because spaces and line ends do not count.
-    raw = read_private(path, limit=4 * MAX_MANIFEST)
-    try:
-        canonical_form = canonical.dumps(canonical.parse(raw))
-    except InputError as error:
-        raise ManifestError(f"manifest: {error.message}") from error
-    Manifest.from_bytes(canonical_form)
-    return canonical_form
