@@ -30,11 +30,6 @@ class Dockerd:
         self.host = f"unix://{folder}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
     def client(self) -> Any:
         """The engine as the package shows it."""
         import docker
@@ -57,12 +52,6 @@ class Dockerd:
                 self.stop()
                 pytest.skip(f"dockerd does not start: {self._last_words()}")
             time.sleep(0.05)
-
-    def kill(self) -> None:
-        """End the engine without a chance to say goodbye; its containers live on."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
     def stop(self) -> None:
         if self._process is not None:
