@@ -88,13 +88,11 @@ def find_image(file: BinaryIO, size: int) -> Parts:
     oci = archive.has(b"index.json") and archive.has(b"oci-layout")
     if not docker and not oci:
         raise refuse("layout", "the archive has neither manifest.json nor oci-layout + index.json")
-    first = _docker_parts(archive) if docker else None
-    other = _oci_parts(archive) if oci else None
-    if first and other and first.image_id != other.image_id:
+    if not docker:
+        return _oci_parts(archive)
+    found = _docker_parts(archive)
+    if oci and found.image_id != _oci_parts(archive).image_id:
         raise refuse("ambiguous", "manifest.json and index.json name different images")
-    found = first or other
-    if found is None:  # pragma: no cover - one of the two is there
-        raise refuse("layout", "the archive has no image")
     return found
 
 
