@@ -1,12 +1,11 @@
 """Requests to the attestor, as a task of `bench.children`.
 
-The task has an enclave's login and the simulated processor's key, as a manager and its agent
-have together, so that its evidence passes: what is measured is the attestor's whole work. Every
+The task has the operator's login and the simulated processor's key, so that its evidence passes:
+what is measured is the attestor's whole work. Every
 request is about evidence of its own, with keys and a challenge of its own, made before the
 clock starts; every answer is checked after it has stopped.
 """
 
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from atoll.bus import BusConfig
+from atoll.bus import BusConfig, login_from
 from atoll.client.profile import ProfileFile
 from atoll.errors import AtollError
 from atoll.evidence import document as documents
@@ -26,14 +25,15 @@ from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.simulated.chain import DevelopmentChain
 from atoll.simulated.report import SimulatedGuest, SimulatedProcessor
-from atoll.wire import endpoints, schema, topology
+from atoll.wire import endpoints, schema
 from atoll.wire.messages import AppraiseReply, AppraiseRequest, NonceReply, NonceRequest
+from atoll_cli.deployment.folder import Folder
 from bench.load import Load, LoadClient
 from bench.report import BenchError
 
 Parameters = dict[str, Any]
 
-ROLE: Final = "enclave"
+ROLE: Final = "operator"
 WARM_UPS: Final = 64
 """So many that each of a few attestors gets some."""
 NONCES: Final = 64
@@ -44,13 +44,11 @@ async def appraisals(given: Parameters, go: Callable[[], Awaitable[None]]) -> Pa
     """Ask for `count` challenges or appraisals, `flying` at a time."""
     data = Path(given["data"])
     profile = ProfileFile(Path(given["home"])).load()
-    stored = json.loads((data / "secrets.json").read_text("utf-8"))
     config = BusConfig(
         url=profile.nats_url,
         name="bench",
-        user=ROLE,
-        password=stored["passwords"][ROLE],
-        inbox_prefix=topology.inbox(ROLE),
+        login=login_from(Folder(data / "bus").creds(ROLE), ROLE),
+        inbox_prefix=f"_INBOX_{ROLE}",
     )
     count, flying = given["count"], given["flying"]
     with LoadClient(config) as client:

@@ -54,8 +54,7 @@ class LoadClient:
             "lang": "python",
             "version": "0",
             "name": self._config.name,
-            "user": self._config.user,
-            "pass": self._config.password,
+            **self._login(),
         }
         self._socket.sendall(
             b"CONNECT %b\r\nSUB %b.* 1\r\n" % (json.dumps(options).encode(), self._inbox.encode())
@@ -69,6 +68,20 @@ class LoadClient:
         trace: TracebackType | None,
     ) -> None:
         self._socket.close()
+
+    def _login(self) -> dict[str, str]:
+        """The fields of CONNECT that say who we are; the server's greeting is read for that."""
+        while b"\r\n" not in self._rest:
+            self._rest += self._socket.recv(1 << 16)
+        greeting, _, self._rest = self._rest.partition(b"\r\n")
+        known = self._config.who.options()
+        if "user_jwt_cb" not in known:
+            return {"user": known["user"], "pass": known["password"]}
+        nonce = json.loads(greeting.removeprefix(b"INFO "))["nonce"]
+        return {
+            "jwt": known["user_jwt_cb"]().decode(),
+            "sig": known["signature_cb"](nonce).decode(),
+        }
 
     def ask(self, subject: str, requests: Sequence[bytes], flying: int) -> Load:
         """Send all, `flying` under way at a time, and wait for every answer.

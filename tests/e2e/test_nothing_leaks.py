@@ -397,7 +397,13 @@ def test_the_search_saw_every_kind_of_place(recording: Recording) -> None:
     seen = {place.split()[0] for place, _ in recording.places}
     assert seen >= {"bus", "HTTP", "message", "file", "name"}
     names = [place for place, _ in recording.places]
-    for part in ("/cmdline", "/environ", "logs/manager.log", "logs/enclave-", "secrets.json"):
+    for part in (
+        "/cmdline",
+        "/environ",
+        "logs/manager.log",
+        "logs/enclave-",
+        "bus/creds/client.creds",
+    ):
         assert [name for name in names if part in name], part
     assert len(recording.secrets) > 100
     assert sum(len(content) for _, content in recording.places) > 5_000_000

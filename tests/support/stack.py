@@ -7,7 +7,6 @@ A test may kill any of its processes; at the end nothing of it may be left.
 """
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -16,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from atoll.bus import Bus, BusConfig, connect
+from atoll.bus import Bus, BusConfig, connect, login_from
 from atoll.client.appraisal import Appraiser
 from atoll.client.connection import AtollClient, open_client
 from atoll.client.profile import Profile, ProfileFile
 from atoll.simulated.chain import DevelopmentChain
 from atoll.telemetry import names as spans
 from atoll.telemetry.span import Recorder
+from atoll_cli.deployment.folder import Folder
 from support import command
 from support.command import descendants
 
@@ -37,12 +37,9 @@ class Stack(command.Stack):
         return ProfileFile(self.home).load()
 
     @property
-    def passwords(self) -> dict[str, str]:
-        """The bus password of each role and of the operator."""
-        secrets: dict[str, dict[str, str]] = json.loads(
-            (self.data_dir / "secrets.json").read_bytes()
-        )
-        return secrets["passwords"]
+    def folder(self) -> Folder:
+        """The logins of its bus."""
+        return Folder(self.data_dir / "bus")
 
     @property
     def log(self) -> Path:
@@ -61,8 +58,7 @@ class Stack(command.Stack):
         config = BusConfig(
             url=self.profile.nats_url,
             name=f"test as {role}",
-            user=role,
-            password=self.passwords[role],
+            login=login_from(self.folder.creds(role), role),
             inbox_prefix=f"_INBOX_{role}",
             drain_timeout_s=2.0,
         )

@@ -5,17 +5,19 @@ It is what `atoll up` starts, put together from the same parts, with other addre
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atoll.bus import Bus, BusConfig, Message, connect
+from atoll.bus import Bus, BusConfig, Message, connect, login_from
 from atoll.bus.provision import provision
 from atoll.client.profile import Profile, ProfileFile
 from atoll.wire import topology
 from atoll.wire.messages import Tee
+from atoll_cli.deployment.folder import server_section
 from atoll_cli.nats_server import EmbeddedNats
-from atoll_cli.stack.layout import Plan, nats_users
+from atoll_cli.stack.layout import Plan
 from atoll_cli.stack.material import Material
 from atoll_cli.stack.policies import activate_installed
 from atoll_cli.stack.service import start
@@ -52,9 +54,8 @@ async def tapped_stack(home: Path, data_dir: Path) -> AsyncIterator[Tapped]:
     """Gateway, attestor and manager, which know the bus only by its tapped address."""
     material = await asyncio.to_thread(Material.prepare, data_dir)
     async with contextlib.AsyncExitStack() as stack:
-        nats = await stack.enter_async_context(
-            EmbeddedNats(data_dir / "nats", nats_users(material))
-        )
+        trust = server_section(material.identities, data_dir / "nats/jwt", now=int(time.time()))
+        nats = await stack.enter_async_context(EmbeddedNats(data_dir / "nats", trust=trust))
         bus_tap = await stack.enter_async_context(Wiretap("127.0.0.1", nats.port))
         url = f"nats://127.0.0.1:{bus_tap.port}"
         operator = await stack.enter_async_context(as_operator(nats.url, material))
@@ -84,8 +85,7 @@ async def tapped_stack(home: Path, data_dir: Path) -> AsyncIterator[Tapped]:
         http_tap = await stack.enter_async_context(Wiretap("127.0.0.1", ports["http"]))
         profile = Profile(
             nats_url=url,
-            nats_user="client",
-            nats_password=material.passwords["client"],
+            nats_creds=material.bus.creds("client").read_text(),
             http_url=f"http://127.0.0.1:{http_tap.port}",
             http_token=material.http_token,
             tee=Tee.SIMULATED,
@@ -110,8 +110,7 @@ async def as_operator(url: str, material: Material) -> AsyncIterator[Bus]:
     config = BusConfig(
         url=url,
         name="operator",
-        user="operator",
-        password=material.passwords["operator"],
+        login=login_from(material.bus.creds("operator"), "operator"),
         inbox_prefix="_INBOX_operator",
     )
     async with connect(config) as bus:

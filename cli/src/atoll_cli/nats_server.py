@@ -21,7 +21,7 @@ import shutil
 import signal
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +71,8 @@ class EmbeddedNats:
 
     Args:
         data_dir: made with mode 0700 when missing.
-        users: at least one.
+        users: whom it lets in by a password, if it has no `trust`.
+        trust: whom it believes about logins (`atoll_cli.deployment.folder.server_section`).
         host: address to listen on.
         port: 0 takes a free one, and the same one again at the next `start`.
         max_file: bytes that streams may take on disk.
@@ -82,18 +83,20 @@ class EmbeddedNats:
     def __init__(
         self,
         data_dir: Path,
-        users: Sequence[NatsUser],
+        users: Sequence[NatsUser] = (),
         *,
+        trust: Mapping[str, Any] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         max_file: int = 16 << 30,
         max_memory: int = 256 << 20,
         binary: Path | None = None,
     ) -> None:
-        if not users:
-            raise ValueError("a server without users would let everyone in")
+        if bool(users) == bool(trust):
+            raise ValueError("a server needs users or trust: it would let everyone in")
         self._dir = data_dir
         self._users = tuple(users)
+        self._trust = dict(trust or {})
         self._host = host
         self._port = port
         self._limits = (max_file, max_memory)
@@ -261,8 +264,10 @@ class EmbeddedNats:
                 "max_file_store": max_file,
                 "max_memory_store": max_memory,
             },
-            "authorization": {"users": [_user(user) for user in self._users]},
+            **self._trust,
         }
+        if self._users:
+            config["authorization"] = {"users": [_user(user) for user in self._users]}
         for text in (self._host, str(self._dir)):
             _require_text(text, "nats.data_dir")
         # JSON is a subset of nats-server's configuration for text without escapes.

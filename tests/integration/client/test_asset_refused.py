@@ -1,6 +1,7 @@
 """`atoll asset` at a real bus whose login may do less than a client's."""
 
 import asyncio
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +12,21 @@ from atoll.client.asset_record import AssetState
 from atoll.client.asset_store import AssetStore
 from atoll.client.keystore import KeyStore
 from atoll.client.profile import Profile, ProfileFile
+from atoll.credentials.claims import Permissions
 from atoll.wire import topology
 from atoll.wire.messages import Tee
-from atoll_cli.nats_server import NatsUser
+from atoll_cli.deployment.identities import Identities
 from support.assets import record
 from support.command import Said, atoll
-from support.nats import ADMIN, bus_config, running
+from support.logins import believing, config, login
 
-READER = NatsUser(
-    name="reader",
-    password="reader secret",
+READER = Permissions(
     publish=("$JS.API.DIRECT.GET.>", "atoll.v1.telemetry.>"),
     subscribe=(f"{topology.inbox('client')}.>",),
 )
+
+
+ALL = Permissions(publish=(">",), subscribe=(">",))
 
 
 @pytest.mark.parametrize("verb", ["put", "delete"])
@@ -34,17 +37,16 @@ async def test_a_login_that_may_only_read_is_told_so(tmp_path: Path, verb: str) 
     store.save(made)
     KeyStore(home).new("me")
     source = write(tmp_path / "two", b"content")
-    async with running(tmp_path / "nats", users=(ADMIN, READER)) as server:
+    async with believing(tmp_path / "nats") as server:
         ProfileFile(home).save(
             Profile(
                 nats_url=server.url,
-                nats_user=READER.name,
-                nats_password=READER.password,
+                nats_creds=login(READER).text,
                 tee=Tee.SIMULATED,
                 policy="{}",
             )
         )
-        async with connect(bus_config(server)) as bus:
+        async with connect(config(server, login(ALL))) as bus:
             await provision(bus, object_buckets=[topology.ASSETS])
             objects = ObjectStore(bus, topology.ASSETS)
             await objects.put(made.asset_id, [b"sealed"])
@@ -66,12 +68,12 @@ async def test_a_login_that_is_refused_deletes_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     store = AssetStore(home)
     store.save(record("one"))
-    async with running(tmp_path / "nats", users=(ADMIN, READER)) as server:
+    stranger = Identities.generate(secrets.token_bytes)
+    async with believing(tmp_path / "nats") as server:
         ProfileFile(home).save(
             Profile(
                 nats_url=server.url,
-                nats_user=READER.name,
-                nats_password="another",
+                nats_creds=login(READER, of=stranger).text,
                 tee=Tee.SIMULATED,
                 policy="{}",
             )

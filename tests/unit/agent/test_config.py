@@ -8,7 +8,8 @@ from atoll_agent.config import PREFIX, AgentConfig
 
 ENV = {
     "ATOLL_AGENT_NATS_URL": "nats://127.0.0.1:4222",
-    "ATOLL_AGENT_NATS_PASSWORD": "marker",
+    "ATOLL_AGENT_NATS_SENTINEL": "sentinel",
+    "ATOLL_AGENT_HOST_ID": "h1",
     "ATOLL_AGENT_ENCLAVE_ID": "e1",
     "ATOLL_AGENT_JOB_ID": "j1",
     "ATOLL_AGENT_ATTEMPT": "1",
@@ -17,10 +18,9 @@ ENV = {
 }
 
 
-def test_settings_are_read_and_the_password_is_not_shown() -> None:
+def test_settings_are_read() -> None:
     config = settings.read(AgentConfig, PREFIX, ENV)
     assert (config.enclave_id, config.attempt, config.device_fd) == ("e1", 1, 3)
-    assert "marker" not in repr(config)
 
 
 @pytest.mark.parametrize("name", sorted(ENV))

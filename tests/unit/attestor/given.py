@@ -33,6 +33,7 @@ from support.evidence import NOW, Binding, chain, policy, trust
 from support.evidence import document as evidence_document
 from support.gateway import keys as party_keys
 from support.keystone import DEVICE, ENCLAVE_HASH, Content
+from support.logins import IDENTITIES
 
 NOW_S = int(NOW.timestamp())
 RING = KeyRing.generate(lambda size: b"\7" * (size - 1) + b"\1", now=NOW_S)
@@ -49,9 +50,12 @@ def write(directory: Path) -> AttestorConfig:
     (directory / "owners").mkdir(exist_ok=True)
     (directory / "owners" / "operator.json").write_bytes(OWNER.public.to_bytes())
     (directory / "ark.pem").write_bytes(chain().ark_pem)
+    (directory / "door.json").write_bytes(IDENTITIES.door_keys().to_bytes())
     return AttestorConfig(
         nats_url="nats://127.0.0.1:4222",
-        nats_password="marker",
+        nats_creds_file=directory / "attestor.creds",
+        door_creds_file=directory / "door.creds",
+        door_keys_file=directory / "door.json",
         key_ring_file=directory / "keys.json",
         policy_owners_dir=directory / "owners",
         development_root_file=directory / "ark.pem",

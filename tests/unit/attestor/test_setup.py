@@ -15,7 +15,9 @@ from unit.attestor import given
 
 ENV = {
     "ATOLL_ATTESTOR_NATS_URL": "nats://127.0.0.1:4222",
-    "ATOLL_ATTESTOR_NATS_PASSWORD": "marker",
+    "ATOLL_ATTESTOR_NATS_CREDS_FILE": "attestor.creds",
+    "ATOLL_ATTESTOR_DOOR_CREDS_FILE": "door.creds",
+    "ATOLL_ATTESTOR_DOOR_KEYS_FILE": "door.json",
     "ATOLL_ATTESTOR_KEY_RING_FILE": "keys.json",
     "ATOLL_ATTESTOR_POLICY_OWNERS_DIR": "owners",
 }

@@ -14,11 +14,13 @@ from atoll.client.asset_store import AssetStore
 from atoll.client.keystore import KeyStore
 from atoll.client.profile import Profile, ProfileFile
 from atoll.computation.assets import AssetRef
+from atoll.credentials.claims import Permissions
 from atoll.wire import schema
 from atoll.wire.messages import Tee
 from atoll_cli.meter import EVERY_S, Meter
 from atoll_cli.session import Session
 from support.assets import record
+from support.logins import login
 from unit.cli.console import Console
 
 
@@ -37,8 +39,7 @@ def known(console: Console) -> AssetStore:
         port = free.getsockname()[1]
     profile = Profile(
         nats_url=f"nats://127.0.0.1:{port}",
-        nats_user="client",
-        nats_password="marker",
+        nats_creds=login(Permissions()).text,
         tee=Tee.SIMULATED,
         policy="{}",
     )

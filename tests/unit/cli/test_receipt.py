@@ -37,8 +37,7 @@ def test_takes_policy_and_root_from_the_profile(console: Console, tmp_path: Path
     ProfileFile(console.home).save(
         Profile(
             nats_url="nats://127.0.0.1:1",
-            nats_user="client",
-            nats_password="x",
+            nats_creds="x",
             tee=Tee.SIMULATED,
             policy=json.dumps(
                 json.loads(case.policy.read_text()), separators=(",", ":"), sort_keys=True

@@ -20,8 +20,7 @@ from support.evidence import MANIFEST, NOW, chain, document, policy
 
 PROFILE = Profile(
     nats_url="nats://127.0.0.1:4222",
-    nats_user="client",
-    nats_password="marker one",
+    nats_creds="marker one",
     http_token="marker two",
     tee=Tee.SIMULATED,
     policy=policy_to_json(policy()).decode(),
@@ -58,10 +57,9 @@ def test_a_damaged_profile_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def plain(**changes: Any) -> bytes:
     known = {
-        "format": "atoll-profile/v1",
+        "format": "atoll-profile/v2",
         "nats_url": "nats://x",
-        "nats_user": "client",
-        "nats_password": "p",
+        "nats_creds": "p",
         "tee": "simulated",
         "policy": "{}",
     }
@@ -75,7 +73,7 @@ def test_an_unknown_field_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_another_version_is_told_as_such_whatever_else_it_holds(tmp_path: Path) -> None:
-    error = damaged(tmp_path, plain(format="atoll-profile/v2", surprise=1))
+    error = damaged(tmp_path, plain(format="atoll-profile/v1", surprise=1))
     assert error.code == "profile.version"
 
 

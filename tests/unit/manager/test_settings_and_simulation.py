@@ -14,17 +14,15 @@ from support.evidence import Binding, chain
 
 ENV = {
     "ATOLL_MANAGER_NATS_URL": "nats://127.0.0.1:4222",
-    "ATOLL_MANAGER_NATS_PASSWORD": "marker one",
-    "ATOLL_MANAGER_ENCLAVE_PASSWORD": "marker two",
+    "ATOLL_MANAGER_NATS_CREDS_FILE": "manager.creds",
+    "ATOLL_MANAGER_SENTINEL_FILE": "sentinel.jwt",
     "ATOLL_MANAGER_HOST_ID": "host-1",
     "ATOLL_MANAGER_DATA_DIR": "data",
 }
 
 
-def test_settings_are_read_and_passwords_are_not_shown() -> None:
-    config = settings.read(ManagerConfig, PREFIX, ENV)
-    assert config.slots == 4
-    assert "marker" not in repr(config)
+def test_settings_are_read() -> None:
+    assert settings.read(ManagerConfig, PREFIX, ENV).slots == 4
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,18 @@
 """A deployment's secrets are made once, kept privately, and refused when damaged."""
 
-import json
 import stat
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from atoll.credentials import jwt
+from atoll.credentials.nkey import Kind
 from atoll.errors import ConfigError
 from atoll.simulated.chain import DevelopmentKeys
 from atoll.wire.endpoints import ROLES
-from atoll_cli.stack.layout import Plan, nats_users
-from atoll_cli.stack.material import LOGINS, Material
+from atoll_cli.deployment.identities import LOGINS
+from atoll_cli.stack.layout import Plan
+from atoll_cli.stack.material import Material
 from support.evidence import keys
 
 
@@ -27,7 +28,13 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-FILES = ("secrets.json", "attestor-keys.json", "operator.json", "simulated/chain.pem")
+FILES = (
+    "bus/identities.json",
+    "http-token",
+    "attestor-keys.json",
+    "operator.json",
+    "simulated/chain.pem",
+)
 
 
 def test_everything_is_made_and_private(data: Path) -> None:
@@ -35,19 +42,18 @@ def test_everything_is_made_and_private(data: Path) -> None:
     for path in (data, *data.rglob("*")):
         want = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == want, path
-    assert set(made.passwords) == set(LOGINS)
-    assert len({*made.passwords.values(), made.http_token}) == len(LOGINS) + 1
+    assert {path.stem for path in (data / "bus" / "creds").iterdir()} == set(LOGINS)
     shown = repr(made)
     assert made.http_token not in shown
-    assert made.passwords["gateway"] not in shown
+    assert made.identities.users["gateway"].seed not in shown
 
 
 def test_the_second_start_finds_the_same(data: Path) -> None:
     one = Material.prepare(data)
     kept = {name: (data / name).read_bytes() for name in FILES}
     other = Material.prepare(data)
-    assert (one.passwords, one.http_token, one.ark_pem) == (
-        other.passwords,
+    assert (one.identities.to_bytes(), one.http_token, one.ark_pem) == (
+        other.identities.to_bytes(),
         other.http_token,
         other.ark_pem,
     )
@@ -63,20 +69,14 @@ def test_a_damaged_file_stops_the_start_and_is_not_replaced(
     (data / name).write_bytes(content)
     with pytest.raises(ConfigError, match=Path(name).name) as caught:
         Material.prepare(data)
-    assert caught.value.code == "data_dir.damaged"
+    assert caught.value.code in {"data_dir.damaged", "deployment.damaged"}
     assert (data / name).read_bytes() == content
 
 
-@pytest.mark.parametrize("secret", ["", "short", None, 5, ["x" * 32]])
-@pytest.mark.parametrize("field", ["gateway", "http_token"])
-def test_a_secret_that_anybody_could_guess_is_damage(data: Path, field: str, secret: Any) -> None:
+@pytest.mark.parametrize("secret", ["", "short", "x" * 31])
+def test_a_token_that_anybody_could_guess_is_damage(data: Path, secret: str) -> None:
     Material.prepare(data)
-    value = json.loads((data / "secrets.json").read_bytes())
-    if field == "http_token":
-        value[field] = secret
-    else:
-        value["passwords"][field] = secret
-    (data / "secrets.json").write_text(json.dumps(value))
+    (data / "http-token").write_text(secret)
     with pytest.raises(ConfigError) as caught:
         Material.prepare(data)
     assert caught.value.code == "data_dir.damaged"
@@ -104,14 +104,17 @@ def test_each_service_gets_its_own_login_and_nothing_of_our_environment(data: Pa
         prefix = f"ATOLL_{spec.name.upper()}_"
         foreign = {name for name in spec.env if not name.startswith(prefix)}
         assert foreign == {"OTEL_EXPORTER_OTLP_ENDPOINT"}
-        others = {value for name, value in made.passwords.items() if name != spec.name}
-        if spec.name == "manager":  # it starts the enclaves
-            others.remove(made.passwords["enclave"])
-        assert not others & set(spec.env.values())
-        assert made.passwords[spec.name] not in repr(spec)
+        creds = {value for value in spec.env.values() if value.endswith(".creds")}
+        own = {"attestor": {"attestor", "door"}}.get(spec.name, {spec.name})
+        assert {Path(each).stem for each in creds} == own
+        assert not any(pair.seed in str(spec.env) for pair in made.identities.users.values())
 
 
-def test_every_role_is_a_login_and_only_the_operator_may_do_all(data: Path) -> None:
-    users = {user.name: user for user in nats_users(Material.prepare(data))}
-    assert set(users) == {*ROLES, "operator"}
-    assert {name for name, user in users.items() if ">" in user.publish} == {"operator"}
+def test_every_role_is_a_login_and_only_the_operators_may_do_all(data: Path) -> None:
+    made = Material.prepare(data).identities
+    may = {
+        name: jwt.read(made.credentials(name, now=1000).jwt, Kind.ACCOUNT).nats["pub"]
+        for name in LOGINS
+    }
+    assert set(may) == {*(set(ROLES) - {"enclave"}), "operator", "door", "system"}
+    assert {name for name, rules in may.items() if ">" in rules["allow"]} == {"operator", "system"}

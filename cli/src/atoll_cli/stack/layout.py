@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atoll.wire import topology
-from atoll.wire.endpoints import ROLES
 from atoll_cli.commands.rotate import KEY_RING
-from atoll_cli.nats_server import NatsUser
+from atoll_cli.deployment.identities import DOOR
 from atoll_cli.stack.material import COLLATERAL, OWNERS, Material
 from atoll_cli.stack.policies import POLICY_NAME
 from atoll_cli.stack.service import ServiceSpec
@@ -42,6 +40,8 @@ class Plan:
             policy_owners_dir=data / OWNERS,
             policy_name=POLICY_NAME,
             collateral_dir=data / COLLATERAL,
+            door_creds_file=self.material.bus.creds(DOOR),
+            door_keys_file=self.material.bus.door_keys,
             development_root_file=data / "simulated" / "ark.pem",
         )
 
@@ -49,7 +49,7 @@ class Plan:
         data = self.material.data_dir
         return self._spec(
             "manager",
-            enclave_password=self.material.passwords["enclave"],
+            sentinel_file=self.material.bus.sentinel,
             host_id=self.host_id,
             data_dir=data,
             simulated_dir=data / "simulated",
@@ -70,7 +70,7 @@ class Plan:
     def _spec(self, name: str, **settings: object) -> ServiceSpec:
         common = {
             "nats_url": self.nats_url,
-            "nats_password": self.material.passwords[name],
+            "nats_creds_file": self.material.bus.creds(name),
             "supervised": "true",
         }
         passed = {key: value for key, value in self.env.items() if key.startswith(PASSED_ON)}
@@ -84,24 +84,3 @@ class Plan:
             env={**passed, **own},
             log=self.log_dir / f"{name}.log",
         )
-
-
-def nats_users(material: Material) -> list[NatsUser]:
-    """One login for each role with the least it needs, and the operator, who provisions."""
-    users = [
-        NatsUser(
-            name=role,
-            password=material.passwords[role],
-            publish=topology.may_publish(role),
-            subscribe=topology.may_subscribe(role),
-            allow_responses=True,
-        )
-        for role in ROLES
-    ]
-    operator = NatsUser(
-        name="operator",
-        password=material.passwords["operator"],
-        publish=(">",),
-        subscribe=(">",),
-    )
-    return [*users, operator]

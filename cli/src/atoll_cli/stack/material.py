@@ -1,6 +1,7 @@
 """What a deployment on one machine is made of, made at the first start and kept.
 
-    <data_dir>/secrets.json          bus passwords and the HTTP token
+    <data_dir>/bus/                  logins of the bus (`atoll_cli.deployment.folder`)
+    <data_dir>/http-token            the HTTP token
     <data_dir>/attestor-keys.json    keys that sign attestation results
     <data_dir>/operator.json         the operator's keys, which sign the policy
     <data_dir>/owners/operator.json  their public halves: who may sign it
@@ -13,12 +14,13 @@ All files are 0600. Directories that are made here are 0700; one that was there 
 stays as it is.
 """
 
-import json
+import re
 import secrets
+import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from atoll.client.files import make_private_directory, read_private, write_private
 from atoll.errors import ConfigError, InputError, NotFoundError
@@ -30,15 +32,15 @@ from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
-from atoll.wire.endpoints import ROLES
 from atoll_cli.commands.rotate import KEY_RING
+from atoll_cli.deployment.folder import Folder
+from atoll_cli.deployment.identities import Identities
 
 MAX_FILE: Final = 1 << 20
 OPERATOR: Final = "operator.json"
 OWNERS: Final = "owners"
 COLLATERAL: Final = "collateral"
-MIN_SECRET: Final = 16
-LOGINS: Final = (*ROLES, "operator")
+TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32,256}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,8 @@ class Material:
     """A deployment's secrets and files."""
 
     data_dir: Path
-    passwords: dict[str, str] = field(repr=False)
+    identities: Identities = field(repr=False)
+    bus: Folder
     http_token: str = field(repr=False)
     policy: bytes
     """What clients ask of an enclave, and the first policy of the attestor."""
@@ -65,18 +68,21 @@ class Material:
             make_private_directory(data_dir / COLLATERAL)
         except OSError as error:
             raise ConfigError(f"{data_dir}: {error.strerror}", code="data_dir.unusable") from error
-        passwords, token = _secrets(data_dir / "secrets.json")
+        bus = Folder(data_dir / "bus")
+        identities = _identities(bus)
+        bus.write(identities, now=int(time.time()))
+        token = _token(data_dir / "http-token")
         _key_ring(data_dir / KEY_RING)
         operator = _operator(data_dir / OPERATOR)
         write_private(data_dir / OWNERS / OPERATOR, operator.public.to_bytes())
         chain = _chain(data_dir / "simulated" / "chain.pem")
         write_private(data_dir / "simulated" / "ark.pem", chain.ark_pem)
-        write_private(data_dir / "http-token", token.encode())
         policy = policy_to_json(simulated_policy())
         write_private(data_dir / "policy.json", policy)
         return cls(
             data_dir=data_dir,
-            passwords=passwords,
+            identities=identities,
+            bus=bus,
             http_token=token,
             policy=policy,
             operator=operator,
@@ -96,28 +102,25 @@ def simulated_policy() -> SnpPolicy:
     )
 
 
-def _secrets(path: Path) -> tuple[dict[str, str], str]:
+def _identities(bus: Folder) -> Identities:
     try:
-        raw = _read(path)
+        return bus.identities()
     except NotFoundError:
-        passwords = {name: secrets.token_urlsafe(32) for name in LOGINS}
-        token = secrets.token_urlsafe(32)
-        text = json.dumps({"passwords": passwords, "http_token": token}, indent=1)
-        write_private(path, text.encode())
-        return passwords, token
+        return Identities.generate(secrets.token_bytes)
+
+
+def _token(path: Path) -> str:
     try:
-        value = json.loads(raw)
-        passwords = {name: _secret(value["passwords"][name]) for name in LOGINS}
-        return passwords, _secret(value["http_token"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        token = _read(path).decode("ascii").strip()
+        if not TOKEN.fullmatch(token):
+            raise ValueError("an empty token would be accepted from everybody")
+    except NotFoundError:
+        token = secrets.token_urlsafe(32)
+        write_private(path, token.encode())
+        return token
+    except ValueError as error:
         raise _damaged(path) from error
-
-
-def _secret(value: Any) -> str:
-    # An empty password would be accepted from everybody.
-    if not isinstance(value, str) or len(value) < MIN_SECRET:
-        raise ValueError("not a secret of ours")
-    return value
+    return token
 
 
 def _key_ring(path: Path) -> None:

@@ -5,13 +5,14 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from atoll.bus import BusConfig, connect
+from atoll.bus import BusConfig, connect, login_from
 from atoll.bus.provision import provision
 from atoll.client.files import read_private, write_private
 from atoll.client.keystore import KeyStore
@@ -19,9 +20,11 @@ from atoll.client.profile import Profile, ProfileFile
 from atoll.errors import AtollError, InputError, NotFoundError
 from atoll.wire import topology
 from atoll.wire.messages import Tee
+from atoll_cli.deployment.folder import server_section
+from atoll_cli.deployment.identities import OPERATOR as OPERATOR_LOGIN
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_cli.stack import address
-from atoll_cli.stack.layout import Plan, nats_users
+from atoll_cli.stack.layout import Plan
 from atoll_cli.stack.material import OPERATOR, Material
 from atoll_cli.stack.policies import activate_installed
 from atoll_cli.stack.service import ServiceProcess, ServiceSpec, start
@@ -65,7 +68,9 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
     ports = _Ports(material.data_dir / "ports.json")
     host, port = ports.choose("nats", options.nats)
     async with AsyncExitStack() as stack:
-        nats = EmbeddedNats(material.data_dir / "nats", nats_users(material), host=host, port=port)
+        data_dir = material.data_dir / "nats"
+        trust = server_section(material.identities, data_dir / "jwt", now=int(time.time()))
+        nats = EmbeddedNats(data_dir, trust=trust, host=host, port=port)
         await stack.enter_async_context(nats)
         await _provision(nats.url, material)
         plan = Plan(
@@ -104,8 +109,7 @@ def _as_operator(url: str, material: Material) -> BusConfig:
     return BusConfig(
         url=url,
         name="atoll up",
-        user="operator",
-        password=material.passwords["operator"],
+        login=login_from(material.bus.creds(OPERATOR_LOGIN), OPERATOR_LOGIN),
         inbox_prefix="_INBOX_operator",
     )
 
@@ -221,8 +225,7 @@ def _share_operator(home: Path, material: Material) -> None:
 def _profile(material: Material, nats_url: str, http_url: str) -> Profile:
     return Profile(
         nats_url=nats_url,
-        nats_user="client",
-        nats_password=material.passwords["client"],
+        nats_creds=material.bus.creds("client").read_text("ascii"),
         http_url=http_url,
         http_token=material.http_token,
         tee=Tee.SIMULATED,

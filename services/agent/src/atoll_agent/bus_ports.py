@@ -7,21 +7,14 @@ from atoll.bus import Bus, KeyValue, ObjectInfo, ObjectStore, publish, read_stre
 from atoll.errors import ConflictError, NotFoundError, UnreachableError
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import endpoints, schema, subjects, topology
+from atoll.wire import schema, subjects, topology
 from atoll.wire.messages import (
-    AppraiseReply,
-    AppraiseRequest,
     Assignment,
-    EvidenceRecord,
-    NonceReply,
-    NonceRequest,
     OutcomeRecord,
     Reason,
     Report,
     ReportKind,
 )
-
-ATTESTOR_TIMEOUT_S = 10.0
 
 
 class EnclaveBus:
@@ -35,39 +28,6 @@ class EnclaveBus:
         self._enclave_id = enclave_id
         self._job_id = job_id
         self._attempt = attempt
-
-    async def nonce(self) -> bytes:
-        """A challenge from the attestor."""
-        reply = await self._bus.request(
-            endpoints.NONCE.subject.of(),
-            schema.encode(NonceRequest()),
-            timeout_s=ATTESTOR_TIMEOUT_S,
-            headers=wiring.headers(self._tracer),
-            retry=True,
-        )
-        return schema.decode(NonceReply, reply.payload).nonce
-
-    async def appraise(self, evidence: bytes) -> AppraiseReply:
-        """The attestor's signed word on our evidence."""
-        reply = await self._bus.request(
-            endpoints.APPRAISE.subject.of(),
-            schema.encode(AppraiseRequest(evidence=evidence)),
-            timeout_s=ATTESTOR_TIMEOUT_S,
-            headers=wiring.headers(self._tracer),
-            retry=True,
-        )
-        return schema.decode(AppraiseReply, reply.payload)
-
-    async def publish_evidence(self, evidence: bytes, ear: str) -> None:
-        """Let every party see the evidence and appraise it for itself."""
-        record = EvidenceRecord(
-            enclave_id=self._enclave_id,
-            job_id=self._job_id,
-            attempt=self._attempt,
-            evidence=evidence,
-            ear=ear,
-        )
-        await KeyValue(self._bus, topology.EVIDENCE).put(self._enclave_id, schema.encode(record))
 
     async def assignment(self) -> Assignment:
         """The first assignment to this enclave; waits until there is one."""

@@ -5,7 +5,8 @@ bus carries only sealed bytes, and what shapes the run is in the signed manifest
 digest the evidence binds.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 PREFIX: Final = "ATOLL_AGENT_"
@@ -16,8 +17,14 @@ class AgentConfig:
     nats_url: str
     """Where the bus is."""
 
-    nats_user: str = "enclave"
-    nats_password: str = field(repr=False)
+    nats_sentinel: str
+    """The JWT that an applicant shows; it is no secret and opens nothing by itself."""
+
+    nats_ca_file: Path | None = None
+    """PEM roots by which the bus's certificate is checked; None: the system's."""
+
+    host_id: str
+    """Who started us, as it says."""
 
     enclave_id: str
     """Who we are on the bus."""

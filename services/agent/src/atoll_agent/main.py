@@ -15,20 +15,20 @@ import sys
 import time
 
 from atoll import process
-from atoll.bus import BusConfig, connect
+from atoll.bus import connect
 from atoll.errors import ConfigError, ManifestError, RefusedError, UnreachableError
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.context import parse
 from atoll.telemetry.export import Exporter
 from atoll.telemetry.span import Recorder
-from atoll.wire import topology
 from atoll.wire.messages import ReportKind
 from atoll_agent import assignment
-from atoll_agent.attest import attest
+from atoll_agent.admission import Standing, require_admission
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.config import PREFIX, AgentConfig
 from atoll_agent.device import SimulatedDevice
+from atoll_agent.enclave import EnclaveKeys, Evidence
 from atoll_agent.job import JobRunner
 from atoll_agent.telling import tell
 
@@ -59,14 +59,11 @@ async def _work(config: AgentConfig, device: SimulatedDevice) -> None:
     recorder = Recorder(
         spans.AGENT, instance=config.enclave_id, clock=time.time_ns, random=secrets.token_bytes
     )
-    bus_config = BusConfig(
-        url=config.nats_url,
-        name=f"enclave {config.enclave_id}",
-        user=config.nats_user,
-        password=config.nats_password,
-        inbox_prefix=f"{topology.inbox('enclave')}.{config.enclave_id}",
-    )
-    async with connect(bus_config, logger=_log) as bus:
+    parent = parse(config.traceparent)
+    with recorder.span(spans.ENCLAVE_BOOT, parent=parent):
+        standing = _standing(config, device, recorder)
+        evidence = await require_admission(standing, config.assign_timeout_s)
+    async with connect(standing.as_admitted(), logger=_log) as bus:
         port = EnclaveBus(
             bus,
             recorder,
@@ -76,34 +73,43 @@ async def _work(config: AgentConfig, device: SimulatedDevice) -> None:
         )
         exporter = Exporter(recorder.drain, wiring.bus_publisher(bus))
         try:
-            parent = parse(config.traceparent)
-            with recorder.span(spans.ENCLAVE_BOOT, parent=parent):
-                runner, task = await _boot(config, device, port, recorder)
-            if task is not None:
-                with recorder.span(spans.ENCLAVE_JOB, parent=parent):
-                    await runner.run(task)
+            async with asyncio.TaskGroup() as group:
+                keeping = group.create_task(standing.keep(bus))
+                runner, task = await _accept(config, standing, evidence, port, recorder)
+                if task is not None:
+                    with recorder.span(spans.ENCLAVE_JOB, parent=parent):
+                        await runner.run(task)
+                keeping.cancel()
         finally:
             await exporter.flush(FLUSH_S)
 
 
-async def _boot(
-    config: AgentConfig, device: SimulatedDevice, port: EnclaveBus, recorder: Recorder
-) -> tuple[JobRunner, assignment.Task | None]:
+def _standing(config: AgentConfig, device: SimulatedDevice, recorder: Recorder) -> Standing:
     try:
         manifest_digest = bytes.fromhex(config.manifest_digest)
     except ValueError as error:
         raise ConfigError(f"{PREFIX}MANIFEST_DIGEST is not hex", code="config.invalid") from error
-    keys, evidence = await attest(
-        port,
-        device,
-        recorder,
-        enclave_id=config.enclave_id,
+    with recorder.span(spans.MAKE_KEYS):
+        keys = EnclaveKeys.generate(secrets.token_bytes)
+    return Standing(
+        config=config,
         manifest_digest=manifest_digest,
-        random=secrets.token_bytes,
+        device=device,
+        tracer=recorder,
+        keys=keys,
     )
+
+
+async def _accept(
+    config: AgentConfig,
+    standing: Standing,
+    evidence: Evidence,
+    port: EnclaveBus,
+    recorder: Recorder,
+) -> tuple[JobRunner, assignment.Task | None]:
     runner = JobRunner(
         bus=port,
-        keys=keys,
+        keys=standing.keys,
         evidence=evidence,
         tracer=recorder,
         enclave_id=config.enclave_id,
@@ -118,7 +124,7 @@ async def _boot(
             enclave_id=config.enclave_id,
             job_id=config.job_id,
             attempt=config.attempt,
-            manifest_digest=manifest_digest,
+            manifest_digest=standing.manifest_digest,
             evidence_digest=evidence.digest,
             now_ms=time.time_ns() // 1_000_000,
         )

@@ -8,7 +8,7 @@ from atoll.errors import AtollError, InputError, RefusedError
 from atoll.policy.records import AppraisalRecord, to_bytes
 from atoll.policy.state import PolicyState
 from atoll.wire import schema, subjects, topology
-from atoll.wire.messages import PolicyRecord, PolicyView
+from atoll.wire.messages import EvidenceRecord, PolicyRecord, PolicyView
 from atoll_attestor.policies import InForce, Owners, activated, require_no_rollback, verified_state
 
 _log = logging.getLogger(__name__)
@@ -89,6 +89,22 @@ class BusArchive:
             to_bytes(record),
             msg_id=f"{role}.{record.id}",
         )
+
+
+class BusEvidence:
+    """Bucket `evidence`."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._kv = KeyValue(bus, topology.EVIDENCE)
+
+    async def create(self, record: EvidenceRecord) -> None:
+        await self._kv.create(record.enclave_id, schema.encode(record))
+
+    async def get(self, enclave_id: str) -> EvidenceRecord | None:
+        entry = await self._kv.get(enclave_id)
+        if entry is None or entry.value is None:
+            return None
+        return schema.decode(EvidenceRecord, entry.value)
 
 
 def _stored(raw: bytes) -> PolicyRecord:

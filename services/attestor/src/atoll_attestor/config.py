@@ -1,6 +1,6 @@
 """The attestor's settings, read once and never changed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,17 @@ class AttestorConfig:
     nats_url: str
     """Where the bus is."""
 
-    nats_user: str = "attestor"
-    nats_password: str = field(repr=False)
+    nats_creds_file: Path
+    """The attestor's login. It is read again at each connection, which is how it rotates."""
+
+    nats_ca_file: Path | None = None
+    """PEM roots by which the bus's certificate is checked; None: the system's."""
+
+    door_creds_file: Path
+    """The login to which servers turn with whoever wants to come in."""
+
+    door_keys_file: Path
+    """What logins of enclaves are made with (`atoll_attestor.door`)."""
 
     key_ring_file: Path
     """The keys that sign attestation results (`atoll.evidence.ear_keys`), made by whoever
@@ -67,6 +76,9 @@ class AttestorConfig:
     result_ttl_s: int = 300
     """How long an attestation result holds."""
 
+    admission_ttl_s: int = 300
+    """How long an enclave stays on the bus by one appraisal of its evidence."""
+
     nonce_ttl_s: int = 120
     """How long a challenge may be answered."""
 
@@ -75,7 +87,7 @@ class AttestorConfig:
 
     def __post_init__(self) -> None:
         """Raises: ConfigError `config.invalid`."""
-        for name in ("result_ttl_s", "nonce_ttl_s", "kds_refresh_s"):
+        for name in ("result_ttl_s", "admission_ttl_s", "nonce_ttl_s", "kds_refresh_s"):
             self._require_range(name, MAX_TTL_S)
         self._require_range("policy_threshold", MAX_SIGNATURES)
         try:

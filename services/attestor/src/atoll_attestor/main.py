@@ -5,10 +5,11 @@ import logging
 import os
 import secrets
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from atoll import process, version
-from atoll.bus import BusConfig, Endpoint, Service, connect
+from atoll.bus import BusConfig, Endpoint, Service, connect, login_from
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.otel import ServiceTracing
@@ -17,11 +18,13 @@ from atoll.wire import endpoints, topology
 from atoll.wire.messages import NonceReply, NonceRequest
 from atoll.wire.verification import VerifyReply, VerifyRequest
 from atoll_attestor import files
-from atoll_attestor.bus_ports import BusArchive, BusPolicies
+from atoll_attestor.admitting import Admitter
+from atoll_attestor.bus_ports import BusArchive, BusEvidence, BusPolicies
 from atoll_attestor.collateral.cache import CrlCache
 from atoll_attestor.collateral.store import DocumentStore
 from atoll_attestor.collateral.supply import Supply
 from atoll_attestor.config import PREFIX, AttestorConfig
+from atoll_attestor.doorkeeper import BusRevocations, Doorkeeper
 from atoll_attestor.judging import Judging
 from atoll_attestor.setup import Setup
 from atoll_attestor.verifier import Verifier
@@ -29,6 +32,7 @@ from atoll_attestor.verifier import Verifier
 _log = logging.getLogger("atoll_attestor")
 
 FLUSH_S = 2.0
+DOOR_INBOX = "_INBOX_door"
 
 
 async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
@@ -36,14 +40,25 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
     setup = Setup.read(config)
     if setup.trust.has_simulated:
         _log.warning("SIMULATED TEE: evidence under a development root is believed here")
+    ca = str(config.nats_ca_file) if config.nats_ca_file else None
     bus_config = BusConfig(
         url=config.nats_url,
         name="attestor",
-        user=config.nats_user,
-        password=config.nats_password,
+        login=login_from(config.nats_creds_file, "attestor"),
         inbox_prefix=topology.inbox("attestor"),
+        tls_ca_file=ca,
     )
-    async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
+    door_config = replace(
+        bus_config,
+        name="attestor at the door",
+        login=login_from(config.door_creds_file, "door"),
+        inbox_prefix=DOOR_INBOX,
+    )
+    async with (
+        connect(bus_config, logger=_log) as bus,
+        connect(door_config, logger=_log) as door,
+        asyncio.TaskGroup() as group,
+    ):
         kid, _ = setup.keys.active
         tracing = ServiceTracing(spans.ATTESTOR, wiring.bus_publisher(bus), instance=kid)
         policies = BusPolicies(bus, setup.owners)
@@ -55,7 +70,14 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
             sources=setup.sources,
         )
         await supply.load()
+        revocations = BusRevocations(bus)
+        await revocations.load()
+        doorkeeper = Doorkeeper(bus, door, setup.door, policies, revocations)
         loops = [
+            revocations.follow(),
+            doorkeeper.follow(),
+            doorkeeper.sweep(),
+            doorkeeper.serve(),
             *supply.loops(),
             tracing.run(),
             policies.follow(),
@@ -67,12 +89,22 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         archive, gathering = BusArchive(bus), setup.gathering(supply)
         verifier = setup.verifier(policies, archive, gathering)
         judging = setup.judging(policies, archive, gathering)
+        admitter = Admitter(
+            verifier=verifier,
+            keys=setup.door,
+            evidence=BusEvidence(bus),
+            revocations=revocations,
+            ttl_s=config.admission_ttl_s,
+        )
         service = Service(
             bus,
             name="atoll-attestor",
             version=version.VERSION,
             description="Appraises evidence and signs what it is worth.",
-            endpoints=rows(verifier, judging, tracing.tracer),
+            endpoints=[
+                *rows(verifier, judging, tracing.tracer),
+                *admission_rows(admitter, doorkeeper, tracing.tracer),
+            ],
             metadata={"simulated": str(setup.trust.has_simulated).lower()},
         )
         async with service:
@@ -98,6 +130,16 @@ def rows(verifier: Verifier, judging: Judging, tracer: Tracer) -> list[Endpoint]
         wiring.endpoint(endpoints.KEYS, verifier.published_keys, tracer),
         wiring.endpoint(endpoints.ACTIVATE, verifier.activate, tracer),
         wiring.endpoint(endpoints.VERIFY, verify, tracer),
+    ]
+
+
+def admission_rows(admitter: Admitter, doorkeeper: Doorkeeper, tracer: Tracer) -> list[Endpoint]:
+    """Those about who may be on the bus."""
+    return [
+        wiring.endpoint(endpoints.ADMIT, admitter.admit, tracer),
+        wiring.endpoint(endpoints.REVOKE, doorkeeper.revoke, tracer),
+        wiring.endpoint(endpoints.REINSTATE, doorkeeper.reinstate, tracer),
+        wiring.endpoint(endpoints.REVOCATIONS, doorkeeper.revocations, tracer),
     ]
 
 

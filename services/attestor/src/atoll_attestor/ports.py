@@ -5,10 +5,12 @@ from typing import Protocol
 
 from atoll.evidence.products import Product
 from atoll.policy.records import AppraisalRecord
-from atoll.wire.messages import PolicyView
+from atoll.wire.admission_messages import SessionRecord
+from atoll.wire.messages import EvidenceRecord, PolicyView
 from atoll_attestor.collateral.crls import KnownCrl
 from atoll_attestor.collateral.documents import Document
 from atoll_attestor.policies import InForce
+from atoll_attestor.turned_away import Revoked
 
 
 class Policies(Protocol):
@@ -42,4 +44,29 @@ class Archive(Protocol):
     """Where past appraisals are kept."""
 
     async def keep(self, role: str, record: AppraisalRecord) -> None:
+        """Durable when this returns."""
+
+
+class EvidenceStore(Protocol):
+    """The first evidence of each enclave, for everybody to read."""
+
+    async def create(self, record: EvidenceRecord) -> None:
+        """Raises: ConflictError: there is some of this enclave."""
+
+    async def get(self, enclave_id: str) -> EvidenceRecord | None:
+        """What is there."""
+
+
+class Revocations(Protocol):
+    """Whom the operator turned away."""
+
+    @property
+    def now(self) -> Revoked:
+        """All that is known here."""
+
+
+class Sessions(Protocol):
+    """The connections of admitted enclaves, for every replica to see."""
+
+    async def open(self, enclave_id: str, record: SessionRecord) -> None:
         """Durable when this returns."""

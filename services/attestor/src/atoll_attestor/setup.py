@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
+from atoll.credentials.door_keys import DoorKeys
 from atoll.errors import ConfigError, InputError
 from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.trust import PRODUCTION, TrustStore
@@ -41,6 +42,7 @@ class Setup:
     owners: Owners
     sources: Sources
     fetcher: Fetcher
+    door: DoorKeys
 
     @classmethod
     def read(cls, config: AttestorConfig) -> Self:
@@ -62,6 +64,8 @@ class Setup:
         with files.naming(config.key_ring_file):
             raw = files.read(config.key_ring_file)
             ring = KeyRing.from_bytes(raw)
+        with files.naming(config.door_keys_file):
+            door = DoorKeys.from_bytes(files.read(config.door_keys_file))
         sources = _sources(config)
         return cls(
             config=config,
@@ -71,6 +75,7 @@ class Setup:
             trust=trust,
             sources=sources,
             fetcher=Fetcher(sources.bases),
+            door=door,
             owners=Owners(
                 name=config.policy_name,
                 keys=_owners(config.policy_owners_dir, config.policy_threshold),

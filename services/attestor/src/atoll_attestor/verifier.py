@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from atoll.evidence import document as documents
 from atoll.evidence.ear import issue_ear
+from atoll.evidence.findings import Appraisal
 from atoll.policy.records import judge_with, moment
 from atoll.wire.messages import (
     ActivateRequest,
@@ -38,6 +39,11 @@ class Verifier:
     gathering: Gathering
     result_ttl_s: int
 
+    @staticmethod
+    def clock() -> int:
+        """Milliseconds since 1970."""
+        return _now_ms()
+
     async def nonce(self, _request: NonceRequest, random: bytes) -> NonceReply:
         """A challenge that evidence must contain to be fresh."""
         nonce, expires_ms = self.nonces.issue(now_ms=_now_ms(), random=random)
@@ -55,13 +61,18 @@ class Verifier:
             RejectedEvidenceError: `evidence.nonce`, `evidence.stale`.
             UnreachableError: it could not be kept.
         """
-        document = documents.parse(request.evidence)
+        _, reply = await self.judge(request.evidence)
+        return reply
+
+    async def judge(self, evidence: bytes) -> tuple[Appraisal, AppraiseReply]:
+        """`appraise`, and the appraisal that the result follows from."""
+        document = documents.parse(evidence)
         at = _now_ms()
         self.nonces.require_fresh(document.nonce, now_ms=at)
         trust = self.gathering.trust
         gathered = await self.gathering.for_document(document, moment(at))
         of = draft(
-            request.evidence,
+            evidence,
             at=at,
             name=self.policy_name,
             files=gathered.files,
@@ -90,7 +101,7 @@ class Verifier:
         kid, key = self.keys.active
         ear = issue_ear(
             found.appraisal,
-            evidence_digest=documents.digest(request.evidence),
+            evidence_digest=documents.digest(evidence),
             nonce=document.nonce,
             issuer=ISSUER,
             key=key,
@@ -98,7 +109,7 @@ class Verifier:
             now=of.moment(),
             ttl_s=self.result_ttl_s,
         )
-        return AppraiseReply(
+        return found.appraisal, AppraiseReply(
             ear=ear,
             verdict=found.appraisal.verdict.value,
             reason=found.appraisal.reason,

@@ -1,6 +1,6 @@
 """The gateway's settings, read once and never changed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,8 +12,11 @@ class GatewayConfig:
     nats_url: str
     """Where the bus is."""
 
-    nats_user: str = "gateway"
-    nats_password: str = field(repr=False)
+    nats_creds_file: Path
+    """The gateway's login, read again at each connection."""
+
+    nats_ca_file: Path | None = None
+    """PEM roots by which the bus's certificate is checked; None: the system's."""
 
     http_host: str = "127.0.0.1"
     http_port: int = 0

@@ -7,7 +7,7 @@ import sys
 import time
 
 from atoll import process
-from atoll.bus import BusConfig, connect
+from atoll.bus import BusConfig, connect, login_from
 from atoll.errors import ConfigError
 from atoll.telemetry import forward, wiring
 from atoll.telemetry import names as spans
@@ -47,9 +47,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
     bus_config = BusConfig(
         url=config.nats_url,
         name=f"gateway {config.instance}",
-        user=config.nats_user,
-        password=config.nats_password,
+        login=login_from(config.nats_creds_file, "gateway"),
         inbox_prefix=topology.inbox("gateway"),
+        tls_ca_file=str(config.nats_ca_file) if config.nats_ca_file else None,
     )
     async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
         tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)

@@ -200,6 +200,7 @@ class AttemptRunner:
         with self._tracer.span(spans.ENCLAVE_START):
             enclave = await self._driver.start(spec)
         try:
+            await self._report(spec, ReportKind.ATTESTING)
             async with asyncio.TaskGroup() as group:
                 exited = group.create_task(enclave.wait())
                 ended = group.create_task(self._until_terminal(spec))

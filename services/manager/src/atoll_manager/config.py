@@ -1,7 +1,7 @@
 """The manager's settings, read once and never changed."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +17,14 @@ class ManagerConfig:
     nats_url: str
     """Where the bus is."""
 
-    nats_user: str = "manager"
-    nats_password: str = field(repr=False)
+    nats_creds_file: Path
+    """The manager's login, read again at each connection."""
 
-    enclave_user: str = "enclave"
-    """The bus login that enclaves are started with."""
+    nats_ca_file: Path | None = None
+    """PEM roots by which the bus's certificate is checked; None: the system's."""
 
-    enclave_password: str = field(repr=False)
+    sentinel_file: Path
+    """The JWT with which enclaves ask to be let in. It is no secret."""
 
     host_id: str
     """Who this host is in the registry; unique among hosts."""

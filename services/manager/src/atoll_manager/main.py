@@ -5,9 +5,10 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 
 from atoll import process, version
-from atoll.bus import BusConfig, connect
+from atoll.bus import BusConfig, connect, login_from
 from atoll.enclave_storage import erase, workspace_path
 from atoll.errors import ConfigError
 from atoll.telemetry import names as spans
@@ -47,10 +48,11 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
     bus_config = BusConfig(
         url=config.nats_url,
         name=f"manager {config.host_id}",
-        user=config.nats_user,
-        password=config.nats_password,
+        login=login_from(config.nats_creds_file, "manager"),
         inbox_prefix=topology.inbox("manager"),
+        tls_ca_file=str(config.nats_ca_file) if config.nats_ca_file else None,
     )
+    sentinel = _sentinel(config.sentinel_file)
     async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
         tracing = ServiceTracing(spans.MANAGER, wiring.bus_publisher(bus), instance=config.host_id)
         exporting = group.create_task(tracing.run())
@@ -58,8 +60,9 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             python=config.python,
             settings={
                 "ATOLL_AGENT_NATS_URL": config.nats_url,
-                "ATOLL_AGENT_NATS_USER": config.enclave_user,
-                "ATOLL_AGENT_NATS_PASSWORD": config.enclave_password,
+                "ATOLL_AGENT_NATS_SENTINEL": sentinel,
+                "ATOLL_AGENT_HOST_ID": config.host_id,
+                **({"ATOLL_AGENT_NATS_CA_FILE": ca} if (ca := bus_config.tls_ca_file) else {}),
                 "ATOLL_AGENT_DOCKER_HOST": config.docker_host,
             },
             launch=simulated.launch,
@@ -104,6 +107,13 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             await registry.withdraw()
         exporting.cancel()
         await tracing.flush(FLUSH_S)
+
+
+def _sentinel(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read", code="config.unreadable") from error
 
 
 def reap_workspace(enclave_id: str) -> None:

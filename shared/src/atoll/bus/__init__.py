@@ -1,6 +1,7 @@
 """The bus: a thin port on NATS. Nothing outside this package knows nats-py.
 
     connection   connect, reconnect, request and reply
+    login        who we are to a server
     service      services that can be discovered (ADR-32)
     jetstream    publish with acknowledgement, newest message
     stream       read a stream in order, through reconnects
@@ -14,7 +15,7 @@
     message, object_info, pull, upload: parts of the above
 
 It takes subjects and definitions as arguments and knows none of them: those are in
-`atoll.wire`. May import `atoll.errors`, `atoll.wire` and nats-py.
+`atoll.wire`. May import `atoll.credentials`, `atoll.errors`, `atoll.wire` and nats-py.
 """
 
 from atoll.bus.config import BusConfig
@@ -22,6 +23,7 @@ from atoll.bus.connection import Bus, connect
 from atoll.bus.dead_letter import bury
 from atoll.bus.jetstream import PubAck, last_message, message_at, publish
 from atoll.bus.kv import Entry, KeyValue
+from atoll.bus.login import Admitted, Login, Password, Signed, login_from
 from atoll.bus.message import Message, Reply, StreamMessage
 from atoll.bus.nats_client import Subscription
 from atoll.bus.object_info import ObjectInfo
@@ -38,18 +40,22 @@ from atoll.bus.stream import read_stream
 from atoll.bus.workqueue import Delivery, WorkQueue
 
 __all__ = [
+    "Admitted",
     "Bus",
     "BusConfig",
     "Delivery",
     "Endpoint",
     "Entry",
     "KeyValue",
+    "Login",
     "Message",
     "ObjectInfo",
     "ObjectStore",
+    "Password",
     "PubAck",
     "Reply",
     "Service",
+    "Signed",
     "StreamMessage",
     "Subscription",
     "WorkQueue",
@@ -60,6 +66,7 @@ __all__ = [
     "ensure_object_bucket",
     "ensure_stream",
     "last_message",
+    "login_from",
     "message_at",
     "provision",
     "publish",

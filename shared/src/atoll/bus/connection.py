@@ -46,6 +46,7 @@ class Bus:
 
     def __init__(self, config: BusConfig, logger: logging.Logger) -> None:
         self._config = config
+        self._who = config.who
         self._log = logger
         self._client = PatientClient()
         self._up = asyncio.Event()
@@ -139,7 +140,7 @@ class Bus:
         if subject.lower() in self._denied:
             await subscription.close()
             raise RefusedError(
-                f"{self._config.user} may not subscribe to {subject}", code="bus.permission"
+                f"{self._who.name} may not subscribe to {subject}", code="bus.permission"
             )
         return subscription
 
@@ -288,9 +289,10 @@ class Bus:
 
     async def _failed(self, error: Exception) -> None:
         text = str(error).lower()
-        if not self._ready and "authorization violation" in text:
+        refused = "authorization violation" in text and not self._config.patient
+        if refused and not self._ready:
             raise RefusedError(
-                f"{self._config.url} does not accept user {self._config.user}",
+                f"{self._config.url} does not accept the login of {self._who.name}",
                 code="bus.permission",
             ) from error
         denied = _DENIED.search(text)
@@ -304,7 +306,7 @@ class Bus:
             return
         self._fail(
             lambda subject: RefusedError(
-                f"{self._config.user} may not publish to {subject}", code="bus.permission"
+                f"{self._who.name} may not publish to {subject}", code="bus.permission"
             ),
             denied[2],
         )
@@ -314,8 +316,7 @@ class Bus:
         await self._client.connect(
             config.url,
             name=config.name,
-            user=config.user,
-            password=config.password,
+            **self._who.options(),
             inbox_prefix=config.inbox_prefix,
             tls=config.tls_context(),
             connect_timeout=2,

@@ -118,7 +118,8 @@ async def read(bus: Bus, reading: Reading) -> AsyncGenerator[StreamMessage, None
 
 async def _create(bus: Bus, reading: Reading, last: int) -> tuple[str, int]:
     """A new consumer that starts after `last`, and how many messages wait for it."""
-    name = f"r{secrets.token_hex(8)}"
+    # Not to be guessed: who knows a consumer's name can take its messages.
+    name = f"r{secrets.token_hex(16)}"
     config: dict[str, Any] = {
         "name": name,
         "filter_subject": reading.filter,

@@ -10,12 +10,14 @@ from atoll.bus import (
     KeyValue,
     ObjectInfo,
     ObjectStore,
+    Signed,
     connect,
     last_message,
     publish,
     read_stream,
 )
 from atoll.client.profile import Profile
+from atoll.credentials.creds import Credentials
 from atoll.errors import MessageError, NotFoundError
 from atoll.sealing.release import KeyRelease
 from atoll.telemetry import otlp, wiring
@@ -217,12 +219,13 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
     Raises:
         UnreachableError: nobody answers there.
         RefusedError: the login is not accepted.
+        InputError: `creds.invalid`: there is no login in the profile.
     """
+    credentials = Credentials.from_text(profile.nats_creds)
     config = BusConfig(
         url=profile.nats_url,
         name="atoll client",
-        user=profile.nats_user,
-        password=profile.nats_password,
+        login=Signed("client", lambda: credentials),
         inbox_prefix=topology.inbox("client"),
         connect_timeout_s=5.0,
     )

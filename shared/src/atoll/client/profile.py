@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 from atoll.client.files import read_private, write_private
+from atoll.credentials.creds import MAX_CREDS
 from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll.wire import schema
 from atoll.wire.messages import Tee
 from atoll.wire.schema import Size, message
 
 FILE: Final = "profile.json"
-FORMAT: Final = "atoll-profile/v1"
+FORMAT: Final = "atoll-profile/v2"
 MAX_FILE: Final = 256 << 10
 
 
@@ -24,8 +25,10 @@ MAX_FILE: Final = 256 << 10
 class Profile:
     format: str = FORMAT
     nats_url: Annotated[str, Size(1, 1024)]
-    nats_user: Annotated[str, Size(1, 128)]
-    nats_password: Annotated[str, Size(1, 1024)] = field(repr=False)
+    nats_creds: Annotated[str, Size(1, MAX_CREDS)] = field(repr=False)
+    """The login on the bus: the text of a creds file."""
+    ca: Annotated[str, Size(0, 16_384)] = ""
+    """PEM roots by which the certificates of bus and HTTP API are checked; empty: the system's."""
     http_url: Annotated[str, Size(0, 1024)] = ""
     http_token: Annotated[str, Size(0, 1024)] = field(default="", repr=False)
     tee: Tee

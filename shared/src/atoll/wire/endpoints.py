@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
+from atoll.wire import admission_messages as a
 from atoll.wire import messages as m
 from atoll.wire import subjects, verification
 from atoll.wire.subjects import Subject
 
-Role = Literal["gateway", "manager", "attestor", "enclave", "client"]
+Role = Literal["gateway", "manager", "attestor", "enclave", "client", "operator"]
 ROLES: Final[tuple[Role, ...]] = ("gateway", "manager", "attestor", "enclave", "client")
+"""Who has cells in the table of permissions. `enclave` stands for all of them together; what a
+single one may do is in `atoll.wire.admission`. The operator, who provisions, may do anything."""
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -87,8 +90,44 @@ APPRAISE: Final = Endpoint(
     request=m.AppraiseRequest,
     reply=m.AppraiseReply,
     owner="attestor",
-    callers=frozenset({"enclave", "client"}),
+    callers=frozenset({"client"}),
     summary="Appraise evidence and answer a signed attestation result (EAR).",
+)
+ADMIT: Final = Endpoint(
+    name="admit",
+    subject=subjects.ATTEST_ADMIT,
+    request=a.AdmitRequest,
+    reply=a.AdmitReply,
+    owner="attestor",
+    callers=frozenset({"enclave"}),
+    summary="Appraise an enclave's evidence, publish it, and admit the enclave to the bus.",
+)
+REVOKE: Final = Endpoint(
+    name="revoke",
+    subject=subjects.ATTEST_REVOKE,
+    request=a.RevokeRequest,
+    reply=a.Revocations,
+    owner="attestor",
+    callers=frozenset({"operator"}),
+    summary="Turn enclaves away by enclave, host, chip, measurement or policy; ends connections.",
+)
+REINSTATE: Final = Endpoint(
+    name="reinstate",
+    subject=subjects.ATTEST_REINSTATE,
+    request=a.ReinstateRequest,
+    reply=a.Revocations,
+    owner="attestor",
+    callers=frozenset({"operator"}),
+    summary="Take a revocation back.",
+)
+REVOCATIONS: Final = Endpoint(
+    name="revocations",
+    subject=subjects.ATTEST_REVOCATIONS,
+    request=a.RevocationsRequest,
+    reply=a.Revocations,
+    owner="attestor",
+    callers=frozenset({"operator"}),
+    summary="What is revoked.",
 )
 KEYS: Final = Endpoint(
     name="keys",
@@ -126,6 +165,10 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     WITHDRAW,
     NONCE,
     APPRAISE,
+    ADMIT,
+    REVOKE,
+    REINSTATE,
+    REVOCATIONS,
     KEYS,
     ACTIVATE,
     VERIFY,

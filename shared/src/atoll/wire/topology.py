@@ -104,9 +104,24 @@ WITHDRAWALS: Final = Bucket(name="withdrawals", description="Consents taken back
 EVIDENCE: Final = Bucket(name="evidence", ttl_s=30 * _DAY_S, description="By enclave.")
 OUTCOMES: Final = Bucket(name="outcomes", description="Result records and receipts by attempt.")
 HOSTS: Final = Bucket(name="hosts", ttl_s=30.0, description="Managers that are alive.")
+SESSIONS: Final = Bucket(
+    name="sessions", ttl_s=_DAY_S, description="Connections of admitted enclaves, by enclave."
+)
+REVOCATIONS: Final = Bucket(name="revocations", description="Who is turned away, and why.")
 POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
 COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
-BUCKETS: Final = (JOBS, MANIFESTS, WITHDRAWALS, EVIDENCE, OUTCOMES, HOSTS, POLICIES, COLLATERAL)
+BUCKETS: Final = (
+    JOBS,
+    MANIFESTS,
+    WITHDRAWALS,
+    EVIDENCE,
+    OUTCOMES,
+    HOSTS,
+    SESSIONS,
+    REVOCATIONS,
+    POLICIES,
+    COLLATERAL,
+)
 
 ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
 RESULTS: Final = ObjectBucket(name="results", description="Sealed results.")
@@ -118,6 +133,8 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     ENCLAVE.name: frozenset({"enclave"}),
     APPRAISALS.name: frozenset({"client"}),
     "KV_policies": frozenset({"attestor"}),
+    "KV_sessions": frozenset({"attestor"}),
+    "KV_revocations": frozenset({"attestor"}),
     "KV_collateral": frozenset({"attestor"}),
     "KV_jobs": frozenset({"gateway", "manager"}),
     "KV_evidence": frozenset({"manager"}),
@@ -169,11 +186,13 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$KV.jobs.>": frozenset({"gateway"}),
     "$KV.manifests.>": frozenset({"gateway"}),
     "$KV.withdrawals.>": frozenset({"gateway"}),
-    "$KV.evidence.>": frozenset({"enclave"}),
+    "$KV.evidence.>": frozenset({"attestor"}),
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),
     subjects.APPRAISAL.wildcard: frozenset({"attestor"}),
     "$KV.policies.>": frozenset({"attestor"}),
+    "$KV.sessions.>": frozenset({"attestor"}),
+    "$KV.revocations.>": frozenset({"attestor"}),
     "$KV.collateral.>": frozenset({"attestor"}),
     "$O.assets.>": frozenset({"client", "gateway"}),
     # A failed upload takes its chunks away again.
@@ -181,7 +200,6 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     # A lost connection may leave chunks out of order. Who may purge can do no more with it.
     "$JS.API.STREAM.MSG.DELETE.OBJ_assets": frozenset({"client", "gateway"}),
     "$O.results.>": frozenset({"enclave"}),
-    "$JS.API.STREAM.PURGE.OBJ_results": frozenset({"enclave"}),
     # Reading what streams and buckets hold by subject: ciphertext and states.
     "$JS.API.INFO": frozenset(ROLES),
     "$JS.API.STREAM.INFO.>": frozenset(ROLES),

@@ -1,0 +1,104 @@
+"""A deployment's bus as files, all of them 0600.
+
+    <dir>/identities.json        every private key: keep it where the operator is, and a copy
+    <dir>/creds/<login>.creds    what each role connects with
+    <dir>/sentinel.jwt           for managers: what enclaves ask for admission with; no secret
+    <dir>/door.json              for attestors: what they admit with
+    <dir>/auth.conf              for servers: whom to believe
+    <dir>/tls/                   see `atoll_cli.deployment.authority`
+
+Writing is repeatable: keys that are there stay, what follows from them is written anew, so that
+an upgrade that changes permissions takes hold.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from atoll.client.files import read_private, write_private
+from atoll.errors import ConfigError, InputError, NotFoundError
+from atoll_cli.deployment.identities import LOGINS, Identities
+
+IDENTITIES: Final = "identities.json"
+SENTINEL: Final = "sentinel.jwt"
+DOOR_KEYS: Final = "door.json"
+AUTH_CONF: Final = "auth.conf"
+CREDS: Final = "creds"
+_MAX_FILE: Final = 1 << 20
+
+AUTH_TIMEOUT_S: Final = 5
+"""How long a server waits for whoever decides about a login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One deployment's files."""
+
+    path: Path
+
+    @property
+    def door_keys(self) -> Path:
+        return self.path / DOOR_KEYS
+
+    @property
+    def sentinel(self) -> Path:
+        return self.path / SENTINEL
+
+    def creds(self, login: str) -> Path:
+        """The file of a login."""
+        return self.path / CREDS / f"{login}.creds"
+
+    def identities(self) -> Identities:
+        """The keys that are there.
+
+        Raises:
+            NotFoundError: `deployment.missing`.
+            ConfigError: `deployment.damaged`.
+        """
+        path = self.path / IDENTITIES
+        try:
+            return Identities.from_bytes(read_private(path, limit=_MAX_FILE))
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"there is no deployment in {self.path}",
+                code="deployment.missing",
+                hint="`atoll init` makes one",
+            ) from error
+        except InputError as error:
+            raise ConfigError(
+                f"{path} is damaged",
+                code="deployment.damaged",
+                hint="restore it from a backup; without it nothing can be changed any more",
+            ) from error
+
+    def write(self, identities: Identities, *, now: int) -> Self:
+        """Write the keys and all that follows from them.
+
+        Raises:
+            ConfigError: `file.unwritable`.
+        """
+        # The keys come first: what follows from keys that were lost could not be changed.
+        write_private(self.path / IDENTITIES, identities.to_bytes())
+        for login in LOGINS:
+            write_private(self.creds(login), identities.credentials(login, now=now).text.encode())
+        write_private(self.sentinel, identities.sentinel_jwt(now=now).encode() + b"\n")
+        write_private(self.door_keys, identities.door_keys().to_bytes())
+        trust = server_section(identities, self.path / "jwt", now=now)
+        write_private(self.path / AUTH_CONF, conf(trust))
+        return self
+
+
+def server_section(identities: Identities, resolver: Path, *, now: int) -> dict[str, Any]:
+    """What goes into a server's configuration about logins; `resolver` is its own directory."""
+    return {
+        **identities.server_trust(now=now),
+        "resolver": {"type": "full", "dir": str(resolver), "allow_delete": False, "interval": "2m"},
+        "authorization": {"timeout": AUTH_TIMEOUT_S},
+    }
+
+
+def conf(section: dict[str, Any]) -> bytes:
+    """As a file to include: one setting on a line, each value in JSON, which servers read."""
+    lines = [f"{key}: {json.dumps(value)}" for key, value in section.items()]
+    return ("\n".join(lines) + "\n").encode()

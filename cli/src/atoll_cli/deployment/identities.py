@@ -1,0 +1,247 @@
+"""Who there is on the bus of one deployment. Pure.
+
+    operator   signs the accounts; its key is needed only to make and to change things
+    SYS        the servers' own account; from it comes the right to end connections
+    AUTH       here servers ask who may come in; anybody may come as far as that (sentinel)
+    ATOLL      gateway, manager, attestor, client, operator; all streams; admitted enclaves
+
+Users of roles have the permissions of the table (`atoll.wire.topology`). Users of enclaves are
+made by the attestors with two keys of ATOLL that can make nothing else (`atoll.wire.admission`).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
+
+from atoll.credentials import callout, claims, jwt
+from atoll.credentials.claims import Account, Callout, Export, Import, Permissions, Scope
+from atoll.credentials.creds import Credentials
+from atoll.credentials.door_keys import DoorKeys
+from atoll.credentials.nkey import KeyPair, Kind
+from atoll.errors import InputError
+from atoll.wire import admission, topology
+from atoll.wire.endpoints import ROLES, Role
+
+DOOR: Final = "door"
+"""Whom servers ask."""
+SYSTEM: Final = "system"
+"""Who may change what servers know of accounts."""
+OPERATOR: Final = "operator"
+"""Who provisions."""
+SERVICES: Final[tuple[Role, ...]] = tuple(role for role in ROLES if role != "enclave")
+LOGINS: Final = (*SERVICES, OPERATOR, DOOR, SYSTEM)
+"""Everybody who has a creds file."""
+
+ACCOUNTS: Final = ("SYS", "AUTH", "ATOLL")
+SIGNERS: Final = ("callout", "enclave", "applicant")
+"""Signing keys that attestors have: of AUTH, and two of ATOLL."""
+
+_FORMAT: Final = "atoll-identities/v1"
+_KICK: Final = "end connections"
+_BACKDATED_S: Final = 300
+"""Statements are dated back, for servers whose clocks are behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identities:
+    """All private keys of a deployment's bus. Whoever has them is the deployment."""
+
+    operator: KeyPair = field(repr=False)
+    accounts: Mapping[str, KeyPair] = field(repr=False)
+    signers: Mapping[str, KeyPair] = field(repr=False)
+    users: Mapping[str, KeyPair] = field(repr=False)
+    sentinel: KeyPair = field(repr=False)
+    revoked: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """By account: users that no longer count, and the second up to which they were issued."""
+
+    @classmethod
+    def generate(cls, random: Callable[[int], bytes]) -> Self:
+        """A new deployment's."""
+        return cls(
+            operator=KeyPair.generate(Kind.OPERATOR, random),
+            accounts={name: KeyPair.generate(Kind.ACCOUNT, random) for name in ACCOUNTS},
+            signers={name: KeyPair.generate(Kind.ACCOUNT, random) for name in SIGNERS},
+            users={name: KeyPair.generate(Kind.USER, random) for name in LOGINS},
+            sentinel=KeyPair.generate(Kind.USER, random),
+        )
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            InputError: `identities.invalid`; no part of it is repeated.
+        """
+        try:
+            value = json.loads(raw)
+            if value["format"] != _FORMAT:
+                raise ValueError("another format")
+            return cls(
+                operator=KeyPair.from_seed(value["operator"], Kind.OPERATOR),
+                accounts=_seeds(value["accounts"], ACCOUNTS, Kind.ACCOUNT),
+                signers=_seeds(value["signers"], SIGNERS, Kind.ACCOUNT),
+                users=_seeds(value["users"], LOGINS, Kind.USER),
+                sentinel=KeyPair.from_seed(value["sentinel"], Kind.USER),
+                revoked={
+                    name: {str(user): int(at) for user, at in value["revoked"][name].items()}
+                    for name in value["revoked"]
+                },
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise _invalid() from error
+        except InputError as error:
+            raise _invalid() from error
+
+    def to_bytes(self) -> bytes:
+        """For a private file."""
+        value = {
+            "format": _FORMAT,
+            "operator": self.operator.seed,
+            "accounts": {name: pair.seed for name, pair in self.accounts.items()},
+            "signers": {name: pair.seed for name, pair in self.signers.items()},
+            "users": {name: pair.seed for name, pair in self.users.items()},
+            "sentinel": self.sentinel.seed,
+            "revoked": {name: dict(users) for name, users in self.revoked.items()},
+        }
+        return json.dumps(value, indent=1).encode() + b"\n"
+
+    def rotated(self, login: str, random: Callable[[int], bytes], *, now: int) -> Self:
+        """The same with a fresh key for `login`; the one before no longer counts."""
+        account = _account_of(login)
+        before = self.revoked.get(account, {})
+        return replace(
+            self,
+            users={**self.users, login: KeyPair.generate(Kind.USER, random)},
+            revoked={**self.revoked, account: {**before, self.users[login].public: now}},
+        )
+
+    def credentials(self, login: str, *, now: int) -> Credentials:
+        """What `login` connects with."""
+        key = self.users[login]
+        account = self.accounts[_account_of(login)]
+        token = jwt.sign(
+            claims.user(_permissions(login)),
+            by=account,
+            subject=key.public,
+            name=login,
+            now=now - _BACKDATED_S,
+        )
+        return Credentials(jwt=token, key=key)
+
+    def sentinel_jwt(self, *, now: int) -> str:
+        """What anybody who wants to be admitted shows; it opens nothing by itself."""
+        return jwt.sign(
+            claims.user(Permissions(), bearer=True),
+            by=self.accounts["AUTH"],
+            subject=self.sentinel.public,
+            name="sentinel",
+            now=now - _BACKDATED_S,
+        )
+
+    def door_keys(self) -> DoorKeys:
+        """What attestors admit with."""
+        return DoorKeys(
+            account=self.accounts["ATOLL"].public,
+            enclave=self.signers["enclave"],
+            applicant=self.signers["applicant"],
+            callout_account=self.accounts["AUTH"].public,
+            callout=self.signers["callout"],
+        )
+
+    def server_trust(self, *, now: int) -> dict[str, Any]:
+        """The part of a nats-server's configuration that says whom it believes."""
+        operator = jwt.sign(
+            claims.operator(signing_keys=(), system_account=self.accounts["SYS"].public),
+            by=self.operator,
+            subject=self.operator.public,
+            name="atoll",
+            now=now,
+        )
+        return {
+            "operator": operator,
+            "system_account": self.accounts["SYS"].public,
+            "resolver_preload": {
+                self.accounts[name].public: self.account_jwt(name, now=now) for name in ACCOUNTS
+            },
+        }
+
+    def account_jwt(self, name: str, *, now: int) -> str:
+        """An account as the operator states it."""
+        return jwt.sign(
+            claims.account(self._account(name, now=now)),
+            by=self.operator,
+            subject=self.accounts[name].public,
+            name=name,
+            now=now,
+        )
+
+    def _account(self, name: str, *, now: int) -> Account:
+        revoked = self.revoked.get(name, {})
+        match name:
+            case "SYS":
+                kick = Export(name=_KICK, subject=callout.KICK)
+                return Account(exports=(kick,), revocations=revoked)
+            case "AUTH":
+                return Account(
+                    signing_keys=(self.signers["callout"].public,),
+                    imports=(self._kick(now),),
+                    callout=Callout(
+                        users=(self.users[DOOR].public,), accounts=(self.accounts["ATOLL"].public,)
+                    ),
+                    revocations=revoked,
+                )
+            case _:
+                scopes = (
+                    (admission.ENCLAVE, admission.ENCLAVE_TEMPLATE),
+                    (admission.APPLICANT, admission.APPLICANT_TEMPLATE),
+                )
+                return Account(
+                    signing_keys=tuple(
+                        Scope(key=self.signers[role].public, role=role, permissions=template)
+                        for role, template in scopes
+                    ),
+                    jetstream=True,
+                    revocations=revoked,
+                )
+
+    def _kick(self, now: int) -> Import:
+        activation = jwt.sign(
+            claims.activation(callout.KICK, kind="service"),
+            by=self.accounts["SYS"],
+            subject=self.accounts["AUTH"].public,
+            now=now - _BACKDATED_S,
+        )
+        return Import(
+            name=_KICK,
+            subject=callout.KICK,
+            account=self.accounts["SYS"].public,
+            activation=activation,
+        )
+
+
+def _permissions(login: str) -> Permissions:
+    if login in (OPERATOR, SYSTEM):
+        return Permissions(publish=(">",), subscribe=(">",))
+    if login == DOOR:
+        return Permissions(
+            publish=(callout.KICK,), subscribe=(callout.SUBJECT, "_INBOX_door.>"), answer=True
+        )
+    role = next(role for role in SERVICES if role == login)
+    return Permissions(
+        publish=topology.may_publish(role), subscribe=topology.may_subscribe(role), answer=True
+    )
+
+
+def _account_of(login: str) -> str:
+    return {DOOR: "AUTH", SYSTEM: "SYS"}.get(login, "ATOLL")
+
+
+def _seeds(value: Any, names: tuple[str, ...], kind: Kind) -> dict[str, KeyPair]:
+    if value.keys() != set(names):
+        raise ValueError("other names")
+    return {name: KeyPair.from_seed(value[name], kind) for name in names}
+
+
+def _invalid() -> InputError:
+    return InputError("not the identities of a deployment", code="identities.invalid")
