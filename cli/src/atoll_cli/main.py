@@ -24,6 +24,7 @@ import click
 from atoll.errors import AtollError, UnreachableError
 from atoll.version import VERSION
 from atoll_cli.commands import (
+    admission,
     asset,
     attest,
     checksum,
@@ -33,6 +34,7 @@ from atoll_cli.commands import (
     demo,
     doctor,
     events,
+    init,
     jobs,
     keys,
     measure,
@@ -89,6 +91,9 @@ for _command in (
     policy.policy,
     vectors.vectors,
     status_command.status,
+    admission.admission,
+    init.init,
+    rotate.rotate,
     doctor.doctor,
     up.up,
     demo.demo,

@@ -1,28 +1,49 @@
-"""`atoll attest rotate-key`."""
+"""`atoll rotate`: fresh keys for what has keys; and `atoll attest rotate-key`."""
 
+import asyncio
+import json
 import secrets
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
+from typing import Final
 
 import click
 
+from atoll.bus import BusConfig, Signed, connect
 from atoll.client.files import read_private, write_private
+from atoll.client.profile import ProfileFile
+from atoll.credentials.creds import Credentials
+from atoll.errors import (
+    AtollError,
+    ConfigError,
+    InputError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
 from atoll.evidence.ear import MAX_LIFETIME_S
 from atoll.evidence.ear_keys import MAX_RING, KeyRing
+from atoll_cli.deployment.folder import KEY_RING, Folder
+from atoll_cli.deployment.identities import ACCOUNTS, LOGINS, SYSTEM, Identities
 from atoll_cli.options import json_option, pass_session
 from atoll_cli.session import Session
 
-KEY_RING = "attestor-keys.json"
-"""As `atoll_cli.stack.material` names it in a data directory."""
+UPDATE: Final = "$SYS.REQ.CLAIMS.UPDATE"
+"""Where servers are told of an account (NATS ADR-14 and its resolvers)."""
 
-
-@click.command(name="rotate-key")
-@click.option(
+deployment_option = click.option(
     "--data-dir",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The stack's data directory (default: `stack` in ATOLL_HOME).",
+    help="The deployment's directory (default: `stack` in ATOLL_HOME).",
 )
+
+
+@click.command(name="rotate-key")
+@deployment_option
 @json_option
 @pass_session
 def rotate_key(session: Session, data_dir: Path | None) -> None:
@@ -41,3 +62,128 @@ def rotate_key(session: Session, data_dir: Path | None) -> None:
     for kid in published[1:]:
         session.print(f"{kid} is retired")
     session.document({"kid": after.active.kid, "retired": published[1:]})
+
+
+@click.group()
+def rotate() -> None:
+    """Give fresh keys to logins, and to attestors for tickets and for results."""
+
+
+@rotate.command()
+@click.argument("logins", nargs=-1, type=click.Choice(LOGINS), required=True)
+@deployment_option
+@json_option
+@pass_session
+def login(session: Session, logins: tuple[str, ...], data_dir: Path | None) -> None:
+    """Give LOGINS fresh keys. What they had no longer counts, and connections by it are ended.
+
+    Services read their files when they connect again, which they do by themselves.
+    """
+    _rotate(
+        session,
+        data_dir,
+        lambda known, now: reduce(
+            lambda made, name: made.rotated(name, secrets.token_bytes, now=now), logins, known
+        ),
+        list(logins),
+    )
+
+
+@rotate.command()
+@deployment_option
+@json_option
+@pass_session
+def door(session: Session, data_dir: Path | None) -> None:
+    """Give the attestors fresh keys to admit enclaves with.
+
+    Start the attestors again after it. Enclaves ask for admission anew.
+    """
+    _rotate(
+        session,
+        data_dir,
+        lambda known, _: known.with_fresh_signers(secrets.token_bytes),
+        ["door keys"],
+    )
+
+
+@rotate.command()
+@deployment_option
+@json_option
+@pass_session
+def push(session: Session, data_dir: Path | None) -> None:
+    """Tell the servers again what the deployment's files say of its accounts."""
+    folder = _folder(session, data_dir)
+    _push(session, folder, folder.identities())
+    session.document({"rotated": []})
+
+
+rotate.add_command(rotate_key, name="attestor-key")
+
+
+def _rotate(
+    session: Session,
+    data_dir: Path | None,
+    change: Callable[[Identities, int], Identities],
+    what: list[str],
+) -> None:
+    folder = _folder(session, data_dir)
+    now = int(time.time())
+    before = folder.identities()
+    # The login by which servers are told must be one that they still believe.
+    system = before.credentials(SYSTEM, now=now)
+    after = change(before, now)
+    folder.write(after, now=now)
+    _renew_profile(session, before, after, now)
+    _push(session, folder, after, system)
+    session.print(f"rotated: {', '.join(what)}")
+    session.document({"rotated": what})
+
+
+def _folder(session: Session, data_dir: Path | None) -> Folder:
+    return Folder((data_dir or session.home / "stack") / "bus")
+
+
+def _renew_profile(session: Session, before: Identities, after: Identities, now: int) -> None:
+    """Clients of this ATOLL_HOME go on with the login that counts now."""
+    file = ProfileFile(session.home)
+    try:
+        profile = file.load()
+        mine = Credentials.from_text(profile.nats_creds).key.public
+    except (NotFoundError, InputError, ConfigError):
+        return
+    if mine == before.users["client"].public:
+        fresh = after.credentials("client", now=now).text
+        file.save(replace(profile, nats_creds=fresh))
+
+
+def _push(
+    session: Session, folder: Folder, identities: Identities, system: Credentials | None = None
+) -> None:
+    known = system or identities.credentials(SYSTEM, now=int(time.time()))
+    try:
+        asyncio.run(_tell(session, identities, known))
+    except AtollError as error:
+        raise UnreachableError(
+            f"the files in {folder.path} are written, and the servers were not told: {error}",
+            code="rotate.not_told",
+            hint="`atoll rotate push` tells them; a server that starts reads the files",
+        ) from error
+
+
+async def _tell(session: Session, identities: Identities, system: Credentials) -> None:
+    profile = ProfileFile(session.home).load()
+    config = BusConfig(
+        url=profile.nats_url,
+        name="atoll rotate",
+        login=Signed(SYSTEM, lambda: system),
+        inbox_prefix="_INBOX_system",
+        connect_timeout_s=5.0,
+        tls_ca=profile.ca,
+    )
+    async with connect(config) as bus:
+        for name in ACCOUNTS:
+            statement = identities.account_jwt(name, now=int(time.time()))
+            reply = await bus.request(UPDATE, statement.encode(), timeout_s=5.0)
+            answer = json.loads(reply.payload)
+            if "error" in answer:
+                raise RefusedError(f"account {name}: {answer['error']}", code="rotate.refused")

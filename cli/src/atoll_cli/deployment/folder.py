@@ -25,6 +25,9 @@ SENTINEL: Final = "sentinel.jwt"
 DOOR_KEYS: Final = "door.json"
 AUTH_CONF: Final = "auth.conf"
 CREDS: Final = "creds"
+KEY_RING: Final = "attestor-keys.json"
+"""Beside this folder in a data directory: the keys of attestation results."""
+
 _MAX_FILE: Final = 1 << 20
 
 AUTH_TIMEOUT_S: Final = 5

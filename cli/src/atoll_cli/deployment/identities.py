@@ -116,6 +116,12 @@ class Identities:
             revoked={**self.revoked, account: {**before, self.users[login].public: now}},
         )
 
+    def with_fresh_signers(self, random: Callable[[int], bytes]) -> Self:
+        """The same with fresh keys for the attestors; those before make nothing any more."""
+        return replace(
+            self, signers={name: KeyPair.generate(Kind.ACCOUNT, random) for name in SIGNERS}
+        )
+
     def credentials(self, login: str, *, now: int) -> Credentials:
         """What `login` connects with."""
         key = self.users[login]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atoll_cli.commands.rotate import KEY_RING
+from atoll_cli.deployment.folder import KEY_RING
 from atoll_cli.deployment.identities import DOOR
 from atoll_cli.stack.material import COLLATERAL, OWNERS, Material
 from atoll_cli.stack.policies import POLICY_NAME

@@ -32,8 +32,7 @@ from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
-from atoll_cli.commands.rotate import KEY_RING
-from atoll_cli.deployment.folder import Folder
+from atoll_cli.deployment.folder import KEY_RING, Folder
 from atoll_cli.deployment.identities import Identities
 
 MAX_FILE: Final = 1 << 20

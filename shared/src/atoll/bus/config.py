@@ -27,7 +27,9 @@ class BusConfig:
     about logins may be away for a moment."""
     drain_timeout_s: float = 5.0
     tls_ca_file: str | None = None
-    """PEM roots for `tls://`; None: the system's."""
+    """PEM roots for `tls://`; None: the system's, unless there is `tls_ca`."""
+    tls_ca: str = ""
+    """The roots themselves."""
 
     @property
     def who(self) -> Login:
@@ -38,4 +40,4 @@ class BusConfig:
         """How to check the server's certificate; None without TLS."""
         if not self.url.startswith("tls://"):
             return None
-        return ssl.create_default_context(cafile=self.tls_ca_file)
+        return ssl.create_default_context(cafile=self.tls_ca_file, cadata=self.tls_ca or None)

@@ -228,6 +228,7 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
         login=Signed("client", lambda: credentials),
         inbox_prefix=topology.inbox("client"),
         connect_timeout_s=5.0,
+        tls_ca=profile.ca,
     )
     async with connect(config) as bus:
         yield AtollClient(bus, tracer)
