@@ -20,6 +20,11 @@ class PatientClient(Client):
         else:
             await self._process_op_err(nats_errors.Error(f"nats: {err_msg}"))
 
+    async def _connect_to_server(self, server: Any) -> None:
+        # nats-py leaves the socket of an attempt that was refused to the garbage collector.
+        self.abort()
+        await super()._connect_to_server(server)
+
     def forget(self) -> None:
         """Drop what waits for a connection. `close` would write it to the transport that is
         gone, which asyncio of Python 3.12 and later answers with a TypeError."""
