@@ -12,6 +12,7 @@ from atoll.errors import AtollError, RefusedError
 from atoll.wire import schema, subjects, topology
 from atoll.wire.endpoints import ENDPOINTS, ROLES, Role
 from atoll.wire.messages import JobState, Reason, Report, ReportKind, Tee
+from atoll_cli.deployment.identities import SERVICES
 from support import wat
 from support.client import drafted, ended, party, reached, release, submit, until
 from support.nats import wait_for
@@ -61,7 +62,7 @@ async def refused(bus: Bus, subject: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", SERVICES)
 async def test_a_role_may_not_publish_where_the_table_does_not_name_it(
     stack: Stack, role: Role
 ) -> None:
@@ -70,7 +71,7 @@ async def test_a_role_may_not_publish_where_the_table_does_not_name_it(
     assert allowed == []
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", SERVICES)
 async def test_a_role_may_not_listen_to_others(stack: Stack, role: Role) -> None:
     others = [f"{topology.inbox(other)}.>" for other in ROLES if other != role]
     requests = [row.subject.template for row in ENDPOINTS if row.owner != role]
@@ -91,7 +92,7 @@ WORK_QUEUES = {
 }
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", SERVICES)
 @pytest.mark.parametrize("queue", WORK_QUEUES)
 async def test_nobody_can_delete_a_work_queue_and_only_its_worker_takes_from_it(
     stack: Stack, role: Role, queue: str
@@ -151,7 +152,18 @@ async def test_the_server_cannot_be_made_to_carry_a_forged_report_to_the_ledger(
         assert events[-1].state is JobState.COMPLETED
 
 
-async def test_a_wrong_password_is_refused(stack: Stack) -> None:
+@pytest.mark.parametrize("role", SERVICES)
+async def test_a_role_may_publish_and_listen_where_the_table_names_it(
+    stack: Stack, role: Role
+) -> None:
+    async with stack.bus(role) as bus:
+        rows = [concrete(each) for each in topology.may_publish(role)]
+        assert [subject for subject in rows if await refused(bus, subject)] == []
+        for subject in topology.may_subscribe(role):
+            await (await bus.subscribe(subject, ignore)).close()
+
+
+async def test_passwords_and_nobody_at_all_are_refused(stack: Stack) -> None:
     config = BusConfig(
         url=stack.profile.nats_url,
         name="stranger",
@@ -159,7 +171,7 @@ async def test_a_wrong_password_is_refused(stack: Stack) -> None:
         password="not the password",
         inbox_prefix="_INBOX_client",
     )
-    for stranger in (config, replace(config, user="nobody"), replace(config, user="")):
+    for stranger in (config, replace(config, user="", password="")):
         with pytest.raises(RefusedError) as caught:
             async with connect(stranger):
                 pass

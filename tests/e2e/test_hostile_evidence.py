@@ -1,7 +1,7 @@
 """Evidence that is not what it should be: no key is released on it, and no work is offered.
 
-The client reads evidence from a bus that lies to it; the manager reads what a rogue with
-the enclaves' login wrote before the real enclave could.
+The client reads evidence from a bus that lies to it; the manager reads what a rogue
+wrote before the attestor could, who alone may.
 """
 
 import os
@@ -218,7 +218,7 @@ Make = Callable[["Rogue", Draft, JobEvent], Awaitable[EvidenceRecord]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rogue:
-    """Somebody with the enclaves' login, who is faster than the enclave."""
+    """Somebody who writes evidence as only the attestor may, and is faster than the enclave."""
 
     stack: Stack
     bus: Bus
@@ -255,7 +255,7 @@ def held(pid: int) -> Iterator[None]:
 @pytest_asyncio.fixture
 async def rogue(stack: Stack, client: AtollClient) -> AsyncIterator[Rogue]:
     earlier = await published_evidence(client)
-    async with stack.bus("enclave") as bus:
+    async with stack.bus("operator") as bus:
         yield Rogue(stack=stack, bus=bus, client=client, earlier=earlier)
 
 
