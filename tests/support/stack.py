@@ -7,6 +7,7 @@ A test may kill any of its processes; at the end nothing of it may be left.
 """
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -68,6 +69,12 @@ class Stack(command.Stack):
     def appraiser(self) -> Appraiser:
         """Trust and policy of the profile."""
         return Appraiser.from_profile(self.profile)
+
+    def policy_measurement(self) -> str:
+        """Of the agent that this stack accepts, in hex."""
+        value = json.loads((self.data_dir / "policy.json").read_bytes())
+        (measurement,) = value["measurements"]
+        return str(measurement)
 
     def chain(self) -> DevelopmentChain:
         """The simulated processor's key: what only this host has."""

@@ -96,7 +96,8 @@ def login(session: Session, logins: tuple[str, ...], data_dir: Path | None) -> N
 def door(session: Session, data_dir: Path | None) -> None:
     """Give the attestors fresh keys to admit enclaves with.
 
-    Start the attestors again after it. Enclaves ask for admission anew.
+    Running attestors use them within seconds; until then, nobody is admitted. Enclaves that are
+    connected stay, and ask for admission anew when their ticket is half over.
     """
     _rotate(
         session,

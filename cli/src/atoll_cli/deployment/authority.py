@@ -99,6 +99,7 @@ def issue_server(authority: Certified, names: Sequence[str], *, now: datetime) -
     """
     if not names:
         raise InputError("a server's certificate needs a name", code="tls.name")
+    alternatives = x509.SubjectAlternativeName([_name(each) for each in names])
     key = generate_private_key(SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     issuer = authority.certificate
@@ -106,7 +107,7 @@ def issue_server(authority: Certified, names: Sequence[str], *, now: datetime) -
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         _begun(subject, issuer.subject, key, now, SERVER_DAYS)
-        .add_extension(x509.SubjectAlternativeName([_name(each) for each in names]), critical=False)
+        .add_extension(alternatives, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from atoll.credentials.door_keys import DoorKeys
 from atoll.credentials.nkey import Kind, decode_public
 from atoll.errors import ConflictError, RejectedEvidenceError, SealError
 from atoll.evidence import document as documents
@@ -15,6 +14,7 @@ from atoll.wire.admission import Admission, Ticket
 from atoll.wire.admission_messages import AdmitReply, AdmitRequest
 from atoll.wire.messages import EvidenceRecord
 from atoll_attestor import ports
+from atoll_attestor.door import Keyring
 from atoll_attestor.turned_away import require_wanted
 from atoll_attestor.verifier import Verifier
 
@@ -25,7 +25,7 @@ _MEASUREMENTS: Final = ("measurement", "mr_td", "enclave_hash")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitter:
     verifier: Verifier
-    keys: DoorKeys
+    ring: Keyring
     evidence: ports.EvidenceStore
     revocations: ports.Revocations
     ttl_s: int
@@ -65,7 +65,7 @@ class Admitter:
         return AdmitReply(
             ear=reply.ear,
             verdict=reply.verdict,
-            ticket=admission.issue_ticket(ticket, by=self.keys.enclave, now=now),
+            ticket=admission.issue_ticket(ticket, by=self.ring.keys.enclave, now=now),
             expires_ms=ticket.expires * 1000,
         )
 

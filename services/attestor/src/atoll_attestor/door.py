@@ -24,6 +24,17 @@ MAX_SKEW_S: Final = 5
 """How far ahead another attestor's clock may be."""
 
 
+@dataclass(slots=True)
+class Keyring:
+    """The keys as they were read last."""
+
+    keys: DoorKeys
+
+    def use_bytes(self, raw: bytes) -> None:
+        """Make logins with these from now on. Raises: ConfigError `admission.keys`."""
+        self.keys = DoorKeys.from_bytes(raw)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """Somebody may come in, as the user that `jwt` describes."""

@@ -14,7 +14,6 @@ from typing import Final
 
 from atoll.bus import Bus, KeyValue, Message
 from atoll.credentials import callout
-from atoll.credentials.door_keys import DoorKeys
 from atoll.errors import AtollError, InputError, MessageError
 from atoll.wire import schema, topology
 from atoll.wire.admission_messages import (
@@ -27,7 +26,7 @@ from atoll.wire.admission_messages import (
     SessionRecord,
 )
 from atoll_attestor import ports
-from atoll_attestor.door import decide
+from atoll_attestor.door import Keyring, decide
 from atoll_attestor.turned_away import Revoked, key, turned_away
 
 _log = logging.getLogger(__name__)
@@ -90,7 +89,7 @@ class Doorkeeper:
     Args:
         bus: with the attestor's login.
         door: with the login to which servers turn, in an account of its own.
-        keys: what logins are made with.
+        ring: what logins are made with.
         policies: what is in force.
         revocations: who is turned away.
     """
@@ -99,16 +98,17 @@ class Doorkeeper:
         self,
         bus: Bus,
         door: Bus,
-        keys: DoorKeys,
+        ring: Keyring,
         policies: ports.Policies,
         revocations: BusRevocations,
     ) -> None:
         self._door = door
-        self._keys = keys
+        self._ring = ring
         self._policies = policies
         self._revocations = revocations
         self._kv = KeyValue(bus, topology.SESSIONS)
         self._sessions: dict[str, SessionRecord] = {}
+        self._ending = asyncio.Lock()
 
     async def serve(self) -> None:
         """Answer servers until cancelled."""
@@ -147,9 +147,15 @@ class Doorkeeper:
 
     async def end_unwanted(self) -> int:
         """End every connection that may not be; how many."""
-        ended = 0
+        async with self._ending:
+            return await self._end_all()
+
+    async def _end_all(self) -> int:
+        ended, now_ms = 0, time.time_ns() // 1_000_000
         for enclave_id, session in tuple(self._sessions.items()):
-            if why := self._unwanted(enclave_id, session):
+            if session.expires_ms <= now_ms:
+                self._sessions.pop(enclave_id, None)
+            elif why := self._unwanted(enclave_id, session):
                 ended += await self._end(enclave_id, session, why)
         return ended
 
@@ -161,9 +167,11 @@ class Doorkeeper:
             reason=request.reason,
             revoked_ms=time.time_ns() // 1_000_000,
         )
-        await self._revocations.add(record)
-        _log.warning("%s %s is turned away: %s", record.kind.value, record.id, record.reason)
-        return self._listed(await self.end_unwanted())
+        # The lock keeps `sweep`, which hears of it as well, from ending them uncounted.
+        async with self._ending:
+            await self._revocations.add(record)
+            _log.warning("%s %s is turned away: %s", record.kind.value, record.id, record.reason)
+            return self._listed(await self._end_all())
 
     async def reinstate(self, request: ReinstateRequest) -> Revocations:
         """Take a revocation back; one that is not there is no error."""
@@ -196,7 +204,8 @@ class Doorkeeper:
             _log.error("an authorization request is none: %s", error.message)
             return
         now = int(time.time())
-        keys, asked_in = self._keys, self._keys.callout_account
+        keys = self._ring.keys
+        asked_in = keys.callout_account
         try:
             entry = decide(
                 request,

@@ -82,6 +82,7 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
             tracing.run(),
             policies.follow(),
             files.follow(config.key_ring_file, setup.ring, setup.keys.use_bytes),
+            files.follow(config.door_keys_file, setup.door_raw, setup.door.use_bytes),
         ]
         if config.supervised:
             loops.append(process.wait_for_end_of_input(stop))
@@ -91,7 +92,7 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         judging = setup.judging(policies, archive, gathering)
         admitter = Admitter(
             verifier=verifier,
-            keys=setup.door,
+            ring=setup.door,
             evidence=BusEvidence(bus),
             revocations=revocations,
             ttl_s=config.admission_ttl_s,

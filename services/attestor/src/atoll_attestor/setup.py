@@ -17,6 +17,7 @@ from atoll_attestor.collateral.kds import Kds
 from atoll_attestor.collateral.pcs import Pcs, fmspcs
 from atoll_attestor.collateral.supply import Sources, Supply
 from atoll_attestor.config import PREFIX, AttestorConfig
+from atoll_attestor.door import Keyring
 from atoll_attestor.gathering import Gathering
 from atoll_attestor.judging import Judging
 from atoll_attestor.nonces import NonceIssuer
@@ -42,7 +43,9 @@ class Setup:
     owners: Owners
     sources: Sources
     fetcher: Fetcher
-    door: DoorKeys
+    door: Keyring = field(repr=False)
+    door_raw: bytes = field(repr=False)
+    """The content of the file of door keys."""
 
     @classmethod
     def read(cls, config: AttestorConfig) -> Self:
@@ -65,7 +68,8 @@ class Setup:
             raw = files.read(config.key_ring_file)
             ring = KeyRing.from_bytes(raw)
         with files.naming(config.door_keys_file):
-            door = DoorKeys.from_bytes(files.read(config.door_keys_file))
+            door_raw = files.read(config.door_keys_file)
+            door = Keyring(DoorKeys.from_bytes(door_raw))
         sources = _sources(config)
         return cls(
             config=config,
@@ -76,6 +80,7 @@ class Setup:
             sources=sources,
             fetcher=Fetcher(sources.bases),
             door=door,
+            door_raw=door_raw,
             owners=Owners(
                 name=config.policy_name,
                 keys=_owners(config.policy_owners_dir, config.policy_threshold),
