@@ -38,6 +38,7 @@ from atoll.wire.verification import VerifyReply, VerifyRequest
 from atoll_attestor.bus_ports import BusArchive, BusPolicies
 from atoll_attestor.main import rows
 from atoll_attestor.setup import Setup
+from support.audit import MemoryAudit
 from support.evidence import Binding, document
 from support.nats import wait_for
 from unit.attestor import given
@@ -62,7 +63,7 @@ async def fresh(bus: Bus) -> Bus:
 async def attestor(fresh: Bus, tmp_path: Path) -> AsyncIterator[Bus]:
     """The service under a policy, and a connection to ask it over."""
     setup = Setup.read(given.write(tmp_path))
-    policies = BusPolicies(fresh, setup.owners)
+    policies = BusPolicies(fresh, setup.owners, MemoryAudit())
     await policies.activate(given.signed(given.document()), now=NOW_S)
     archive, gathering = BusArchive(fresh), given.gathering(trust=setup.trust)
     verifier = setup.verifier(policies, archive, gathering)
@@ -163,7 +164,7 @@ async def test_a_policy_in_mode_warn_is_recorded_and_told_and_decides_nothing(
 async def test_another_replica_follows_and_one_that_starts_finds_what_is_in_force(
     attestor: Bus, tmp_path: Path
 ) -> None:
-    replica = BusPolicies(attestor, Setup.read(given.write(tmp_path)).owners)
+    replica = BusPolicies(attestor, Setup.read(given.write(tmp_path)).owners, MemoryAudit())
     await replica.load()
     assert replica.state is not None
     assert replica.state.highest == 1
@@ -182,7 +183,7 @@ async def test_what_somebody_else_wrote_into_the_bucket_is_not_followed(
     attestor: Bus, tmp_path: Path
 ) -> None:
     bucket = KeyValue(attestor, topology.POLICIES)
-    replica = BusPolicies(attestor, Setup.read(given.write(tmp_path)).owners)
+    replica = BusPolicies(attestor, Setup.read(given.write(tmp_path)).owners, MemoryAudit())
     await activated(attestor, given.signed(given.document(2)))
     await replica.load()
     forged = given.signed(given.document(3, section=given.strange()), given.OTHER)
@@ -212,7 +213,7 @@ async def test_of_two_who_activate_at_once_one_is_told_to_look_again(
     fresh: Bus, tmp_path: Path
 ) -> None:
     owners = Setup.read(given.write(tmp_path)).owners
-    ones = [BusPolicies(fresh, owners) for _ in range(2)]
+    ones = [BusPolicies(fresh, owners, MemoryAudit()) for _ in range(2)]
     raws = [given.signed(given.document(1)), given.signed(given.document(2))]
     done = await asyncio.gather(
         *(one.activate(raw, now=NOW_S) for one, raw in zip(ones, raws, strict=True)),

@@ -3,9 +3,11 @@
 import logging
 from contextlib import aclosing
 
+from atoll.audit import Action, ActorKind, Audit, AuditEntry, audited
 from atoll.bus import Bus, KeyValue, publish
 from atoll.errors import AtollError, InputError, RefusedError
 from atoll.policy.records import AppraisalRecord, to_bytes
+from atoll.policy.signed import SignedPolicy
 from atoll.policy.state import PolicyState
 from atoll.wire import schema, subjects, topology
 from atoll.wire.messages import EvidenceRecord, PolicyRecord, PolicyView
@@ -15,11 +17,16 @@ _log = logging.getLogger(__name__)
 
 
 class BusPolicies:
-    """Bucket `policies`, of which one key is enforced here."""
+    """Bucket `policies`, of which one key is enforced here.
 
-    def __init__(self, bus: Bus, owners: Owners) -> None:
+    Args:
+        audit: no policy is activated that it does not take on record first.
+    """
+
+    def __init__(self, bus: Bus, owners: Owners, audit: Audit) -> None:
         self._kv = KeyValue(bus, topology.POLICIES)
         self._owners = owners
+        self._audit = audit
         self._in_force: InForce | None = None
 
     @property
@@ -57,12 +64,24 @@ class BusPolicies:
         record, view = activated(before, signed, self._owners, now=now)
         if view.changed:
             raw = schema.encode(record)
-            if entry is None:
-                await self._kv.create(name, raw)
-            else:
-                await self._kv.update(name, raw, revision=entry.revision)
+            async with audited(self._audit, self._act(signed, view), strict=True):
+                if entry is None:
+                    await self._kv.create(name, raw)
+                else:
+                    await self._kv.update(name, raw, revision=entry.revision)
             self._use(raw)
         return view
+
+    def _act(self, signed: bytes, view: PolicyView) -> AuditEntry:
+        """For the audit: the owners who signed are who did it."""
+        signatures = SignedPolicy.from_bytes(signed).signatures
+        owners = sorted(item.name for item in signatures if item.signing_key in self._owners.keys)
+        return AuditEntry(
+            action=Action.POLICY_ACTIVATE,
+            actor_kind=ActorKind.PARTY,
+            actor=",".join(owners),
+            object=f"{view.name} version {view.highest} sha256:{view.digest}",
+        )
 
     def _use(self, raw: bytes) -> None:
         try:

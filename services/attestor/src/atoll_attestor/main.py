@@ -5,10 +5,12 @@ import logging
 import os
 import secrets
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from atoll import process, version
+from atoll.audit import AuditWriter
 from atoll.bus import BusConfig, Endpoint, Service, connect, login_from
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
@@ -61,7 +63,8 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
     ):
         kid, _ = setup.keys.active
         tracing = ServiceTracing(spans.ATTESTOR, wiring.bus_publisher(bus), instance=kid)
-        policies = BusPolicies(bus, setup.owners)
+        writer = AuditWriter(bus, f"attestor-{secrets.token_hex(8)}", _now_ms)
+        policies = BusPolicies(bus, setup.owners, writer)
         await policies.load()
         supply = Supply(
             crls=CrlCache(bus, setup.trust),
@@ -142,6 +145,10 @@ def admission_rows(admitter: Admitter, doorkeeper: Doorkeeper, tracer: Tracer) -
         wiring.endpoint(endpoints.REINSTATE, doorkeeper.reinstate, tracer),
         wiring.endpoint(endpoints.REVOCATIONS, doorkeeper.revocations, tracer),
     ]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def main() -> int:

@@ -67,6 +67,8 @@ async def ensure_stream(bus: Bus, stream: Stream) -> None:
             "duplicate_window": _window(stream.duplicate_window_s, stream.max_age_s),
             "num_replicas": stream.replicas,
             "allow_direct": True,
+            "deny_delete": stream.deny_delete,
+            "deny_purge": stream.deny_purge,
         },
     )
 

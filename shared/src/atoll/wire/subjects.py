@@ -66,6 +66,11 @@ JOBS_LIST: Final = Subject("atoll.v1.jobs.list")
 JOBS_CANCEL: Final = Subject("atoll.v1.jobs.cancel")
 JOBS_WITHDRAW: Final = Subject("atoll.v1.jobs.withdraw")
 
+TOKENS_CREATE: Final = Subject("atoll.v1.tokens.create")
+TOKENS_LIST: Final = Subject("atoll.v1.tokens.list")
+TOKENS_GET: Final = Subject("atoll.v1.tokens.get")
+TOKENS_REVOKE: Final = Subject("atoll.v1.tokens.revoke")
+
 ATTEST_NONCE: Final = Subject("atoll.v1.attest.nonce")
 ATTEST_APPRAISE: Final = Subject("atoll.v1.attest.appraise")
 ATTEST_ADMIT: Final = Subject("atoll.v1.attest.admit")
@@ -91,3 +96,5 @@ REPORT: Final = Subject("atoll.v1.report.{job_id}")
 EVENT: Final = Subject("atoll.v1.event.{entity}.{entity_id}.{type}")
 TELEMETRY_TRACES: Final = Subject("atoll.v1.telemetry.traces.{trace_id}")
 DEAD: Final = Subject("atoll.v1.dead.{stream}")
+AUDIT: Final = Subject("atoll.v1.audit.{tenant}.{action}")
+"""Who did what (`atoll.audit`)."""

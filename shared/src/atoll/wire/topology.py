@@ -67,7 +67,18 @@ APPRAISALS: Final = Stream(
     discard="old",
     description="Past appraisals with all that they followed from, to be replayed.",
 )
-STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD, APPRAISALS)
+AUDIT: Final = Stream(
+    name="AUDIT",
+    subjects=(subjects.AUDIT.wildcard,),
+    max_bytes=512 * _MIB,
+    max_age_s=400 * _DAY_S,
+    # A full stream is an error: what cannot be recorded must not happen unseen.
+    discard="new",
+    deny_delete=True,
+    deny_purge=True,
+    description="Who did what, in chains by writer.",
+)
+STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD, APPRAISALS, AUDIT)
 
 MAX_ATTEMPTS: Final = 5
 """How often a job is handed to a manager before it fails for good."""
@@ -110,6 +121,7 @@ SESSIONS: Final = Bucket(
 REVOCATIONS: Final = Bucket(name="revocations", description="Who is turned away, and why.")
 POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
 COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
+TOKENS: Final = Bucket(name="tokens", description="Access tokens' digests and roles, by id.")
 BUCKETS: Final = (
     JOBS,
     MANIFESTS,
@@ -121,6 +133,7 @@ BUCKETS: Final = (
     REVOCATIONS,
     POLICIES,
     COLLATERAL,
+    TOKENS,
 )
 
 ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
@@ -137,6 +150,7 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     "KV_revocations": frozenset({"attestor"}),
     "KV_collateral": frozenset({"attestor"}),
     "KV_jobs": frozenset({"gateway", "manager"}),
+    "KV_tokens": frozenset({"gateway"}),
     "KV_evidence": frozenset({"manager"}),
     "KV_hosts": frozenset({"client"}),
     "OBJ_assets": frozenset({"client", "enclave", "gateway"}),
@@ -182,11 +196,14 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     subjects.REPORT.wildcard: frozenset({"manager", "enclave"}),
     subjects.EVENT.wildcard: frozenset({"gateway"}),
     subjects.DEAD.wildcard: frozenset({"gateway", "manager"}),
+    subjects.AUDIT.wildcard: frozenset({"gateway", "attestor"}),
     subjects.TELEMETRY_TRACES.wildcard: frozenset(ROLES),
     "$KV.jobs.>": frozenset({"gateway"}),
     "$KV.manifests.>": frozenset({"gateway"}),
     "$KV.withdrawals.>": frozenset({"gateway"}),
     "$KV.evidence.>": frozenset({"attestor"}),
+    "$KV.tokens.>": frozenset({"gateway"}),
+    "$KV.evidence.>": frozenset({"enclave"}),
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),
     subjects.APPRAISAL.wildcard: frozenset({"attestor"}),

@@ -37,6 +37,10 @@ class Stream:
     discard: Discard = "new"
     storage: Storage = "file"
     replicas: int = 1
+    deny_delete: bool = False
+    """No message can be deleted by itself; the server never lets this be taken back."""
+    deny_purge: bool = False
+    """Likewise for purging."""
     description: str = ""
 
 
