@@ -13,8 +13,10 @@ from atoll_cli.nats_server import EmbeddedNats
 from atoll_gateway.http.server import HttpServer
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
+from atoll_gateway.tokens import TokenDesk, TokenDirectory
+from support.access import OPERATOR
 
-TOKEN = "a-token-for-tests-only"
+TOKEN = OPERATOR.text
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Gateway:
     index: JobIndex
     http: HttpServer
     nats: EmbeddedNats
+    directory: TokenDirectory
+    desk: TokenDesk
 
     async def call(self, method: str, target: str, **options: Any) -> Answer:
         return await asyncio.to_thread(request, self.http.port, method, target, **options)

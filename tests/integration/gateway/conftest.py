@@ -1,5 +1,6 @@
 """A gateway over a real nats-server, with HTTP on a free port."""
 
+import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -8,22 +9,36 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from atoll.audit import AuditWriter
 from atoll.bus import Bus, Endpoint, Service, connect, provision
 from atoll.telemetry.span import Recorder
 from atoll.wire import endpoints, schema, topology
 from atoll.wire.messages import KeysReply, KeysRequest, Tee, VerificationKey
-from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvWithdrawals
+from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
+from atoll_gateway.audited import AuditedJobs, AuditedTokens
+from atoll_gateway.audited import Recorder as AuditRecorder
 from atoll_gateway.http import sources
 from atoll_gateway.http.app import make_app
+from atoll_gateway.http.gate import Gate
+from atoll_gateway.http.limits import Limits, Rate
 from atoll_gateway.http.server import HttpServer
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.service import gateway_service
-from integration.gateway.client import TOKEN, Gateway
+from atoll_gateway.tokens import TokenDesk, TokenDirectory
+from integration.gateway.client import Gateway
+from support.access import records
 from support.nats import bus_config, running
 
 KEYS = KeysReply(keys=(VerificationKey(kid="k1", public_key=bytes(32)),), jwks='{"keys":[]}')
+
+
+PLENTY = Rate(burst=100_000, per_s=100_000)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def attestor(bus: Bus) -> Service:
@@ -59,20 +74,28 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             clock=time.time_ns,
             random=lambda size: next(counter).to_bytes(size, "big"),
         )
-        ledger = Ledger(KvJobs(bus), BusOutlet(bus), lambda: time.time_ns() // 1_000_000)
+        ledger = Ledger(KvJobs(bus), BusOutlet(bus), now_ms)
         manifests, index = KvManifests(bus), JobIndex()
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,
             withdrawals=KvWithdrawals(bus),
             index=index,
-            clock=lambda: time.time_ns() // 1_000_000,
+            clock=now_ms,
             tees=frozenset({Tee.SIMULATED}),
             context=tracer.current,
         )
+        directory, store = TokenDirectory(), KvTokens(bus)
+        desk = TokenDesk(store, directory, now_ms)
+        for record in records(now_ms()):
+            await store.create(record)
+        recorder = AuditRecorder(AuditWriter(bus, "gateway-test", now_ms), tracer.current)
+        audited, audited_tokens = AuditedJobs(api, recorder), AuditedTokens(desk, recorder)
+        limits = Limits(address=PLENTY, token=PLENTY, failures=PLENTY, head_s=1.0)
         app = make_app(
-            token=TOKEN,
-            jobs=api,
+            gate=Gate(directory, limits, clock=now_ms, monotonic=time.monotonic),
+            jobs=audited,
+            tokens=audited_tokens,
             manifests=manifests,
             evidence=sources.BusEvidence(bus),
             outcomes=sources.BusOutcomes(bus),
@@ -85,6 +108,19 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             max_asset=16 << 20,
             idle_s=0.5,
         )
-        await stack.enter_async_context(gateway_service(bus, api, tracer))
-        http = await stack.enter_async_context(HttpServer("127.0.0.1", 0, app, grace_s=1.0))
-        yield Gateway(bus=bus, ledger=ledger, index=index, http=http, nats=server)
+        await stack.enter_async_context(gateway_service(bus, audited, audited_tokens, tracer))
+        listening = HttpServer("127.0.0.1", 0, app, grace_s=1.0, limits=limits)
+        http = await stack.enter_async_context(listening)
+        following = asyncio.get_running_loop().create_task(directory.follow(store))
+        await directory.current.wait()
+        yield Gateway(
+            bus=bus,
+            ledger=ledger,
+            index=index,
+            http=http,
+            nats=server,
+            directory=directory,
+            desk=desk,
+        )
+        following.cancel()
+        await asyncio.wait([following])

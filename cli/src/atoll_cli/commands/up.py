@@ -4,10 +4,13 @@ from pathlib import Path
 
 import click
 
+from atoll.client.files import read_private
 from atoll.errors import InputError
-from atoll_cli.options import json_option, pass_session
+from atoll_cli.options import FILE, json_option, pass_session
 from atoll_cli.session import Session
 from atoll_cli.stack import address
+
+MAX_CA = 65_536
 
 
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -27,6 +30,16 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     help="Where everything durable is kept (default: `stack` in ATOLL_HOME).",
 )
 @click.option("--http", metavar="ADDR", callback=_address, help="HOST:PORT of the HTTP API.")
+@click.option("--http-cert", metavar="PEM", type=FILE, help="Certificate chain of the HTTP API.")
+@click.option("--http-key", metavar="PEM", type=FILE, help="Its key, mode 0600.")
+@click.option(
+    "--http-ca", metavar="PEM", type=FILE, help="Who signed it; for the profile, if not the system."
+)
+@click.option(
+    "--http-insecure",
+    is_flag=True,
+    help="HTTP without TLS outside loopback: only behind something that ends TLS.",
+)
 @click.option("--nats", metavar="ADDR", callback=_address, help="HOST:PORT of the bus.")
 @click.option(
     "--slots",
@@ -47,6 +60,10 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     session: Session,
     data_dir: Path | None,
     http: str | None,
+    http_cert: Path | None,
+    http_key: Path | None,
+    http_ca: Path | None,
+    http_insecure: bool,  # noqa: FBT001 - as click passes it
     nats: str | None,
     slots: int,
     docker: str | None,
@@ -63,6 +80,10 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         home=session.home,
         data_dir=data_dir or session.home / "stack",
         http=http,
+        http_cert=http_cert,
+        http_key=http_key,
+        http_ca="" if http_ca is None else read_private(http_ca, limit=MAX_CA).decode("latin-1"),
+        http_insecure=http_insecure,
         nats=nats,
         slots=slots,
         docker=docker,

@@ -27,6 +27,9 @@ class Plan:
     host_id: str
     env: Mapping[str, str]
     docker: str | None = None
+    http_cert: Path | None = None
+    http_key: Path | None = None
+    http_insecure: bool = False
 
     @property
     def log_dir(self) -> Path:
@@ -65,6 +68,9 @@ class Plan:
             http_host=host,
             http_port=port,
             http_token_file=self.material.data_dir / "http-token",
+            **({"http_tls_cert_file": self.http_cert.absolute()} if self.http_cert else {}),
+            **({"http_tls_key_file": self.http_key.absolute()} if self.http_key else {}),
+            **({"http_insecure": "true"} if self.http_insecure else {}),
         )
 
     def _spec(self, name: str, **settings: object) -> ServiceSpec:

@@ -32,6 +32,7 @@ from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
+from atoll.wire.access import AccessToken
 from atoll_cli.deployment.folder import KEY_RING, Folder
 from atoll_cli.deployment.identities import Identities
 
@@ -39,7 +40,8 @@ MAX_FILE: Final = 1 << 20
 OPERATOR: Final = "operator.json"
 OWNERS: Final = "owners"
 COLLATERAL: Final = "collateral"
-TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32,256}")
+OLDER_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32,256}")
+"""As older versions made them; replaced by one that has the form of a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,16 +111,19 @@ def _identities(bus: Folder) -> Identities:
 
 
 def _token(path: Path) -> str:
+    """The first token of the HTTP gateway, an operator's."""
     try:
-        token = _read(path).decode("ascii").strip()
-        if not TOKEN.fullmatch(token):
+        text = _read(path).decode("ascii").strip()
+        if text.startswith("atoll_"):
+            return AccessToken.parse(text).text
+        if not OLDER_TOKEN.fullmatch(text):
             raise ValueError("an empty token would be accepted from everybody")
     except NotFoundError:
-        token = secrets.token_urlsafe(32)
-        write_private(path, token.encode())
-        return token
-    except ValueError as error:
+        pass
+    except (ValueError, InputError) as error:
         raise _damaged(path) from error
+    token = AccessToken.generate(secrets.token_bytes).text
+    write_private(path, token.encode())
     return token
 
 

@@ -44,6 +44,10 @@ class UpOptions:
     nats: str | None
     slots: int
     as_json: bool
+    http_cert: Path | None = None
+    http_key: Path | None = None
+    http_ca: str = ""
+    http_insecure: bool = False
     docker: str | None = None
     """The container engine's socket; None: where engines have it."""
 
@@ -77,6 +81,9 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             material=material,
             nats_url=nats.url,
             http=ports.choose("http", options.http),
+            http_cert=options.http_cert,
+            http_key=options.http_key,
+            http_insecure=options.http_insecure,
             slots=options.slots,
             host_id="local",
             env=env,
@@ -91,7 +98,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
         http_url = str(gateway.facts["http"])
         ports.save(nats=nats.port, http=int(http_url.rpartition(":")[2]))
         _share_operator(options.home, material)
-        profile = _profile(material, nats.url, http_url)
+        profile = _profile(material, nats.url, http_url, options.http_ca)
         ProfileFile(options.home).save(profile)
         _ready(options, nats.url, http_url)
         async with asyncio.TaskGroup() as group:
@@ -222,12 +229,13 @@ def _share_operator(home: Path, material: Material) -> None:
         _talk(f"the key 'operator' in {home} is another one than this stack's, {path}")
 
 
-def _profile(material: Material, nats_url: str, http_url: str) -> Profile:
+def _profile(material: Material, nats_url: str, http_url: str, http_ca: str) -> Profile:
     return Profile(
         nats_url=nats_url,
         nats_creds=material.bus.creds("client").read_text("ascii"),
         http_url=http_url,
         http_token=material.http_token,
+        http_ca=http_ca,
         tee=Tee.SIMULATED,
         policy=material.policy.decode(),
         development_root=material.ark_pem.decode(),

@@ -9,6 +9,7 @@ from typing import TypeVar
 from atoll.bus import Bus, KeyValue, last_message, publish
 from atoll.errors import AtollError, ConflictError, MessageError
 from atoll.wire import schema, subjects, topology
+from atoll.wire.access import TokenRecord
 from atoll.wire.messages import (
     AgreedManifest,
     JobEvent,
@@ -100,6 +101,40 @@ class KvWithdrawals:
             await self._kv.create(digest, schema.encode(withdrawal))
         except ConflictError:
             return  # somebody withdrew before; one is enough
+
+
+class KvTokens:
+    """Bucket `tokens`, key: token id."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._kv = KeyValue(bus, topology.TOKENS)
+
+    async def get(self, token_id: str) -> tuple[TokenRecord, int] | None:
+        entry = await self._kv.get(token_id)
+        if entry is None or entry.value is None:
+            return None
+        return stored(TokenRecord, entry.value), entry.revision
+
+    async def create(self, record: TokenRecord) -> int:
+        return await self._kv.create(record.token_id, schema.encode(record))
+
+    async def update(self, record: TokenRecord, revision: int) -> int:
+        return await self._kv.update(record.token_id, schema.encode(record), revision=revision)
+
+    async def watch(self) -> AsyncGenerator[tuple[str, TokenRecord | None, int, int], None]:
+        async with aclosing(self._kv.watch()) as entries:
+            async for entry in entries:
+                record = None
+                if entry.value is not None:
+                    try:
+                        record = schema.decode(TokenRecord, entry.value)
+                    except MessageError as error:
+                        # Unreadable is gone: what cannot be judged opens nothing.
+                        _log.error("token %s is unreadable: %s", entry.key, error.message)
+                if record is not None and record.token_id != entry.key:
+                    _log.error("token %s is stored as %s", record.token_id, entry.key)
+                    record = None
+                yield entry.key, record, entry.revision, entry.pending
 
 
 class BusOutlet:

@@ -8,6 +8,7 @@ from atoll.computation.manifest import Manifest, digest
 from atoll.errors import NotFoundError, RefusedError
 from atoll.framing import transcript
 from atoll.telemetry.context import SpanContext, render
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import (
     JobList,
     JobListRequest,
@@ -19,6 +20,7 @@ from atoll.wire.messages import (
     WithdrawRequest,
 )
 from atoll_gateway import core
+from atoll_gateway.caller import BUS, Caller
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.ports import Clock, ManifestStore, WithdrawalStore
@@ -27,7 +29,9 @@ _MAX_ENDED = 1000
 
 
 class GatewayApi:
-    """Submit, get, list, cancel and withdraw.
+    """Submit, get, list, cancel and withdraw, each within what its caller may see.
+
+    A job of another tenant is a job that does not exist.
 
     Args:
         tees: the kinds of enclave this deployment has managers for.
@@ -53,12 +57,12 @@ class GatewayApi:
         self._tees = tees
         self._context = context
 
-    async def submit(self, request: SubmitRequest) -> JobView:
+    async def submit(self, request: SubmitRequest, caller: Caller = BUS) -> JobView:
         """As `accept`, without saying whether the job is new."""
-        view, _ = await self.accept(request)
+        view, _ = await self.accept(request, caller)
         return view
 
-    async def accept(self, request: SubmitRequest) -> tuple[JobView, bool]:
+    async def accept(self, request: SubmitRequest, caller: Caller = BUS) -> tuple[JobView, bool]:
         """Accept a job; when this returns, the job survives whatever happens.
 
         Returns:
@@ -83,13 +87,14 @@ class GatewayApi:
         await self._manifests.put(name, request.agreed)
         context = self._context()
         record = core.submitted(
-            job_id=job_id(manifest, request.idempotency_key),
+            job_id=job_id(manifest, request.idempotency_key, caller.tenant),
             tee=tee,
             manifest_digest=name,
             now_ms=self._clock(),
             deadline_ms=manifest.limits.deadline_ms,
             traceparent=render(context) if context else "",
             trace_id=context.trace_id if context else None,
+            tenant=caller.tenant,
         )
         view, created = await self._ledger.submit(record)
         # A withdrawal that came between the two looks did not see the job.
@@ -99,8 +104,11 @@ class GatewayApi:
             )
         return view, created
 
-    async def withdraw(self, request: WithdrawRequest) -> WithdrawReply:
+    async def withdraw(self, request: WithdrawRequest, caller: Caller = BUS) -> WithdrawReply:
         """Take a consent back, for good: for jobs without all their keys and for later ones.
+
+        The party's signature is what counts, so that jobs of every tenant end; the reply names
+        those that the caller may see.
 
         Raises:
             NotFoundError: `manifest.not_found`: nothing was submitted under it.
@@ -120,9 +128,13 @@ class GatewayApi:
         ended = []
         for job in self._index.of_manifest(name):
             view = await self._ledger.apply(job, core.ConsentWithdrawn(party=withdrawal.party))
-            if view.state.terminal:
+            if view.state.terminal and caller.sees(view.tenant):
                 ended.append(job)
         return WithdrawReply(ended=tuple(sorted(ended)[:_MAX_ENDED]))
+
+    async def is_withdrawn(self, manifest_digest: str) -> bool:
+        """Whether somebody took a consent to this manifest back."""
+        return await self._withdrawals.get(manifest_digest) is not None
 
     async def _require_wanted(self, name: str) -> None:
         withdrawn = await self._withdrawals.get(name)
@@ -133,29 +145,40 @@ class GatewayApi:
                 hint="agree on a new manifest",
             )
 
-    async def get(self, request: JobRequest) -> JobView:
+    async def get(self, request: JobRequest, caller: Caller = BUS) -> JobView:
         """Raises: NotFoundError `job.not_found`."""
-        return await self._ledger.get(request.job_id)
+        view = await self._ledger.get(request.job_id)
+        if not caller.sees(view.tenant):
+            raise NotFoundError(f"there is no job {request.job_id!r}", code="job.not_found")
+        return view
 
-    async def list(self, request: JobListRequest) -> JobList:
+    async def list(self, request: JobListRequest, caller: Caller = BUS) -> JobList:
         """The newest jobs first; it may trail the ledger by a moment."""
-        return JobList(jobs=self._index.newest(limit=request.limit, state=request.state))
+        tenant = None if caller.sees_all else caller.tenant
+        return JobList(
+            jobs=self._index.newest(limit=request.limit, state=request.state, tenant=tenant)
+        )
 
-    async def cancel(self, request: JobRequest) -> JobView:
+    async def cancel(self, request: JobRequest, caller: Caller = BUS) -> JobView:
         """End a job that has not ended.
 
         Raises:
             NotFoundError: `job.not_found`.
         """
+        await self.get(request, caller)
         return await self._ledger.apply(request.job_id, core.CancelRequested())
 
 
-def job_id(manifest: Manifest, idempotency_key: str) -> str:
+def job_id(manifest: Manifest, idempotency_key: str, tenant: str = DEFAULT_TENANT) -> str:
     """The id that a submission gets, every time.
 
     It depends on the parties as well as on the idempotency key, so that nobody can
-    occupy a key of a computation that is not its own.
+    occupy a key of a computation that is not its own; and on the tenant, so that two tenants
+    never meet in one job.
     """
     parties = sorted(party.signing_key for party in manifest.parties.values())
-    seed = transcript("atoll job id v1", idempotency_key.encode(), *parties)
+    if tenant == DEFAULT_TENANT:
+        seed = transcript("atoll job id v1", idempotency_key.encode(), *parties)
+    else:
+        seed = transcript("atoll job id v2", tenant.encode(), idempotency_key.encode(), *parties)
     return "j" + hashlib.sha256(seed).hexdigest()[:25]

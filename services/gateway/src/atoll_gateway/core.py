@@ -22,6 +22,7 @@ Rules:
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import (
     EventType,
     JobEvent,
@@ -81,6 +82,7 @@ def submitted(
     deadline_ms: int,
     traceparent: str,
     trace_id: str | None,
+    tenant: str = DEFAULT_TENANT,
 ) -> JobRecord:
     """The first entry of a job: one event and the wish for an enclave to be published."""
     view = JobView(
@@ -94,6 +96,7 @@ def submitted(
         updated_ms=now_ms,
         expires_ms=now_ms + deadline_ms,
         trace_id=trace_id,
+        tenant=tenant,
     )
     event = _event(view, EventType.SUBMITTED)
     outbox = (

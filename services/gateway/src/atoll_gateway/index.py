@@ -33,9 +33,15 @@ class JobIndex:
         else:
             self._undone.pop(view.job_id, None)
 
-    def newest(self, *, limit: int, state: JobState | None) -> tuple[JobView, ...]:
-        """The newest jobs first."""
-        chosen = [view for view in self._views.values() if state is None or view.state is state]
+    def newest(
+        self, *, limit: int, state: JobState | None, tenant: str | None = None
+    ) -> tuple[JobView, ...]:
+        """The newest jobs first; without a tenant, those of all."""
+        chosen = [
+            view
+            for view in self._views.values()
+            if (state is None or view.state is state) and tenant in (None, view.tenant)
+        ]
         chosen.sort(key=lambda view: (view.created_ms, view.job_id), reverse=True)
         return tuple(chosen[:limit])
 

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import os
+import secrets
 import sys
 import time
 
 from atoll import process
+from atoll.audit import AuditWriter
 from atoll.bus import BusConfig, connect, login_from
 from atoll.errors import ConfigError
 from atoll.telemetry import forward, wiring
@@ -14,11 +16,13 @@ from atoll.telemetry import names as spans
 from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import topology
 from atoll.wire.messages import Tee
-from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvWithdrawals
+from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
+from atoll_gateway.audited import AuditedJobs, AuditedTokens, Recorder
 from atoll_gateway.config import PREFIX, GatewayConfig
 from atoll_gateway.forwarder import TraceForwarder
 from atoll_gateway.http.app import make_app
+from atoll_gateway.http.gate import Gate
 from atoll_gateway.http.server import HttpServer
 from atoll_gateway.http.sources import (
     BusAttestorKeys,
@@ -28,11 +32,13 @@ from atoll_gateway.http.sources import (
     BusOutcomes,
     BusReleases,
 )
+from atoll_gateway.http.tls import Certificates
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.service import gateway_service
 from atoll_gateway.sweeper import Sweeper
+from atoll_gateway.tokens import TokenDesk, TokenDirectory
 
 _log = logging.getLogger("atoll_gateway")
 
@@ -42,7 +48,8 @@ FLUSH_S = 2.0
 async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
     """Serve until told to stop. The composition root: adapters are made here."""
     tees = _tees(config)
-    token = _token(config)
+    first_token, limits, tls = config.first_token(), config.limits(), config.tls_files()
+    certificates = None if tls is None else Certificates(tls)
     otlp = forward.from_env(os.environ)
     bus_config = BusConfig(
         url=config.nats_url,
@@ -56,6 +63,11 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         jobs, manifests = KvJobs(bus), KvManifests(bus)
         ledger = Ledger(jobs, BusOutlet(bus), _now_ms)
         index = JobIndex()
+        directory, tokens = TokenDirectory(), KvTokens(bus)
+        desk = TokenDesk(tokens, directory, _now_ms)
+        await desk.require(first_token)
+        writer = f"gateway-{secrets.token_hex(8)}"
+        recorder = Recorder(AuditWriter(bus, writer, _now_ms), tracing.tracer.current)
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,
@@ -70,15 +82,20 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             index.follow(jobs),
             ReportWorker(bus, ledger, tracing.tracer).run(),
             Sweeper(ledger, index, _now_ms).run(),
+            directory.follow(tokens),
+            desk.run(),
         ]
         if otlp is not None:
             loops.append(TraceForwarder(bus, otlp).run())
         if config.supervised:
             loops.append(process.wait_for_end_of_input(stop))
         tasks = [group.create_task(loop) for loop in loops]
+        gate = Gate(directory, limits, clock=_now_ms, monotonic=time.monotonic)
+        audited, audited_tokens = AuditedJobs(api, recorder), AuditedTokens(desk, recorder)
         app = make_app(
-            token=token,
-            jobs=api,
+            gate=gate,
+            jobs=audited,
+            tokens=audited_tokens,
             manifests=manifests,
             evidence=BusEvidence(bus),
             outcomes=BusOutcomes(bus),
@@ -90,8 +107,18 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             tracer=tracing.tracer,
             max_asset=config.max_asset_bytes,
         )
-        server = HttpServer(config.http_host, config.http_port, app)
-        async with gateway_service(bus, api, tracing.tracer), server:
+        server = HttpServer(
+            config.http_host,
+            config.http_port,
+            app,
+            limits=limits,
+            certificates=certificates,
+            insecure=config.http_insecure,
+        )
+        # Until every token is known, a revoked one is not known as such.
+        await directory.current.wait()
+        service = gateway_service(bus, audited, audited_tokens, tracing.tracer)
+        async with service, server:
             process.announce_ready(http=server.url)
             await stop.wait()
         for task in tasks:
@@ -104,15 +131,6 @@ def _tees(config: GatewayConfig) -> frozenset[Tee]:
         return frozenset(Tee(name) for name in config.tees)
     except ValueError as error:
         raise ConfigError(f"{PREFIX}TEES: {error}", code="config.invalid") from error
-
-
-def _token(config: GatewayConfig) -> str:
-    try:
-        return config.http_token_file.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{config.http_token_file} cannot be read as a token", code="config.unreadable"
-        ) from error
 
 
 def _now_ms() -> int:

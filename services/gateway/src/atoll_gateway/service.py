@@ -5,10 +5,10 @@ from atoll.bus import Bus, Service
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints
-from atoll_gateway.api import GatewayApi
+from atoll_gateway.audited import AuditedJobs, AuditedTokens
 
 
-def gateway_service(bus: Bus, api: GatewayApi, tracer: Tracer) -> Service:
+def gateway_service(bus: Bus, api: AuditedJobs, tokens: AuditedTokens, tracer: Tracer) -> Service:
     """The service; it answers between `__aenter__` and `__aexit__`."""
     return Service(
         bus,
@@ -21,5 +21,9 @@ def gateway_service(bus: Bus, api: GatewayApi, tracer: Tracer) -> Service:
             wiring.endpoint(endpoints.LIST, api.list, tracer),
             wiring.endpoint(endpoints.CANCEL, api.cancel, tracer),
             wiring.endpoint(endpoints.WITHDRAW, api.withdraw, tracer),
+            wiring.endpoint(endpoints.CREATE_TOKEN, tokens.create, tracer),
+            wiring.endpoint(endpoints.LIST_TOKENS, tokens.list, tracer),
+            wiring.endpoint(endpoints.GET_TOKEN, tokens.get, tracer),
+            wiring.endpoint(endpoints.REVOKE_TOKEN, tokens.revoke, tracer),
         ],
     )

@@ -31,6 +31,8 @@ class Profile:
     """PEM roots by which the certificates of bus and HTTP API are checked; empty: the system's."""
     http_url: Annotated[str, Size(0, 1024)] = ""
     http_token: Annotated[str, Size(0, 1024)] = field(default="", repr=False)
+    http_ca: Annotated[str, Size(0, 65_536)] = ""
+    """PEM of whose certificates the HTTP API may show. Empty: those that the system trusts."""
     tee: Tee
     """The kind of enclave that jobs ask for unless told otherwise."""
     policy: Annotated[str, Size(2, 65_536)]

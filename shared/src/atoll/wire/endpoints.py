@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
+from atoll.wire import access, subjects, verification
 from atoll.wire import admission_messages as a
 from atoll.wire import messages as m
-from atoll.wire import subjects, verification
 from atoll.wire.subjects import Subject
 
 Role = Literal["gateway", "manager", "attestor", "enclave", "client", "operator"]
@@ -74,6 +74,43 @@ WITHDRAW: Final = Endpoint(
     owner="gateway",
     callers=frozenset({"client"}),
     summary="Take a consent back: no job of the manifest starts or gets a key from then on.",
+)
+# No role may ask for these: only the operator's login, which may publish everywhere.
+CREATE_TOKEN: Final = Endpoint(
+    name="create-token",
+    subject=subjects.TOKENS_CREATE,
+    request=access.CreateTokenRequest,
+    reply=access.TokenView,
+    owner="gateway",
+    callers=frozenset(),
+    summary="Let an access token of the HTTP gateway count, by the digest of its secret.",
+)
+LIST_TOKENS: Final = Endpoint(
+    name="list-tokens",
+    subject=subjects.TOKENS_LIST,
+    request=access.TokenListRequest,
+    reply=access.TokenList,
+    owner="gateway",
+    callers=frozenset(),
+    summary="All access tokens, without their digests.",
+)
+GET_TOKEN: Final = Endpoint(
+    name="get-token",
+    subject=subjects.TOKENS_GET,
+    request=access.TokenRequest,
+    reply=access.TokenView,
+    owner="gateway",
+    callers=frozenset(),
+    summary="One access token.",
+)
+REVOKE_TOKEN: Final = Endpoint(
+    name="revoke-token",
+    subject=subjects.TOKENS_REVOKE,
+    request=access.TokenRequest,
+    reply=access.TokenView,
+    owner="gateway",
+    callers=frozenset(),
+    summary="Refuse an access token from now on, for good.",
 )
 NONCE: Final = Endpoint(
     name="nonce",
@@ -163,6 +200,10 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     LIST,
     CANCEL,
     WITHDRAW,
+    CREATE_TOKEN,
+    LIST_TOKENS,
+    GET_TOKEN,
+    REVOKE_TOKEN,
     NONCE,
     APPRAISE,
     ADMIT,

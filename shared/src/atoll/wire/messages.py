@@ -149,6 +149,8 @@ class JobView:
     evidence_digest: Digest | None = None
     reason: Reason | None = None
     trace_id: Annotated[str, Pattern(r"[0-9a-f]{32}")] | None = None
+    tenant: Token = "main"
+    """Whose it is: the tenant that submitted it."""
 
 
 @message

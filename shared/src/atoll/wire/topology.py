@@ -203,7 +203,6 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$KV.withdrawals.>": frozenset({"gateway"}),
     "$KV.evidence.>": frozenset({"attestor"}),
     "$KV.tokens.>": frozenset({"gateway"}),
-    "$KV.evidence.>": frozenset({"enclave"}),
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),
     subjects.APPRAISAL.wildcard: frozenset({"attestor"}),

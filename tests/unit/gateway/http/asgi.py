@@ -8,7 +8,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
-TOKEN = "a-token-for-tests-only"
+from support.access import OPERATOR
+
+TOKEN = OPERATOR.text
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ async def call(
     gone: asyncio.Event | None = None,
     stalls: bool = False,
     leaves: bool = False,
+    address: str = "192.0.2.1",
 ) -> Answer:
     """One request. `stalls`: the body never ends; `leaves`: the client does, in the middle.
 
@@ -61,7 +64,7 @@ async def call(
         "root_path": "",
         "headers": [(k.encode(), v.encode("latin-1")) for k, v in (*auth, *headers)],
         "server": ("test", 80),
-        "client": ("test", 1),
+        "client": (address, 1),
     }
 
     async def receive() -> Message:

@@ -1,5 +1,6 @@
 """The whole HTTP application over ports in memory."""
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncGenerator
@@ -13,9 +14,16 @@ from atoll.telemetry.span import Recorder
 from atoll.wire import schema
 from atoll.wire.messages import JobEvent, JobView, Report, ReportKind, Tee
 from atoll_gateway.api import GatewayApi
+from atoll_gateway.audited import AuditedJobs, AuditedTokens
+from atoll_gateway.audited import Recorder as AuditRecorder
 from atoll_gateway.http.app import make_app
+from atoll_gateway.http.gate import Gate
+from atoll_gateway.http.limits import Limits
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
+from atoll_gateway.tokens import TokenDesk, TokenDirectory
+from support.access import MemoryTokens, records
+from support.audit import MemoryAudit
 from support.gateway import (
     NOW_MS,
     MemoryEvidence,
@@ -29,7 +37,7 @@ from support.gateway import (
     MemoryWithdrawals,
     submission,
 )
-from unit.gateway.http.asgi import TOKEN, Answer, call
+from unit.gateway.http.asgi import Answer, call
 
 JSON = ("content-type", "application/json")
 EVIDENCE = "ef" * 32
@@ -38,8 +46,14 @@ EVIDENCE = "ef" * 32
 @dataclass
 class MemoryEvents:
     outlet: MemoryOutlet
+    hold: asyncio.Event | None = None
+    """If set, a reader waits for it before the first event."""
+    reading: int = 0
 
     async def read(self, job_id: str, *, follow: bool) -> AsyncGenerator[JobEvent, None]:
+        self.reading += 1
+        if self.hold is not None:
+            await self.hold.wait()
         for event in self.outlet.events:
             if event.job_id == job_id:
                 yield event
@@ -58,6 +72,11 @@ class Gateway:
     releases: MemoryReleases = field(default_factory=MemoryReleases)
     assets: MemoryObjects = field(default_factory=MemoryObjects)
     results: MemoryObjects = field(default_factory=MemoryObjects)
+    tokens: MemoryTokens = field(default_factory=MemoryTokens)
+    audit: MemoryAudit = field(default_factory=MemoryAudit)
+    limits: Limits = field(default_factory=Limits)
+    now_s: float = 0.0
+    """What the gate's clock says."""
     changes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,6 +87,7 @@ class Gateway:
             clock=lambda: NOW_MS * 1_000_000,
             random=lambda size: next(counter).to_bytes(size, "big"),
         )
+        self.events = MemoryEvents(self.outlet)
         self.ledger = Ledger(self.jobs, self.outlet, lambda: NOW_MS)
         self.index = JobIndex()
         api = GatewayApi(
@@ -79,9 +99,17 @@ class Gateway:
             tees=frozenset({Tee.SIMULATED}),
             context=tracer.current,
         )
+        self.directory = TokenDirectory()
+        for record in records(NOW_MS):
+            self.directory.note(record, self.tokens.write(record))
+        recorder = AuditRecorder(self.audit, tracer.current, lambda: "a-request")
+        self.desk = TokenDesk(self.tokens, self.directory, lambda: NOW_MS)
         fields: dict[str, Any] = {
-            "token": TOKEN,
-            "jobs": api,
+            "gate": Gate(
+                self.directory, self.limits, clock=lambda: NOW_MS, monotonic=lambda: self.now_s
+            ),
+            "jobs": AuditedJobs(api, recorder),
+            "tokens": AuditedTokens(self.desk, recorder),
             "manifests": self.manifests,
             "evidence": self.evidence,
             "outcomes": self.outcomes,
@@ -89,7 +117,7 @@ class Gateway:
             "releases": self.releases,
             "assets": self.assets,
             "results": self.results,
-            "events": MemoryEvents(self.outlet),
+            "events": self.events,
             "tracer": tracer,
             "max_asset": 10_000,
             "idle_s": 0.05,

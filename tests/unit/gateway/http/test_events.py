@@ -33,6 +33,7 @@ async def stream(
     after: int = 0,
     then_wait: bool = False,
     closing: asyncio.Event | None = None,
+    ended: asyncio.Event | None = None,
     gone: asyncio.Event | None = None,
     heartbeat_s: float = 60.0,
     closed: list[bool] | None = None,
@@ -50,7 +51,11 @@ async def stream(
     async def endpoint(request: Request) -> Response:
         del request
         return EventStream(
-            source(), after=after, closing=closing or asyncio.Event(), heartbeat_s=heartbeat_s
+            source(),
+            after=after,
+            closing=closing or asyncio.Event(),
+            ended=(ended or asyncio.Event()).wait,
+            heartbeat_s=heartbeat_s,
         )
 
     return await call(Starlette(routes=[Route("/", endpoint)]), "GET", "/", gone=gone)
@@ -90,6 +95,13 @@ async def test_stops_when_the_server_closes() -> None:
     closing = asyncio.Event()
     closing.set()
     answer = await stream([event(1)], then_wait=True, closing=closing)
+    assert answer.complete
+
+
+async def test_stops_when_the_token_ends() -> None:
+    ended = asyncio.Event()
+    ended.set()
+    answer = await stream([event(1)], then_wait=True, ended=ended)
     assert answer.complete
 
 

@@ -1,11 +1,14 @@
 """Every operation over ports in memory: what is taken, what is answered, what is refused."""
 
+import base64
 import json
 from typing import Any
 
 import pytest
 
 from atoll.computation.manifest import TeeRequirements
+from atoll.sealing.release import WRAPPED_SIZE
+from atoll.sealing.result import ResultRecord, WrappedKey
 from atoll.wire import schema
 from atoll.wire.messages import (
     AgreedManifest,
@@ -14,6 +17,8 @@ from atoll.wire.messages import (
     ReportKind,
     Tee,
 )
+from atoll_gateway.http.routes import OPERATIONS
+from support.access import FOREIGN, OPERATOR, OTHER_TENANT, SUBMITTER, VIEWER, access_token
 from support.gateway import submission
 from unit.gateway.http.gateway import JSON, Gateway, release
 
@@ -205,12 +210,164 @@ async def test_stores_an_asset_once_and_gives_it_back() -> None:
         assert answer.headers["etag"] == f'"{first.json["sha256"]}"'
 
 
-async def test_gives_a_result() -> None:
+async def test_gives_a_result_of_the_jobs_outcome_and_no_other() -> None:
     gateway = Gateway()
-    gateway.results.stored[ASSET] = b"sealed"
-    assert (await gateway.call("GET", f"/v1/results/{ASSET}")).body == b"sealed"
-    missing = await gateway.call("GET", f"/v1/results/{'00' * 16}")
+    view = await gateway.waiting()
+    await gateway.report(view.job_id, ReportKind.FINISHED)
+    gateway.results.stored = {ASSET: b"sealed", "00" * 16: b"another job's"}
+    gateway.outcomes.stored[view.job_id, 1] = outcome(view.job_id, ASSET)
+    target = f"/v1/jobs/{view.job_id}/results"
+    assert (await gateway.call("GET", f"{target}/{ASSET}")).body == b"sealed"
+    missing = await gateway.call("GET", f"{target}/{'00' * 16}")
     assert (missing.status, missing.code) == (404, "result.not_found")
+
+
+async def test_a_result_that_an_enclave_left_unreadable_is_none() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    await gateway.report(view.job_id, ReportKind.FINISHED)
+    gateway.outcomes.stored[view.job_id, 1] = OutcomeRecord(
+        job_id=view.job_id, attempt=1, results={"results": b"r"}, receipt=b""
+    )
+    answer = await gateway.call("GET", f"/v1/jobs/{view.job_id}/results/{ASSET}")
+    assert (answer.status, answer.code) == (404, "result.not_found")
+
+
+async def test_what_is_another_tenants_does_not_exist() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    await gateway.report(view.job_id, ReportKind.FINISHED)
+    gateway.results.stored[ASSET] = b"sealed"
+    gateway.outcomes.stored[view.job_id, 1] = outcome(view.job_id, ASSET)
+    job = f"/v1/jobs/{view.job_id}"
+    rows = [row for row in OPERATIONS if "{job_id}" in row.path]
+    assert len(rows) == 9
+    for row in rows:
+        target = row.path.format(job_id=view.job_id, asset_id=ASSET)
+        body = [json.dumps(release(view)).encode()] if row.id == "releaseKey" else []
+        call = {"body": body, "headers": [JSON] if body else []}
+        foreign = await gateway.call(row.method, target, token=FOREIGN.text, **call)
+        unknown = await gateway.call(
+            row.method, target.replace(view.job_id, "nobody"), token=FOREIGN.text, **call
+        )
+        assert (foreign.status, foreign.code) == (404, "job.not_found"), row.id
+        assert (
+            foreign.json["message"].replace(view.job_id, "nobody") == (unknown.json["message"])
+            or row.id == "releaseKey"
+        )
+    gateway.index.note((await gateway.jobs.get(view.job_id) or (None, 0))[0])  # type: ignore[arg-type]
+    for token, count in ((FOREIGN, 0), (VIEWER, 1), (OPERATOR, 1)):
+        listed = await gateway.call("GET", "/v1/jobs", token=token.text)
+        assert len(listed.json["jobs"]) == count
+    assert (await gateway.call("GET", job, token=VIEWER.text)).status == 200
+
+
+async def test_tenants_never_meet_in_one_job_and_the_operator_sees_both() -> None:
+    gateway = Gateway()
+    raw = [json.dumps(schema.to_plain(submission(), json=True)).encode()]
+    jobs = {}
+    for token in (SUBMITTER, FOREIGN):
+        answer = await gateway.call(
+            "POST", "/v1/jobs", body=list(raw), headers=[JSON], token=token.text
+        )
+        assert answer.status == 201
+        jobs[answer.json["tenant"]] = answer.json["job_id"]
+    assert set(jobs) == {"main", OTHER_TENANT}
+    assert len(set(jobs.values())) == 2
+    for job in jobs.values():
+        assert (await gateway.call("GET", f"/v1/jobs/{job}", token=OPERATOR.text)).status == 200
+    foreign = await gateway.call("POST", f"/v1/jobs/{jobs['main']}/cancel", token=FOREIGN.text)
+    assert foreign.status == 404
+    own = await gateway.call("POST", f"/v1/jobs/{jobs['main']}/cancel", token=SUBMITTER.text)
+    assert own.json["state"] == "cancelled"
+
+
+async def test_who_did_what_is_on_record_once_it_changed_something() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    await gateway.submit()
+    for _ in range(2):
+        await gateway.call("POST", f"/v1/jobs/{view.job_id}/cancel")
+    assert gateway.audit.told() == [
+        ("job_submit", "done", view.job_id),
+        ("job_cancel", "done", view.job_id),
+    ]
+    entry = gateway.audit.entries[0]
+    assert (entry.actor_kind.value, entry.actor) == ("token", OPERATOR.id)
+    assert (entry.source, entry.tenant) == ("192.0.2.1", "main")
+
+
+async def test_a_request_has_the_id_that_is_on_record() -> None:
+    gateway = Gateway()
+    answer = await gateway.submit()
+    assert gateway.audit.entries[0].request_id == answer.headers["x-request-id"]
+    failed = await gateway.call("GET", "/v1/jobs/nobody")
+    assert failed.json["error_id"] == failed.headers["x-request-id"]
+
+
+async def test_an_operator_makes_shows_and_revokes_tokens() -> None:
+    gateway = Gateway()
+    token = access_token("new")
+    made = {
+        "token_id": token.id,
+        "digest": base64.urlsafe_b64encode(token.digest).rstrip(b"=").decode(),
+        "tenant": "t",
+        "roles": ["viewer"],
+        "name": "for a test",
+    }
+    created = await gateway.post("/v1/tokens", made)
+    assert (created.status, created.json["tenant"]) == (201, "t")
+    assert "digest" not in created.json
+    assert (await gateway.call("GET", "/v1/jobs", token=token.text)).status == 200
+    listed = await gateway.call("GET", "/v1/tokens?tenant=t")
+    assert [each["token_id"] for each in listed.json["tokens"]] == [token.id]
+    assert (await gateway.call("GET", f"/v1/tokens/{token.id}")).json == created.json
+    revoked = await gateway.call("POST", f"/v1/tokens/{token.id}/revoke")
+    assert revoked.json == {**created.json, "disabled": True}
+    assert (await gateway.call("GET", "/v1/jobs", token=token.text)).status == 401
+    assert gateway.audit.told() == [
+        ("token_create", "begun", token.id),
+        ("token_create", "done", token.id),
+        ("token_revoke", "begun", token.id),
+        ("token_revoke", "done", token.id),
+    ]
+    other = await gateway.post("/v1/tokens", {**made, "digest": "A" * 43})
+    assert (other.status, other.code) == (409, "token.exists")
+
+
+async def test_a_token_says_what_it_is() -> None:
+    answer = await Gateway().call("GET", "/v1/token", token=FOREIGN.text)
+    assert (answer.json["token_id"], answer.json["tenant"]) == (FOREIGN.id, OTHER_TENANT)
+    assert "digest" not in answer.json
+
+
+async def test_without_an_audit_operators_can_do_nothing_and_users_can() -> None:
+    gateway = Gateway()
+    gateway.audit.down = True
+    answer = await gateway.call("POST", f"/v1/tokens/{VIEWER.id}/revoke")
+    assert (answer.status, answer.code) == (503, "audit.unavailable")
+    assert (await gateway.call("GET", "/v1/jobs", token=VIEWER.text)).status == 200
+    assert (await gateway.submit()).status == 201
+
+
+def outcome(job_id: str, asset_id: str) -> OutcomeRecord:
+    """An outcome with one result."""
+    record = ResultRecord(
+        version=2,
+        job_id=job_id,
+        attempt=1,
+        manifest_digest=bytes(32),
+        evidence_digest=bytes(32),
+        output="results",
+        asset_id=bytes.fromhex(asset_id),
+        size=6,
+        archive_commitment=bytes(32),
+        consumers=(WrappedKey(consumer="alice", wrapped=bytes(WRAPPED_SIZE)),),
+        signature=bytes(64),
+    )
+    return OutcomeRecord(
+        job_id=job_id, attempt=1, results={"results": schema.encode(record)}, receipt=b""
+    )
 
 
 @pytest.mark.parametrize("asset_id", ["AB" * 16, "ab", "..", "g" * 32, "ab" * 17])

@@ -16,22 +16,23 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from atoll import version
-from atoll.errors import ConfigError
 from atoll.telemetry.tracing import Tracer
 from atoll_gateway.http import faults, openapi, ports, stream
-from atoll_gateway.http.guard import Guard
+from atoll_gateway.http.gate import Gate, Visit
+from atoll_gateway.http.guard import VISIT, Guard
 from atoll_gateway.http.operations import Operations
 from atoll_gateway.http.routes import OPERATIONS, Operation
 
-MIN_TOKEN: Final = 16
 DEFAULT_MAX_ASSET: Final = 16 << 30
 DEFAULT_IDLE_S: Final = 30.0
+DEFAULT_WRITE_S: Final = 60.0
 
 
 def make_app(
     *,
-    token: str,
+    gate: Gate,
     jobs: ports.Jobs,
+    tokens: ports.Tokens,
     manifests: ports.Manifests,
     evidence: ports.Evidence,
     outcomes: ports.Outcomes,
@@ -43,27 +44,22 @@ def make_app(
     tracer: Tracer,
     max_asset: int = DEFAULT_MAX_ASSET,
     idle_s: float = DEFAULT_IDLE_S,
+    write_s: float = DEFAULT_WRITE_S,
     heartbeat_s: float = stream.HEARTBEAT_S,
     new_id: Callable[[], str] = lambda: secrets.token_hex(8),
 ) -> Starlette:
     """The application. Setting `app.state.closing` ends its event streams.
 
     Args:
-        token: what callers must show; at least 16 characters of printable ASCII.
+        gate: who may come in.
         max_asset: bytes of the largest ciphertext taken.
         idle_s: how long a client may be silent in the middle of a body.
-
-    Raises:
-        ConfigError: `http.token`.
+        write_s: how long it may leave an answer unread.
     """
-    if len(token) < MIN_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
-        raise ConfigError(
-            f"the bearer token must be {MIN_TOKEN} or more printable ASCII characters, no spaces",
-            code="http.token",
-        )
     closing = asyncio.Event()
     operations = Operations(
         jobs=jobs,
+        tokens=tokens,
         manifests=manifests,
         evidence=evidence,
         outcomes=outcomes,
@@ -83,7 +79,9 @@ def make_app(
     open_paths = frozenset(row.path for row in OPERATIONS if not row.secured)
     app = Starlette(
         routes=make_routes(operations),
-        middleware=[Middleware(Guard, token=token, open_paths=open_paths, new_id=new_id)],
+        middleware=[
+            Middleware(Guard, gate=gate, open_paths=open_paths, new_id=new_id, write_s=write_s)
+        ],
         exception_handlers={HTTPException: _reraise},
     )
     app.router.redirect_slashes = False
@@ -113,6 +111,8 @@ class _Path:
         if row is None:
             allowed = ", ".join(sorted(self._rows))
             raise faults.MethodError(request.method, allowed)
+        visit: Visit = scope[VISIT]
+        visit.require(row.role)
         response = await row.call(self._operations, request)
         await response(scope, receive, send)
 

@@ -17,6 +17,9 @@ from atoll.errors import InputError
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 
+MIN_RATE: Final = 1024
+"""Bytes a second, over the whole body, below which a client only keeps us busy."""
+
 DISCARD_LIMIT: Final = 4 << 20
 """Bytes of a refused body that are still read, so that the client sees the answer and
 not a reset connection."""
@@ -44,7 +47,7 @@ def read_chunks(
 
     Raises:
         InputError: `http.media_type`, `http.too_large`, `http.timeout`: nothing came
-            for `idle_s` seconds.
+            for `idle_s` seconds, or all of it comes too slowly.
         ClientDisconnect: the client went away in the middle.
     """
     return _Body(request, limit, idle_s).chunks(media_type)
@@ -56,6 +59,8 @@ class _Body:
         self._limit = limit
         self._idle_s = idle_s
         self._more = True
+        self._received = 0
+        self._waited_s = 0.0
 
     async def chunks(self, media_type: str) -> AsyncGenerator[bytes, None]:
         try:
@@ -75,17 +80,27 @@ class _Body:
                 yield chunk
 
     async def _next(self) -> bytes:
+        clock = asyncio.get_running_loop().time
+        # What has come buys time, at the least rate; a drop now and then does not. Only waiting
+        # for the client counts, not what is done here with what it sent.
+        allowed_s = min(self._idle_s, self._idle_s + self._received / MIN_RATE - self._waited_s)
+        began = clock()
         try:
-            async with asyncio.timeout(self._idle_s):
+            async with asyncio.timeout(max(0.0, allowed_s)):
                 message = await self._request.receive()
         except TimeoutError as error:
             raise InputError(
-                f"nothing of the body came for {self._idle_s:g} s", code="http.timeout"
+                f"the body came too slowly: nothing for {self._idle_s:g} s, or less than "
+                f"{MIN_RATE} bytes a second",
+                code="http.timeout",
             ) from error
+        self._waited_s += clock() - began
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         self._more = bool(message.get("more_body", False))
-        return bytes(message.get("body", b""))
+        raw = bytes(message.get("body", b""))
+        self._received += len(raw)
+        return raw
 
     async def _discard(self) -> None:
         # A client that asks first ("Expect: 100-continue") sends nothing unless we read.

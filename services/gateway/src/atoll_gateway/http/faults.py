@@ -1,5 +1,6 @@
 """Which error has which status, and the one shape in which all are answered."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Final
 
@@ -41,6 +42,15 @@ _STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "http.method": 405,
     "http.timeout": 408,
     "http.media_type": 415,
+    "http.rate_limited": 429,
+    "http.too_many_failures": 429,
+    "http.too_many_requests": 429,
+    "http.too_many_streams": 429,
+    "http.headers_too_large": 431,
+    "http.busy": 503,
+    "http.version": 505,
+    # Nothing is wrong with the caller: what it asks for must be on record, and cannot be now.
+    "audit.unavailable": 503,
     # The bus refusing the gateway is the operator's mistake, not the caller's.
     "bus.permission": INTERNAL,
 }
@@ -54,6 +64,24 @@ class MethodError(InputError):
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(f"{method[:20]} is not among {allowed}")
         self.allowed = allowed
+
+
+class TooManyError(RefusedError):
+    """Later the answer may be another one; `retry_after_s` says when. `headers` say which limit."""
+
+    default_code = "http.rate_limited"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        retry_after_s: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, code=code, hint="slow down, or try again later")
+        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
 
 @message
@@ -90,11 +118,14 @@ def respond(error: AtollError | None, error_id: str) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, MethodError):
         headers["Allow"] = error.allowed
+    elif isinstance(error, TooManyError):
+        headers.update(error.headers)
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     elif status == 401:  # noqa: PLR2004
         headers["WWW-Authenticate"] = 'Bearer realm="atoll"'
     elif status == 503:  # noqa: PLR2004
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    elif status in {408, 413}:
+    elif status in {408, 413, 431}:
         # The rest of the body is not wanted.
         headers["Connection"] = "close"
     return _response(body, status, headers)

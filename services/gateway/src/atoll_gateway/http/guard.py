@@ -1,21 +1,25 @@
-"""What stands before every operation: the token check; and behind it: the one error shape."""
+"""What stands before every operation: the gate; and behind it: the one error shape."""
 
-import hashlib
-import hmac
+import asyncio
 import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from atoll.errors import AtollError, InputError, NotFoundError, RefusedError
+from atoll.errors import AtollError, InputError, NotFoundError
 from atoll_gateway.http import faults
+from atoll_gateway.http.gate import Gate
 
 _log = logging.getLogger(__name__)
 
+VISIT: Final = "atoll.visit"
+"""Where in the scope the `Visit` is."""
+
+_VERSIONS: Final = ("1.0", "1.1")
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -23,64 +27,74 @@ class Guard:
     """ASGI middleware.
 
     Args:
-        token: the bearer token that every caller must show.
         open_paths: paths that need no token.
-        new_id: makes the ids by which an answer is found in the log.
+        new_id: makes the ids by which a request is found in the log and in the audit.
+        write_s: how long a client may leave an answer unread before it is cut off.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        token: str,
+        gate: Gate,
         open_paths: Collection[str],
         new_id: Callable[[], str],
+        write_s: float,
     ) -> None:
         self._app = app
-        self._token = _digest(token.encode())
+        self._gate = gate
         self._open_paths = frozenset(open_paths)
         self._new_id = new_id
+        self._write_s = write_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; no exception but cancellation leaves."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request_id = self._new_id()
+        extra = {**_HEADERS, "X-Request-Id": request_id}
         started = False
 
         async def guarded_send(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message).update(_HEADERS)
-            await send(message)
+                MutableHeaders(scope=message).update(extra)
+            try:
+                async with asyncio.timeout(self._write_s):
+                    await send(message)
+            except TimeoutError as error:
+                # Closing would wait for the client that does not read.
+                scope.get("state", {}).get("abort", lambda: None)()
+                raise ClientDisconnect from error
 
         try:
-            self._require_token(scope)
-            await self._app(scope, receive, guarded_send)
-        except ClientDisconnect:
-            _log.debug("client went away: %s %s", scope["method"], scope["path"])
+            if scope["http_version"] not in _VERSIONS:
+                raise InputError("only HTTP/1.1 and 1.0 are spoken here", code="http.version")
+            is_open = scope["path"] in self._open_paths
+            with self._gate.visit(scope, request_id=request_id, is_open=is_open) as visit:
+                extra.update(visit.allowance.headers())
+                scope[VISIT] = visit
+                await self._app(scope, receive, guarded_send)
         except Exception as error:  # noqa: BLE001 - the last line: nothing leaks, nothing is lost
-            known, error_id = _known(error), self._new_id()
-            self._record(scope, error, known, error_id)
+            if _is_gone(error):
+                _log.debug("client went away: %s %s", scope["method"], scope["path"])
+                return
+            known = _known(error)
+            self._record(scope, error, known, request_id)
             # Half an answer cannot be taken back: returning now breaks the connection,
             # so that nobody takes the half for the whole.
             if not started:
-                await faults.respond(known, error_id)(scope, receive, guarded_send)
+                await self._answer(scope, receive, guarded_send, known, request_id)
 
-    def _require_token(self, scope: Scope) -> None:
-        if scope["path"] in self._open_paths:
-            return
-        values = Headers(scope=scope).getlist("authorization")
-        scheme, _, shown = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-        # Digests have one length, so the comparison tells nothing about the token's.
-        same = hmac.compare_digest(_digest(shown.strip().encode("latin-1")), self._token)
-        if scheme.lower() != "bearer" or not same:
-            raise RefusedError(
-                "the request carries no valid bearer token",
-                code="http.unauthorized",
-                hint="send `Authorization: Bearer TOKEN`",
-            )
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, known: AtollError | None, request_id: str
+    ) -> None:
+        try:
+            await faults.respond(known, request_id)(scope, receive, send)
+        except ClientDisconnect:
+            _log.debug("client went away: %s %s", scope["method"], scope["path"])
 
     def _record(
         self, scope: Scope, error: Exception, known: AtollError | None, error_id: str
@@ -93,8 +107,11 @@ class Guard:
             _log.info(line, scope["method"], path, known.code, error_id)
 
 
-def _digest(value: bytes) -> bytes:
-    return hashlib.sha256(value).digest()
+def _is_gone(error: BaseException) -> bool:
+    """Whether all that happened is that the client went away."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_gone(each) for each in error.exceptions)
+    return isinstance(error, ClientDisconnect)
 
 
 def _known(error: Exception) -> AtollError | None:

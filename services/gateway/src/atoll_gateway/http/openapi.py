@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from atoll.wire import schema
+from atoll.wire.access import AccessRole
 from atoll.wire.messages import EventType, JobEvent
 from atoll_gateway.http import body, faults, stream
 from atoll_gateway.http.routes import OPERATIONS, Answer, Body, Operation, Parameter
@@ -13,15 +14,16 @@ VERSION: Final = "3.1.0"
 _STATUS_TEXT: Final = {
     400: "The request is not legal; fix it and send it again.",
     401: "No valid bearer token.",
-    403: "Understood, and the answer is no.",
+    403: "Understood, and the answer is no: by what the token may do, or by what is asked.",
     404: "There is no such thing.",
     405: "The path has no such method.",
     408: "The body stopped coming.",
     409: "Somebody else was first, or it stands for something else.",
     413: "The body is too large.",
     415: "The content type is not the one that is taken.",
+    429: "Too much at a time, or too fast; try again after `Retry-After` seconds.",
     500: "A mistake on this side; `error_id` is in the log.",
-    503: "The bus does not answer; try again after `Retry-After` seconds.",
+    503: "The bus does not answer, or the gateway is busy; see `Retry-After`.",
 }
 _TRACE: Final = Parameter(
     name="traceparent",
@@ -60,7 +62,15 @@ def document(version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {cls.__name__: schema.json_schema(cls) for cls in _messages()},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "atoll_<id>_<secret>",
+                    "description": "Roles, each with all of the one before it: "
+                    + ", ".join(role.value for role in AccessRole),
+                }
+            },
         },
     }
 
@@ -72,9 +82,9 @@ def encoded(version: str) -> bytes:
 
 def error_statuses(row: Operation) -> tuple[int, ...]:
     """Every status other than success that this operation may answer."""
-    found = {400, 500, 503, *row.errors}
+    found = {400, 429, 500, 503, *row.errors}
     if row.secured:
-        found.add(401)
+        found |= {401, 403}
     if row.body is not None:
         found |= {408, 413, 415}
     return tuple(sorted(found))
@@ -89,7 +99,8 @@ def _operation(row: Operation) -> dict[str, Any]:
             **{str(status): _answer(item) for status, item in row.answers.items()},
             **{str(status): _error(status, row) for status in error_statuses(row)},
         },
-        "security": [{"bearer": []}] if row.secured else [],
+        # OpenAPI 3.1: for a scheme of type http, the roles that are required.
+        "security": [{"bearer": [row.role.value]}] if row.role else [],
     }
     if row.body is not None:
         result["requestBody"] = {"required": True, "content": _content(row.body)}
@@ -125,7 +136,7 @@ def _error(status: int, row: Operation) -> dict[str, Any]:
         result["content"] = {body.JSON: {"schema": _reference(faults.HttpError)}}
     if status == 401:  # noqa: PLR2004
         result["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
-    elif status == 503:  # noqa: PLR2004
+    elif status in {429, 503}:
         result["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     return result
 

@@ -1,6 +1,7 @@
 """What each route does: read the request, ask the port, shape the answer."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -11,11 +12,13 @@ from typing import Annotated, Any, Final, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from atoll.errors import ConflictError, InputError, NotFoundError
+from atoll.errors import ConflictError, InputError, MessageError, NotFoundError
 from atoll.sealing.release import KeyRelease
+from atoll.sealing.result import ResultRecord
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import schema, subjects
+from atoll.wire.access import CreateTokenRequest, TokenListRequest, TokenRequest
 from atoll.wire.messages import (
     JobListRequest,
     JobRequest,
@@ -26,7 +29,10 @@ from atoll.wire.messages import (
     WithdrawRequest,
 )
 from atoll.wire.schema import Digest, Pattern, Range, message
+from atoll_gateway.caller import Caller
 from atoll_gateway.http import body, ports, stream
+from atoll_gateway.http.gate import Visit
+from atoll_gateway.http.guard import VISIT
 
 T = TypeVar("T")
 
@@ -34,6 +40,7 @@ MAX_SUBMIT: Final = 512 << 10
 """Bytes of a submission: the largest manifest in base64url, and 32 consents."""
 MAX_WITHDRAWAL: Final = 8 << 10
 MAX_RELEASE: Final = 16 << 10
+MAX_TOKEN: Final = 4 << 10
 
 _ASSET_ID: Final = re.compile(r"[0-9a-f]{32}")
 _SEQ: Final = re.compile(r"[0-9]{1,10}")
@@ -64,6 +71,7 @@ class Operations:
     """
 
     jobs: ports.Jobs
+    tokens: ports.Tokens
     manifests: ports.Manifests
     evidence: ports.Evidence
     outcomes: ports.Outcomes
@@ -97,7 +105,7 @@ class Operations:
         plain = await body.read_json(request, limit=MAX_SUBMIT, idle_s=self.idle_s)
         submission = schema.from_plain(SubmitRequest, plain, json=True)
         with wiring.serve(self.tracer, subjects.JOBS_SUBMIT, trace_headers(request)):
-            view, created = await self.jobs.accept(submission)
+            view, created = await self.jobs.accept(submission, caller_of(request))
         reply = answer(view, 201 if created else 200)
         if created:
             reply.headers["location"] = f"/v1/jobs/{view.job_id}"
@@ -107,7 +115,7 @@ class Operations:
         plain = await body.read_json(request, limit=MAX_WITHDRAWAL, idle_s=self.idle_s)
         wanted = schema.from_plain(WithdrawRequest, plain, json=True)
         with wiring.serve(self.tracer, subjects.JOBS_WITHDRAW, trace_headers(request)):
-            return answer(await self.jobs.withdraw(wanted))
+            return answer(await self.jobs.withdraw(wanted, caller_of(request)))
 
     async def list_jobs(self, request: Request) -> Response:
         query = read_query(request, {"state", "limit"})
@@ -116,7 +124,7 @@ class Operations:
             plain["limit"] = _integer("limit", query["limit"])
         wanted = schema.from_plain(JobListRequest, plain, json=True)
         with wiring.serve(self.tracer, subjects.JOBS_LIST, trace_headers(request)):
-            return answer(await self.jobs.list(wanted))
+            return answer(await self.jobs.list(wanted, caller_of(request)))
 
     async def get_job(self, request: Request) -> Response:
         with wiring.serve(self.tracer, subjects.JOBS_GET, trace_headers(request)):
@@ -124,7 +132,7 @@ class Operations:
 
     async def cancel(self, request: Request) -> Response:
         with wiring.serve(self.tracer, subjects.JOBS_CANCEL, trace_headers(request)):
-            return answer(await self.jobs.cancel(_job(request)))
+            return answer(await self.jobs.cancel(_job(request), caller_of(request)))
 
     async def follow_events(self, request: Request) -> Response:
         query = read_query(request, {"follow"})
@@ -135,10 +143,13 @@ class Operations:
         if not _SEQ.fullmatch(last):
             raise InputError(f"Last-Event-ID is {last[:20]!r}, want the id of an event")
         view = await self._view(request)
+        visit = _visit(request)
+        visit.open_stream()
         return stream.EventStream(
             self.events.read(view.job_id, follow=follow == "true"),
             after=int(last),
             closing=self.closing,
+            ended=visit.wait_ended,
             heartbeat_s=self.heartbeat_s,
         )
 
@@ -208,10 +219,37 @@ class Operations:
         return await _download(self.assets, "asset", _asset_id(request))
 
     async def get_result(self, request: Request) -> Response:
-        return await _download(self.results, "result", _asset_id(request))
+        """A result of the job's outcome: who may not see the job finds none."""
+        asset_id = _asset_id(request)
+        record = await self._outcome(request)
+        known = _result_ids(record)
+        if asset_id not in known:
+            raise _no_object("result", asset_id)
+        return await _download(self.results, "result", asset_id)
+
+    async def own_token(self, request: Request) -> Response:
+        return answer(await self.tokens.get(TokenRequest(token_id=caller_of(request).actor)))
+
+    async def list_tokens(self, request: Request) -> Response:
+        query = read_query(request, {"tenant"})
+        wanted = schema.from_plain(TokenListRequest, dict(query), json=True)
+        return answer(await self.tokens.list(wanted))
+
+    async def create_token(self, request: Request) -> Response:
+        plain = await body.read_json(request, limit=MAX_TOKEN, idle_s=self.idle_s)
+        wanted = schema.from_plain(CreateTokenRequest, plain, json=True)
+        with wiring.serve(self.tracer, subjects.TOKENS_CREATE, trace_headers(request)):
+            return answer(await self.tokens.create(wanted, caller_of(request)), 201)
+
+    async def get_token(self, request: Request) -> Response:
+        return answer(await self.tokens.get(_token(request)))
+
+    async def revoke_token(self, request: Request) -> Response:
+        with wiring.serve(self.tracer, subjects.TOKENS_REVOKE, trace_headers(request)):
+            return answer(await self.tokens.revoke(_token(request), caller_of(request)))
 
     async def _view(self, request: Request) -> JobView:
-        return await self.jobs.get(_job(request))
+        return await self.jobs.get(_job(request), caller_of(request))
 
     async def _outcome(self, request: Request) -> OutcomeRecord:
         """The outcome of the attempt that the ledger accepted, and of no other."""
@@ -225,6 +263,16 @@ class Operations:
                 code="outcome.not_found",
             )
         return record
+
+
+def _result_ids(record: OutcomeRecord) -> set[str]:
+    """The sealed results that an outcome names. An enclave wrote it: what is unreadable names
+    none."""
+    found = set()
+    for raw in record.results.values():
+        with contextlib.suppress(MessageError):
+            found.add(schema.decode(ResultRecord, raw).asset_id.hex())
+    return found
 
 
 def require_current(release: KeyRelease, view: JobView) -> str:
@@ -278,6 +326,25 @@ def trace_headers(request: Request) -> Mapping[str, str]:
     """The headers that say to which trace a request belongs."""
     values = request.headers.getlist("traceparent")
     return {"traceparent": values[0]} if len(values) == 1 else {}
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks; every path but the open ones has a caller."""
+    caller = _visit(request).caller
+    if caller is None:
+        raise AssertionError("this path is not open")
+    return caller
+
+
+def _visit(request: Request) -> Visit:
+    found = request.scope[VISIT]
+    if not isinstance(found, Visit):
+        raise TypeError("requests come through the guard")
+    return found
+
+
+def _token(request: Request) -> TokenRequest:
+    return schema.from_plain(TokenRequest, {"token_id": request.path_params["token_id"]}, json=True)
 
 
 def _job(request: Request) -> JobRequest:

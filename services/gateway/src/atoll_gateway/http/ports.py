@@ -5,6 +5,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from atoll.sealing.release import KeyRelease
+from atoll.wire.access import (
+    CreateTokenRequest,
+    TokenList,
+    TokenListRequest,
+    TokenRequest,
+    TokenView,
+)
 from atoll.wire.messages import (
     AgreedManifest,
     EvidenceRecord,
@@ -18,16 +25,26 @@ from atoll.wire.messages import (
     WithdrawReply,
     WithdrawRequest,
 )
+from atoll_gateway.caller import Caller
 
 
 class Jobs(Protocol):
-    """The operations that HTTP and NATS share (`atoll_gateway.api.GatewayApi`)."""
+    """The operations that HTTP and NATS share (`atoll_gateway.audited.AuditedJobs`)."""
 
-    async def accept(self, request: SubmitRequest) -> tuple[JobView, bool]: ...
-    async def get(self, request: JobRequest) -> JobView: ...
-    async def list(self, request: JobListRequest) -> JobList: ...
-    async def cancel(self, request: JobRequest) -> JobView: ...
-    async def withdraw(self, request: WithdrawRequest) -> WithdrawReply: ...
+    async def accept(self, request: SubmitRequest, caller: Caller) -> tuple[JobView, bool]: ...
+    async def get(self, request: JobRequest, caller: Caller) -> JobView: ...
+    async def list(self, request: JobListRequest, caller: Caller) -> JobList: ...
+    async def cancel(self, request: JobRequest, caller: Caller) -> JobView: ...
+    async def withdraw(self, request: WithdrawRequest, caller: Caller) -> WithdrawReply: ...
+
+
+class Tokens(Protocol):
+    """Access tokens (`atoll_gateway.audited.AuditedTokens`)."""
+
+    async def create(self, request: CreateTokenRequest, caller: Caller) -> TokenView: ...
+    async def revoke(self, request: TokenRequest, caller: Caller) -> TokenView: ...
+    async def get(self, request: TokenRequest) -> TokenView: ...
+    async def list(self, request: TokenListRequest) -> TokenList: ...
 
 
 class Manifests(Protocol):

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from atoll.sealing.release import KeyRelease
+from atoll.wire.access import AccessRole, CreateTokenRequest, TokenList, TokenView
 from atoll.wire.messages import (
     AgreedManifest,
     EvidenceRecord,
@@ -56,7 +57,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One row. `errors` are the statuses beyond those that every operation may answer."""
+    """One row. `errors` are the statuses beyond those that every operation may answer; `role` is
+    what a token must have, and None opens the path to all."""
 
     method: str
     path: str
@@ -67,7 +69,12 @@ class Operation:
     errors: tuple[int, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
-    secured: bool = True
+    role: AccessRole | None
+
+    @property
+    def secured(self) -> bool:
+        """Whether it takes a token."""
+        return self.role is not None
 
 
 _JOB: Final = Parameter(
@@ -81,6 +88,18 @@ _ASSET: Final = Parameter(
     place="path",
     schema={"type": "string", "pattern": ASSET_PATTERN},
     text="The sealed asset's id, from its header.",
+)
+_TOKEN: Final = Parameter(
+    name="token_id",
+    place="path",
+    schema={"type": "string", "pattern": "^[0-9A-Za-z]{12}$"},
+    text="The token's id: what stands between the first and the second `_`.",
+)
+_TENANT: Final = Parameter(
+    name="tenant",
+    place="query",
+    schema={"type": "string", "pattern": TOKEN_PATTERN},
+    text="Only tokens of this tenant.",
 )
 _STATE: Final = Parameter(
     name="state",
@@ -117,7 +136,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="Whether the process is up.",
         call=Operations.health,
         answers={200: Answer(text="It is.", message=Health)},
-        secured=False,
+        role=None,
     ),
     Operation(
         method="GET",
@@ -126,7 +145,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="This document.",
         call=Operations.openapi,
         answers={200: Answer(text="OpenAPI 3.1.", media=body.JSON)},
-        secured=False,
+        role=None,
     ),
     Operation(
         method="GET",
@@ -135,13 +154,14 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         summary="The keys that attestation results are signed with (RFC 7517).",
         call=Operations.jwks,
         answers={200: Answer(text="A JWK set.", media=body.JSON)},
-        secured=False,
+        role=None,
     ),
     Operation(
         method="POST",
         path="/v1/jobs",
         id="submitJob",
         summary="Accept an agreed manifest as a job; durable before it is acknowledged.",
+        role=AccessRole.SUBMITTER,
         call=Operations.submit,
         body=Body(message=SubmitRequest, limit=operations.MAX_SUBMIT),
         answers={
@@ -155,6 +175,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/withdrawals",
         id="withdrawConsent",
         summary="Take a consent back: no job of the manifest starts or gets a key from then on.",
+        role=AccessRole.SUBMITTER,
         call=Operations.withdraw,
         body=Body(message=WithdrawRequest, limit=operations.MAX_WITHDRAWAL),
         answers={200: Answer(text="The jobs that ended for it.", message=WithdrawReply)},
@@ -165,6 +186,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs",
         id="listJobs",
         summary="The newest jobs first; it may trail the ledger by a moment.",
+        role=AccessRole.VIEWER,
         call=Operations.list_jobs,
         parameters=(_STATE, _LIMIT),
         answers={200: Answer(text="Jobs.", message=JobList)},
@@ -174,6 +196,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}",
         id="getJob",
         summary="One job.",
+        role=AccessRole.VIEWER,
         call=Operations.get_job,
         parameters=(_JOB,),
         answers={200: _VIEW},
@@ -184,6 +207,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}/cancel",
         id="cancelJob",
         summary="End a job that has not ended; an ended one is left as it is.",
+        role=AccessRole.SUBMITTER,
         call=Operations.cancel,
         parameters=(_JOB,),
         answers={200: _VIEW},
@@ -194,6 +218,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}/events",
         id="followEvents",
         summary="The job's events in order, as server-sent events; ends with the job.",
+        role=AccessRole.VIEWER,
         call=Operations.follow_events,
         parameters=(_JOB, _FOLLOW, _LAST),
         answers={200: Answer(text="`data` is a JobEvent.", media=stream.SSE)},
@@ -204,6 +229,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}/manifest",
         id="getManifest",
         summary="The manifest and the consents to it.",
+        role=AccessRole.VIEWER,
         call=Operations.get_manifest,
         parameters=(_JOB,),
         answers={200: Answer(text="The manifest.", message=AgreedManifest)},
@@ -214,6 +240,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}/evidence",
         id="getEvidence",
         summary="The evidence of the job's current enclave. Appraise it yourself.",
+        role=AccessRole.VIEWER,
         call=Operations.get_evidence,
         parameters=(_JOB,),
         answers={200: Answer(text="The evidence.", message=EvidenceRecord)},
@@ -224,6 +251,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}/releases",
         id="releaseKey",
         summary="Pass a key release on to the job's current enclave.",
+        role=AccessRole.SUBMITTER,
         call=Operations.release,
         parameters=(_JOB,),
         body=Body(message=KeyRelease, limit=operations.MAX_RELEASE),
@@ -235,6 +263,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}/outcome",
         id="getOutcome",
         summary="The sealed result's record and the receipt.",
+        role=AccessRole.VIEWER,
         call=Operations.get_outcome,
         parameters=(_JOB,),
         answers={200: Answer(text="The outcome.", message=OutcomeRecord)},
@@ -245,6 +274,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/jobs/{job_id}/receipt",
         id="getReceipt",
         summary="The receipt file, to be verified offline.",
+        role=AccessRole.VIEWER,
         call=Operations.get_receipt,
         parameters=(_JOB,),
         answers={200: Answer(text="The receipt.", media=body.JSON)},
@@ -255,6 +285,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/assets/{asset_id}",
         id="putAsset",
         summary="Store a sealed asset. Storing the same bytes again changes nothing.",
+        role=AccessRole.SUBMITTER,
         call=Operations.put_asset,
         parameters=(_ASSET,),
         body=Body(message=None, limit=None),
@@ -269,6 +300,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/assets/{asset_id}",
         id="headAsset",
         summary="Size and digest of a sealed asset, in the headers.",
+        role=AccessRole.SUBMITTER,
         call=Operations.head_asset,
         parameters=(_ASSET,),
         answers={200: Answer(text="It is there.")},
@@ -279,6 +311,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         path="/v1/assets/{asset_id}",
         id="getAsset",
         summary="A sealed asset.",
+        role=AccessRole.SUBMITTER,
         call=Operations.get_asset,
         parameters=(_ASSET,),
         answers={200: _BYTES},
@@ -286,12 +319,65 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     ),
     Operation(
         method="GET",
-        path="/v1/results/{asset_id}",
+        path="/v1/jobs/{job_id}/results/{asset_id}",
         id="getResult",
-        summary="A sealed result.",
+        summary="A sealed result of the job.",
+        role=AccessRole.VIEWER,
         call=Operations.get_result,
-        parameters=(_ASSET,),
+        parameters=(_JOB, _ASSET),
         answers={200: _BYTES},
         errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/token",
+        id="getOwnToken",
+        summary="The token that the request shows.",
+        role=AccessRole.VIEWER,
+        call=Operations.own_token,
+        answers={200: Answer(text="The token.", message=TokenView)},
+    ),
+    Operation(
+        method="GET",
+        path="/v1/tokens",
+        id="listTokens",
+        summary="Access tokens, the newest first, without what they are checked by.",
+        role=AccessRole.OPERATOR,
+        call=Operations.list_tokens,
+        parameters=(_TENANT,),
+        answers={200: Answer(text="Tokens.", message=TokenList)},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/tokens",
+        id="createToken",
+        summary="Let an access token count, by the SHA-256 of the secret that its maker keeps.",
+        role=AccessRole.OPERATOR,
+        call=Operations.create_token,
+        body=Body(message=CreateTokenRequest, limit=operations.MAX_TOKEN),
+        answers={201: Answer(text="It counts.", message=TokenView)},
+        errors=(409,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/tokens/{token_id}",
+        id="getToken",
+        summary="One access token.",
+        role=AccessRole.OPERATOR,
+        call=Operations.get_token,
+        parameters=(_TOKEN,),
+        answers={200: Answer(text="The token.", message=TokenView)},
+        errors=(404,),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/tokens/{token_id}/revoke",
+        id="revokeToken",
+        summary="Refuse an access token from now on, for good.",
+        role=AccessRole.OPERATOR,
+        call=Operations.revoke_token,
+        parameters=(_TOKEN,),
+        answers={200: Answer(text="The token.", message=TokenView)},
+        errors=(404, 409),
     ),
 )

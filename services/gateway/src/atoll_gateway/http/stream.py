@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -19,9 +19,9 @@ SSE: Final = "text/event-stream"
 class EventStream(Response):
     """Server-sent events (WHATWG HTML, section 9.2): id is `seq`, event is `type`.
 
-    It ends after a terminal event, when `events` ends, when the client goes away, or when
-    `closing` is set; a client that reconnects with `Last-Event-ID` misses nothing. Events
-    up to `after` are left out, and none is sent twice.
+    It ends after a terminal event, when `events` ends, when the client goes away, when
+    `closing` is set, or when `ended` returns; a client that reconnects with `Last-Event-ID`
+    misses nothing. Events up to `after` are left out, and none is sent twice.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class EventStream(Response):
         *,
         after: int,
         closing: asyncio.Event,
+        ended: Callable[[], Awaitable[object]],
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         super().__init__(media_type=SSE)
@@ -37,6 +38,7 @@ class EventStream(Response):
         self._events = events
         self._after = after
         self._closing = closing
+        self._ended = ended
         self._heartbeat_s = heartbeat_s
         self._sending = asyncio.Lock()
 
@@ -53,6 +55,7 @@ class EventStream(Response):
                 tasks.create_task(self._beat(send)),
                 tasks.create_task(_gone(receive)),
                 tasks.create_task(self._wait_closing()),
+                tasks.create_task(self._wait_ended()),
             ]
             await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
             for task in work:
@@ -81,6 +84,9 @@ class EventStream(Response):
 
     async def _wait_closing(self) -> None:
         await self._closing.wait()
+
+    async def _wait_ended(self) -> None:
+        await self._ended()
 
 
 def render_event(event: JobEvent) -> bytes:
