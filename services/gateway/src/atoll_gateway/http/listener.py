@@ -47,11 +47,6 @@ class Listener:
         self._all = Slots(limits.connections)
         self._by_address = Slots(limits.connections_per_address)
 
-    @property
-    def connections(self) -> int:
-        """How many there are, those in the middle of a handshake included."""
-        return len(self._all)
-
     async def run(self) -> None:
         """Until cancelled; connections that were made outlive it."""
         loop = asyncio.get_running_loop()
