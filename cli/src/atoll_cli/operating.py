@@ -1,4 +1,4 @@
-"""A connection with one of the operator's logins, for commands that only the operator may give."""
+"""The bus as the operator sees it, by the login in a deployment's directory."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from atoll.bus import Bus, BusConfig, connect, login_from
-from atoll.client.profile import Profile, ProfileFile
+from atoll.client.profile import ProfileFile
+from atoll.errors import NotFoundError
 from atoll.wire import schema
 from atoll.wire.endpoints import Endpoint
 from atoll_cli.deployment.folder import Folder
@@ -21,45 +22,51 @@ ReplyT = TypeVar("ReplyT")
 
 TIMEOUT_S: Final = 10.0
 
-creds_option = click.option(
-    "--creds",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The operator's login (default: of the stack in ATOLL_HOME).",
+deployment_option = click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The deployment's directory (default: `stack` in ATOLL_HOME).",
 )
 
 
+def folder(session: Session, data_dir: Path | None) -> Folder:
+    """Where the deployment's logins are."""
+    return Folder((data_dir or session.home / "stack") / "bus")
+
+
 @asynccontextmanager
-async def operating(
-    session: Session, creds: Path | None, login: str = OPERATOR
-) -> AsyncIterator[Bus]:
-    """Connect to the profile's bus.
+async def operating(session: Session, data_dir: Path | None) -> AsyncIterator[Bus]:
+    """Connect to the stack of the profile with the operator's login.
 
     Raises:
-        NotFoundError: `profile.missing`.
+        NotFoundError: `profile.missing`, `operator.missing`: there is no login here.
         ConfigError: `config.unreadable`, `creds.invalid`.
         AtollError: nobody answers, or the login is refused.
     """
     profile = ProfileFile(session.home).load()
-    path = creds or Folder(session.home / "stack" / "bus").creds(login)
-    async with connect(_config(profile, path, login)) as bus:
+    path = folder(session, data_dir).creds(OPERATOR)
+    if not path.exists():
+        raise NotFoundError(
+            f"{path} does not exist, and it is the operator's login",
+            code="operator.missing",
+            hint="--data-dir names the directory that `atoll up` or `atoll init` keeps",
+        )
+    config = BusConfig(
+        url=profile.nats_url,
+        name="atoll operator",
+        login=login_from(path, OPERATOR),
+        inbox_prefix=f"_INBOX_{OPERATOR}",
+        connect_timeout_s=5.0,
+        tls_ca=profile.ca,
+    )
+    async with connect(config) as bus:
         yield bus
 
 
 async def ask(bus: Bus, endpoint: Endpoint[RequestT, ReplyT], request: RequestT) -> ReplyT:
-    """One request."""
+    """One request; raises what the other side refused as the error it was refused with."""
     raw = await bus.request(
         endpoint.subject.of(), schema.encode(request), timeout_s=TIMEOUT_S, retry=True
     )
     return schema.decode(endpoint.reply, raw.payload)
-
-
-def _config(profile: Profile, path: Path, login: str) -> BusConfig:
-    return BusConfig(
-        url=profile.nats_url,
-        name=f"atoll as {login}",
-        login=login_from(path, login),
-        inbox_prefix=f"_INBOX_{login}",
-        connect_timeout_s=5.0,
-        tls_ca=profile.ca,
-    )

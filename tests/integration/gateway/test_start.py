@@ -3,21 +3,24 @@
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from atoll.bus import connect, provision
+from atoll.credentials.claims import Permissions
 from atoll.errors import AtollError, ConfigError
 from atoll.wire import topology
 from atoll_cli import http_asking
-from atoll_cli.nats_server import EmbeddedNats
+from atoll_cli.deployment.folder import Folder
 from atoll_cli.stack.service import ServiceProcess, ServiceSpec, start
 from integration.gateway.wire import send
 from support.access import OPERATOR, SUBMITTER
-from support.nats import ADMIN, bus_config
+from support.logins import IDENTITIES, believing, config, login
 from support.tls import Authority
 
 GET = b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
@@ -25,10 +28,10 @@ GET = b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: 
 
 def spec(tmp_path: Path, nats_url: str = "nats://127.0.0.1:1", **settings: object) -> ServiceSpec:
     token = tmp_path / "http-token"
+    folder = Folder(tmp_path / "bus").write(IDENTITIES, now=int(time.time()))
     given = {
         "nats_url": nats_url,
-        "nats_user": ADMIN.name,
-        "nats_password": ADMIN.password,
+        "nats_creds_file": folder.creds("gateway"),
         "http_token_file": token,
         **settings,
     }
@@ -49,10 +52,11 @@ async def started(wanted: ServiceSpec) -> AsyncIterator[ServiceProcess]:
         await service.stop()
 
 
-@pytest.fixture
-async def nats_url(nats_server: EmbeddedNats) -> str:
+@pytest_asyncio.fixture
+async def nats_url(tmp_path: Path) -> AsyncIterator[str]:
     """A server with everything that a gateway needs."""
-    async with connect(bus_config(nats_server)) as bus:
+    everything = login(Permissions(publish=(">",), subscribe=(">",)))
+    async with believing(tmp_path / "nats") as server, connect(config(server, everything)) as bus:
         await provision(
             bus,
             streams=topology.STREAMS,
@@ -60,7 +64,7 @@ async def nats_url(nats_server: EmbeddedNats) -> str:
             buckets=topology.BUCKETS,
             object_buckets=topology.OBJECT_BUCKETS,
         )
-    return nats_server.url
+        yield server.url
 
 
 @pytest.mark.parametrize("content", [None, "", "short", "x" * 68, OPERATOR.text[:-1], "changeme"])

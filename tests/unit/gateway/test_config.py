@@ -13,7 +13,7 @@ from support.access import OPERATOR
 def config(tmp_path: Path, **changes: str) -> GatewayConfig:
     env = {
         "nats_url": "nats://127.0.0.1:4222",
-        "nats_password": "p",
+        "nats_creds_file": "gateway.creds",
         "http_token_file": str(tmp_path / "http-token"),
         **changes,
     }

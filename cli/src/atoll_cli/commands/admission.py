@@ -15,7 +15,7 @@ from atoll.wire.admission_messages import (
     RevokedKind,
     RevokeRequest,
 )
-from atoll_cli.operating import ask, creds_option, operating
+from atoll_cli.operating import ask, deployment_option, operating
 from atoll_cli.options import json_option, pass_session
 from atoll_cli.session import Session
 from atoll_cli.stopping import run_stoppable
@@ -34,10 +34,10 @@ def admission() -> None:
 @click.argument("kind", type=_KINDS)
 @click.argument("name", metavar="ID")
 @click.option("--reason", required=True, help="Why; it is shown and logged.")
-@creds_option
+@deployment_option
 @json_option
 @pass_session
-def revoke(session: Session, kind: str, name: str, reason: str, creds: Path | None) -> None:
+def revoke(session: Session, kind: str, name: str, reason: str, data_dir: Path | None) -> None:
     """Turn away every enclave whose KIND is ID, and end the connections they have.
 
     The id of a policy is its digest. It holds until `reinstate`.
@@ -45,7 +45,7 @@ def revoke(session: Session, kind: str, name: str, reason: str, creds: Path | No
     request = _legal(RevokeRequest(kind=RevokedKind(kind), id=name, reason=reason))
 
     async def run() -> Revocations:
-        async with operating(session, creds) as bus:
+        async with operating(session, data_dir) as bus:
             return await ask(bus, endpoints.REVOKE, request)
 
     said = run_stoppable(run())
@@ -56,15 +56,15 @@ def revoke(session: Session, kind: str, name: str, reason: str, creds: Path | No
 @admission.command()
 @click.argument("kind", type=_KINDS)
 @click.argument("name", metavar="ID")
-@creds_option
+@deployment_option
 @json_option
 @pass_session
-def reinstate(session: Session, kind: str, name: str, creds: Path | None) -> None:
+def reinstate(session: Session, kind: str, name: str, data_dir: Path | None) -> None:
     """Take a revocation back; one that is not there is no error."""
     request = _legal(ReinstateRequest(kind=RevokedKind(kind), id=name))
 
     async def run() -> Revocations:
-        async with operating(session, creds) as bus:
+        async with operating(session, data_dir) as bus:
             return await ask(bus, endpoints.REINSTATE, request)
 
     said = run_stoppable(run())
@@ -73,14 +73,14 @@ def reinstate(session: Session, kind: str, name: str, creds: Path | None) -> Non
 
 
 @admission.command(name="list")
-@creds_option
+@deployment_option
 @json_option
 @pass_session
-def list_(session: Session, creds: Path | None) -> None:
+def list_(session: Session, data_dir: Path | None) -> None:
     """Show what is revoked, the newest first."""
 
     async def run() -> Revocations:
-        async with operating(session, creds) as bus:
+        async with operating(session, data_dir) as bus:
             return await ask(bus, endpoints.REVOCATIONS, RevocationsRequest())
 
     said = run_stoppable(run())

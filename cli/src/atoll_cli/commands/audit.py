@@ -13,10 +13,10 @@ from atoll.audit import Action, AuditRecord, ChainVerifier, Verdict
 from atoll.bus import StreamMessage, read_stream
 from atoll.errors import InputError, RefusedError
 from atoll.wire import schema, subjects, topology
-from atoll_cli.commands.token import TENANT, data_dir_option
+from atoll_cli.commands.token import TENANT
+from atoll_cli.operating import deployment_option, operating
 from atoll_cli.options import DURATION, json_option, pass_session
 from atoll_cli.session import Session
-from atoll_cli.stack.operator import as_operator
 from atoll_cli.stopping import run_stoppable
 from atoll_cli.text import table
 
@@ -33,7 +33,7 @@ def audit() -> None:
     "--action", type=click.Choice([action.value for action in Action]), help="Only these acts."
 )
 @click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True)
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def list_(  # noqa: PLR0917 - click passes one parameter for each option
@@ -71,7 +71,7 @@ def list_(  # noqa: PLR0917 - click passes one parameter for each option
 
 
 @audit.command()
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def verify(session: Session, data_dir: Path | None) -> None:
@@ -134,7 +134,7 @@ def _verdict_document(verdict: Verdict) -> dict[str, Any]:
 async def _records(
     session: Session, data_dir: Path | None
 ) -> AsyncIterator[AsyncGenerator[StreamMessage, None]]:
-    async with as_operator(session, data_dir) as bus:
+    async with operating(session, data_dir) as bus:
         messages = read_stream(bus, topology.AUDIT.name, subjects.AUDIT.wildcard)
         async with aclosing(messages):
             yield messages

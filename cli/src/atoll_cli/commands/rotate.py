@@ -28,18 +28,13 @@ from atoll.evidence.ear import MAX_LIFETIME_S
 from atoll.evidence.ear_keys import MAX_RING, KeyRing
 from atoll_cli.deployment.folder import KEY_RING, Folder
 from atoll_cli.deployment.identities import ACCOUNTS, LOGINS, SYSTEM, Identities
+from atoll_cli.operating import deployment_option
+from atoll_cli.operating import folder as deployment_folder
 from atoll_cli.options import json_option, pass_session
 from atoll_cli.session import Session
 
 UPDATE: Final = "$SYS.REQ.CLAIMS.UPDATE"
 """Where servers are told of an account (NATS ADR-14 and its resolvers)."""
-
-deployment_option = click.option(
-    "--data-dir",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The deployment's directory (default: `stack` in ATOLL_HOME).",
-)
 
 
 @click.command(name="rotate-key")
@@ -113,7 +108,7 @@ def door(session: Session, data_dir: Path | None) -> None:
 @pass_session
 def push(session: Session, data_dir: Path | None) -> None:
     """Tell the servers again what the deployment's files say of its accounts."""
-    folder = _folder(session, data_dir)
+    folder = deployment_folder(session, data_dir)
     _push(session, folder, folder.identities())
     session.document({"rotated": []})
 
@@ -127,7 +122,7 @@ def _rotate(
     change: Callable[[Identities, int], Identities],
     what: list[str],
 ) -> None:
-    folder = _folder(session, data_dir)
+    folder = deployment_folder(session, data_dir)
     now = int(time.time())
     before = folder.identities()
     # The login by which servers are told must be one that they still believe.
@@ -138,10 +133,6 @@ def _rotate(
     _push(session, folder, after, system)
     session.print(f"rotated: {', '.join(what)}")
     session.document({"rotated": what})
-
-
-def _folder(session: Session, data_dir: Path | None) -> Folder:
-    return Folder((data_dir or session.home / "stack") / "bus")
 
 
 def _renew_profile(session: Session, before: Identities, after: Identities, now: int) -> None:

@@ -22,9 +22,9 @@ from atoll.wire.access import (
     TokenView,
 )
 from atoll_cli import http_asking
+from atoll_cli.operating import ask, deployment_option, operating
 from atoll_cli.options import DURATION, FILE, TokenType, json_option, pass_session
 from atoll_cli.session import Session
-from atoll_cli.stack.operator import as_operator, ask
 from atoll_cli.stopping import run_stoppable
 from atoll_cli.text import table
 
@@ -33,13 +33,6 @@ _DAY_S: Final = 86_400
 _MAX_LABEL: Final = 80
 _MAX_TOKEN: Final = 256
 _MAX_CA: Final = 65_536
-
-data_dir_option = click.option(
-    "--data-dir",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The stack's data directory, with the operator's login (default: `stack` in ATOLL_HOME).",
-)
 
 
 class IdType(click.ParamType[str]):
@@ -77,7 +70,7 @@ def token() -> None:
 )
 @click.option("--expires", metavar="TIME", type=DURATION, help="30d, 12h, ...; default: never.")
 @click.option("--name", metavar="TEXT", default="", help="For whom or for what.")
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def create(  # noqa: PLR0917 - click passes one parameter for each option
@@ -105,7 +98,7 @@ def create(  # noqa: PLR0917 - click passes one parameter for each option
     )
 
     async def work() -> TokenView:
-        async with as_operator(session, data_dir) as bus:
+        async with operating(session, data_dir) as bus:
             return await ask(bus, endpoints.CREATE_TOKEN, request)
 
     view = run_stoppable(work())
@@ -116,14 +109,14 @@ def create(  # noqa: PLR0917 - click passes one parameter for each option
 
 @token.command(name="list")
 @click.option("--tenant", metavar="TENANT", type=TENANT, help="Only those of this tenant.")
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def list_(session: Session, tenant: str | None, data_dir: Path | None) -> None:
     """List all tokens, the newest first."""
 
     async def work() -> tuple[TokenView, ...]:
-        async with as_operator(session, data_dir) as bus:
+        async with operating(session, data_dir) as bus:
             return (await ask(bus, endpoints.LIST_TOKENS, TokenListRequest(tenant=tenant))).tokens
 
     found = run_stoppable(work())
@@ -136,14 +129,14 @@ def list_(session: Session, tenant: str | None, data_dir: Path | None) -> None:
 
 @token.command()
 @click.argument("token_id", metavar="TOKEN", type=ID)
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def show(session: Session, token_id: str, data_dir: Path | None) -> None:
     """Show one TOKEN, by its id."""
 
     async def work() -> TokenView:
-        async with as_operator(session, data_dir) as bus:
+        async with operating(session, data_dir) as bus:
             return await ask(bus, endpoints.GET_TOKEN, TokenRequest(token_id=token_id))
 
     _show(session, run_stoppable(work()))
@@ -151,14 +144,14 @@ def show(session: Session, token_id: str, data_dir: Path | None) -> None:
 
 @token.command()
 @click.argument("token_id", metavar="TOKEN", type=ID)
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def revoke(session: Session, token_id: str, data_dir: Path | None) -> None:
     """Refuse TOKEN from now on, at every gateway, for good. It ends its event streams too."""
 
     async def work() -> TokenView:
-        async with as_operator(session, data_dir) as bus:
+        async with operating(session, data_dir) as bus:
             return await ask(bus, endpoints.REVOKE_TOKEN, TokenRequest(token_id=token_id))
 
     _show(session, run_stoppable(work()))

@@ -72,11 +72,13 @@ class Standing:
         for spec in (plan.attestor(), plan.gateway(), plan.manager()):
             text = _settings(spec.env, spec.name, self.directory)
             write_private(self.directory / ENV / f"{spec.name}.env", text.encode())
+        roots = (self.directory / TLS / "ca.pem").read_text("ascii")
         ProfileFile(self.directory).save(
             Profile(
                 nats_url=self.nats_url,
                 nats_creds=material.bus.creds("client").read_text("ascii"),
-                ca=(self.directory / TLS / "ca.pem").read_text("ascii"),
+                ca=roots,
+                http_ca=roots,
                 http_url=self.http_url,
                 http_token=material.http_token,
                 tee=Tee.SIMULATED,
@@ -123,6 +125,9 @@ class Standing:
 def _settings(env: Mapping[str, str], name: str, directory: Path) -> str:
     prefix = f"ATOLL_{name.upper()}_"
     own = {key: value for key, value in env.items() if not key.endswith("_SUPERVISED")}
+    if name == "gateway":
+        own[f"{prefix}HTTP_TLS_CERT_FILE"] = str(directory / TLS / "server.pem")
+        own[f"{prefix}HTTP_TLS_KEY_FILE"] = str(directory / TLS / "server.key")
     own[f"{prefix}NATS_CA_FILE"] = str(directory / TLS / "ca.pem")
     return "".join(f"{key}={value}\n" for key, value in sorted(own.items()))
 

@@ -28,7 +28,7 @@ class Profile:
     nats_creds: Annotated[str, Size(1, MAX_CREDS)] = field(repr=False)
     """The login on the bus: the text of a creds file."""
     ca: Annotated[str, Size(0, 16_384)] = ""
-    """PEM roots by which the certificates of bus and HTTP API are checked; empty: the system's."""
+    """PEM roots by which the bus's certificate is checked; empty: the system's."""
     http_url: Annotated[str, Size(0, 1024)] = ""
     http_token: Annotated[str, Size(0, 1024)] = field(default="", repr=False)
     http_ca: Annotated[str, Size(0, 65_536)] = ""
