@@ -7,10 +7,12 @@ bus            a connection to `nats` with every permission
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -71,12 +73,37 @@ async def wait_for(
         pytest.fail(f"not within {within_s} s: {why}")
 
 
+class _Configured(EmbeddedNats):
+    """One with settings that a stack does not offer."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        users: Sequence[NatsUser],
+        extra: Mapping[str, Any],
+        *,
+        max_file: int,
+    ) -> None:
+        super().__init__(data_dir, users, max_file=max_file)
+        self._extra = extra
+
+    def _config(self) -> bytes:
+        config = {**json.loads(super()._config()), **self._extra}
+        return json.dumps(
+            {key: value for key, value in config.items() if value is not None}
+        ).encode()
+
+
 @contextlib.asynccontextmanager
 async def running(
-    data_dir: Path, *, users: tuple[NatsUser, ...] = (ADMIN, LIMITED)
+    data_dir: Path,
+    *,
+    users: tuple[NatsUser, ...] = (ADMIN, LIMITED),
+    max_file: int = 16 << 30,
+    extra: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[EmbeddedNats]:
-    """A server on a free port."""
-    async with EmbeddedNats(data_dir, users) as server:
+    """A server on a free port; `extra` is configuration of its own."""
+    async with _Configured(data_dir, users, extra or {}, max_file=max_file) as server:
         yield server
 
 

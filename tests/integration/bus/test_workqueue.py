@@ -49,6 +49,18 @@ async def test_a_refused_message_comes_again(bus: Bus) -> None:
         await second.ack()
 
 
+async def test_what_failed_waits_as_its_consumer_says(bus: Bus) -> None:
+    consumer = await queue_of(bus, "failed", max_deliver=3, retry_s=(0.0, 60.0))
+    await publish(bus, "failed.x", b"work")
+    async with WorkQueue(bus, consumer) as queue:
+        await (await queue.next()).retry()
+        second = await asyncio.wait_for(queue.next(), 10)
+        assert second.num_delivered == 2
+        await second.retry()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(queue.next(), 0.5)
+
+
 async def test_a_terminated_message_never_comes_again(bus: Bus) -> None:
     consumer = await queue_of(bus, "termed")
     await publish(bus, "termed.x", b"poison")

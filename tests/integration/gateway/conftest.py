@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest_asyncio
@@ -14,6 +14,8 @@ from atoll.bus import Bus, Endpoint, Service, connect, provision
 from atoll.telemetry.span import Recorder
 from atoll.wire import endpoints, schema, topology
 from atoll.wire.messages import KeysReply, KeysRequest, Tee, VerificationKey
+from atoll.wire.topology_types import Stream
+from atoll_cli.nats_server import EmbeddedNats
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.audited import AuditedJobs, AuditedTokens
@@ -25,6 +27,7 @@ from atoll_gateway.http.limits import Limits, Rate
 from atoll_gateway.http.server import HttpServer
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
+from atoll_gateway.letters import LetterDesk
 from atoll_gateway.service import gateway_service
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from integration.gateway.client import Gateway
@@ -53,15 +56,16 @@ def attestor(bus: Bus) -> Service:
     return Service(bus, name="attestor", version="0.0.0", description="a test", endpoints=served)
 
 
-@pytest_asyncio.fixture
-async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+@asynccontextmanager
+async def gateway_on(
+    server: EmbeddedNats, *, streams: Sequence[Stream] = topology.STREAMS
+) -> AsyncIterator[Gateway]:
     """Everything of a gateway but its background work."""
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(running(tmp_path / "nats"))
         bus = await stack.enter_async_context(connect(bus_config(server)))
         await provision(
             bus,
-            streams=topology.STREAMS,
+            streams=streams,
             consumers=topology.CONSUMERS,
             buckets=topology.BUCKETS,
             object_buckets=topology.OBJECT_BUCKETS,
@@ -108,7 +112,9 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
             max_asset=16 << 20,
             idle_s=0.5,
         )
-        await stack.enter_async_context(gateway_service(bus, audited, audited_tokens, tracer))
+        await stack.enter_async_context(
+            gateway_service(bus, audited, audited_tokens, LetterDesk(bus, ledger), tracer)
+        )
         listening = HttpServer("127.0.0.1", 0, app, grace_s=1.0, limits=limits)
         http = await stack.enter_async_context(listening)
         following = asyncio.get_running_loop().create_task(directory.follow(store))
@@ -124,3 +130,10 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         )
         following.cancel()
         await asyncio.wait([following])
+
+
+@pytest_asyncio.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """One on a server of its own."""
+    async with running(tmp_path / "nats") as server, gateway_on(server) as here:
+        yield here

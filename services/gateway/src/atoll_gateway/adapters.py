@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from atoll.bus import Bus, KeyValue, last_message, publish
-from atoll.errors import AtollError, ConflictError, MessageError
+from atoll.errors import AtollError, ConflictError, MessageError, RefusedError
 from atoll.wire import schema, subjects, topology
 from atoll.wire.access import TokenRecord
 from atoll.wire.messages import (
@@ -81,7 +81,13 @@ class KvManifests:
 
     async def put(self, digest: str, agreed: AgreedManifest) -> None:
         # The digest is the manifest's; consents to it may have been renewed.
-        await self._kv.put(digest, schema.encode(agreed))
+        raw = schema.encode(agreed)
+        try:
+            await self._kv.put(digest, raw)
+        except RefusedError as error:
+            entry = await self._kv.get(digest)
+            if error.code != "bus.full" or entry is None or entry.value != raw:
+                raise
 
 
 class KvWithdrawals:

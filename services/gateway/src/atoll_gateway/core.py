@@ -70,7 +70,12 @@ class ConsentWithdrawn:
     party: str
 
 
-Input = Report | CancelRequested | DeadlinePassed | ConsentWithdrawn
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """Its spawn request is a dead letter: nobody will start it any more."""
+
+
+Input = Report | CancelRequested | DeadlinePassed | ConsentWithdrawn | Undeliverable
 
 
 def submitted(
@@ -124,6 +129,11 @@ def apply(record: JobRecord, change: Input, *, now_ms: int) -> JobRecord | None:
                 code="consent.withdrawn", message=f"party {change.party} took its consent back"
             )
             return _end(record, JobState.CANCELLED, reason, now_ms)
+        case Undeliverable():
+            reason = Reason(
+                code="job.undeliverable", message="no host took it to an end in all its attempts"
+            )
+            return _end(record, JobState.FAILED, reason, now_ms)
         case Report():
             if change.attempt < record.view.attempt:
                 return None

@@ -11,8 +11,6 @@ from atoll.wire import topology
 
 _log = logging.getLogger(__name__)
 
-RETRY_S = 10.0
-
 
 class TraceForwarder:
     def __init__(self, bus: Bus, settings: OtlpSettings) -> None:
@@ -30,7 +28,7 @@ class TraceForwarder:
                     await self._forwarder.forward(encode_spans(spans))
                 except UnreachableError as error:
                     _log.warning("traces not forwarded, will be tried again: %s", error)
-                    await delivery.nak(delay_s=RETRY_S)
+                    await delivery.retry()
                 except MessageError as error:
                     await delivery.term(error.code)
                 except AtollError as error:

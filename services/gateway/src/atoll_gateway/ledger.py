@@ -9,12 +9,14 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-from atoll.errors import ConflictError, NotFoundError
+from atoll.errors import ConflictError, NotFoundError, RefusedError
 from atoll.wire.messages import JobRecord, JobView, OutboxKind
 from atoll_gateway import core
 from atoll_gateway.ports import Clock, JobStore, Outlet
 
 _log = logging.getLogger(__name__)
+
+FULL: Final = "bus.full"
 
 MAX_UNDONE: Final = 32
 """Outbox items beyond which no further input is applied before they are performed."""
@@ -29,16 +31,22 @@ class Ledger:
     async def submit(self, record: JobRecord) -> tuple[JobView, bool]:
         """Make `record` durable and perform its outbox; the same job again is a repair.
 
+        Once it is durable it is accepted: when the bus is too full for what follows from it,
+        that is done when there is room.
+
         Returns:
             The job as it is, and whether this call made it.
 
         Raises:
             ConflictError: `job.idempotency`: the id stands for another manifest.
+            RefusedError: `bus.full`: there is no such job.
         """
         created = True
         try:
             revision = await self._jobs.create(record)
-        except ConflictError:
+        except (ConflictError, RefusedError) as error:
+            if isinstance(error, RefusedError) and error.code != FULL:
+                raise
             found = await self._jobs.get(record.view.job_id)
             if found is None:
                 raise
@@ -50,7 +58,7 @@ class Ledger:
                     hint="use a fresh key for each new job",
                 ) from None
             record, created = existing, False
-        await self._perform(record, revision)
+        await self._perform_with_room(record, revision)
         return record.view, created
 
     async def get(self, job_id: str) -> JobView:
@@ -61,12 +69,13 @@ class Ledger:
         return found[0].view
 
     async def apply(self, job_id: str, change: core.Input) -> JobView:
-        """Apply one input; returns when its consequences are on the bus.
+        """Apply one input; returns when its consequences are on the bus, if it has room.
 
         Applying the same input again performs what a crash may have left undone.
 
         Raises:
             NotFoundError: `job.not_found`.
+            RefusedError: `bus.full`: it was not applied.
         """
         while True:
             found = await self._jobs.get(job_id)
@@ -79,13 +88,13 @@ class Ledger:
                 continue
             after = core.apply(record, change, now_ms=self._clock())
             if after is None:
-                await self._perform(record, revision)
+                await self._perform_with_room(record, revision)
                 return record.view
             try:
                 revision = await self._jobs.update(after, revision)
             except ConflictError:
                 continue
-            await self._perform(after, revision)
+            await self._perform_with_room(after, revision)
             return after.view
 
     async def recover(self, job_id: str) -> None:
@@ -93,6 +102,15 @@ class Ledger:
         found = await self._jobs.get(job_id)
         if found is not None:
             await self._perform(*found)
+
+    async def _perform_with_room(self, record: JobRecord, revision: int) -> None:
+        """`_perform`; what is durable is not undone for lack of room, the sweeper goes on."""
+        try:
+            await self._perform(record, revision)
+        except RefusedError as error:
+            if error.code != FULL:
+                raise
+            _log.warning("outbox of %s waits: %s", record.view.job_id, error)
 
     async def _perform(self, record: JobRecord, revision: int) -> None:
         if not record.outbox:

@@ -35,10 +35,12 @@ from atoll_gateway.http.sources import (
 from atoll_gateway.http.tls import Certificates
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
+from atoll_gateway.letters import LetterDesk
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.service import gateway_service
 from atoll_gateway.sweeper import Sweeper
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
+from atoll_gateway.undertaker import Undertaker
 
 _log = logging.getLogger("atoll_gateway")
 
@@ -84,6 +86,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             Sweeper(ledger, index, _now_ms).run(),
             directory.follow(tokens),
             desk.run(),
+            Undertaker(bus, ledger).run(),
         ]
         if otlp is not None:
             loops.append(TraceForwarder(bus, otlp).run())
@@ -117,7 +120,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         )
         # Until every token is known, a revoked one is not known as such.
         await directory.current.wait()
-        service = gateway_service(bus, audited, audited_tokens, tracing.tracer)
+        service = gateway_service(
+            bus, audited, audited_tokens, LetterDesk(bus, ledger), tracing.tracer
+        )
         async with service, server:
             process.announce_ready(http=server.url)
             await stop.wait()

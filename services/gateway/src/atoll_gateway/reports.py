@@ -28,7 +28,8 @@ class ReportWorker:
                 try:
                     await self._handle(delivery)
                 except AtollError as error:
-                    # Not even acknowledged: the bus delivers it again.
+                    # Not even acknowledged. No longer kept alive, it is delivered again.
+                    queue.release(delivery.reply_subject)
                     _log.warning("report not worked off: %s", error.code)
 
     async def _handle(self, delivery: Delivery) -> None:
@@ -40,20 +41,12 @@ class ReportWorker:
             with wiring.consume(self._tracer, spans.LEDGER_APPLY, delivery.headers):
                 await self._ledger.apply(report.job_id, report)
         except (InputError, NotFoundError) as error:
-            await self._bury(delivery, error)
+            # Keep what nobody can ever apply, with the reason, and go on.
+            await bury(self._bus, delivery, stream=topology.REPORTS.name, error=error)
+            _log.error("report %d is a dead letter: %s", delivery.stream_seq, error)
             return
         except AtollError as error:
             _log.warning("report not applied, will be tried again: %s", error.code)
-            await delivery.nak(delay_s=1.0)
+            await delivery.retry()
             return
         await delivery.ack()
-
-    async def _bury(self, delivery: Delivery, error: AtollError) -> None:
-        """Keep what nobody can ever apply, with the reason, and go on."""
-        await bury(
-            self._bus,
-            delivery,
-            stream=topology.REPORTS.name,
-            subject=subjects.DEAD.of(topology.REPORTS.name),
-            code=error.code,
-        )

@@ -6,9 +6,12 @@ from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints
 from atoll_gateway.audited import AuditedJobs, AuditedTokens
+from atoll_gateway.letters import LetterDesk
 
 
-def gateway_service(bus: Bus, api: AuditedJobs, tokens: AuditedTokens, tracer: Tracer) -> Service:
+def gateway_service(
+    bus: Bus, api: AuditedJobs, tokens: AuditedTokens, desk: LetterDesk, tracer: Tracer
+) -> Service:
     """The service; it answers between `__aenter__` and `__aexit__`."""
     return Service(
         bus,
@@ -25,5 +28,9 @@ def gateway_service(bus: Bus, api: AuditedJobs, tokens: AuditedTokens, tracer: T
             wiring.endpoint(endpoints.LIST_TOKENS, tokens.list, tracer),
             wiring.endpoint(endpoints.GET_TOKEN, tokens.get, tracer),
             wiring.endpoint(endpoints.REVOKE_TOKEN, tokens.revoke, tracer),
+            wiring.endpoint(endpoints.LETTERS_LIST, desk.list, tracer),
+            wiring.endpoint(endpoints.LETTERS_SHOW, desk.show, tracer),
+            wiring.endpoint(endpoints.LETTERS_REDRIVE, desk.redrive, tracer),
+            wiring.endpoint(endpoints.LETTERS_DROP, desk.drop, tracer),
         ],
     )

@@ -81,6 +81,8 @@ class Delivery(Protocol):
     @property
     def stream_seq(self) -> int: ...
     @property
+    def stored(self) -> datetime: ...
+    @property
     def is_last(self) -> bool: ...
     async def ack(self) -> None: ...
     async def nak(self, delay_s: float = 0.0) -> None: ...
@@ -354,14 +356,9 @@ class AttemptRunner:
         )
 
     async def _bury(self, delivery: Delivery, error: AtollError) -> None:
-        with contextlib.suppress(UnreachableError):
-            await bury(
-                self._bus,
-                delivery,
-                stream=topology.SPAWN.name,
-                subject=subjects.DEAD.of(topology.SPAWN.name),
-                code=error.code,
-            )
+        # Full or away: no longer kept alive, it is delivered again.
+        with contextlib.suppress(UnreachableError, RefusedError):
+            await bury(self._bus, delivery, stream=topology.SPAWN.name, error=error)
 
 
 def _ended_by_itself(view: JobView) -> bool:

@@ -141,6 +141,12 @@ async def message_at(bus: Bus, stream: str, seq: int) -> StreamMessage | None:
     return await _direct(bus, require_token(stream, "stream"), {"seq": seq})
 
 
+async def message_after(bus: Bus, stream: str, seq: int, subject: str) -> StreamMessage | None:
+    """The first message on `subject` (or matching it) with this sequence or a later one."""
+    body = {"seq": seq, "next_by_subj": require_filter(subject)}
+    return await _direct(bus, require_token(stream, "stream"), body)
+
+
 async def _direct(bus: Bus, stream: str, body: dict[str, Any]) -> StreamMessage | None:
     reply = await bus.call(
         f"$JS.API.DIRECT.GET.{stream}",

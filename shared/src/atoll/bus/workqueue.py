@@ -47,10 +47,12 @@ class Delivery:
         self.num_delivered = place.num_delivered
         """1 the first time, as far as the server remembers."""
         self.stream_seq = place.stream_seq
+        self.stored = place.time
+        """When the queue stored it (server's clock, whole microseconds)."""
 
     @property
     def is_last(self) -> bool:
-        """Whether the server will not deliver it again: never `nak` this one, `term` it."""
+        """Whether the server will not deliver it again: settle it, or it is a dead letter."""
         return self.num_delivered >= self._queue.consumer.max_deliver
 
     async def ack(self) -> None:
@@ -104,6 +106,12 @@ class Delivery:
             if delay_s > 0:
                 body += b" " + json.dumps({"delay": int(delay_s * _NANOSECOND)}).encode()
             await self._queue.bus.send(self._reply, body)
+
+    async def retry(self) -> None:
+        """It failed: deliver it again after the pause that the consumer's `retry_s` names for
+        this delivery. After the last one it becomes a dead letter."""
+        steps = self._queue.consumer.retry_s
+        await self.nak(delay_s=steps[min(self.num_delivered, len(steps)) - 1] if steps else 0.0)
 
     async def term(self, reason: str) -> None:
         """Never: do not deliver it again. `reason` goes into the server's advisory."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
-from atoll.wire import access, subjects, verification
+from atoll.wire import access, letters, subjects, verification
 from atoll.wire import admission_messages as a
 from atoll.wire import messages as m
 from atoll.wire.subjects import Subject
@@ -12,6 +12,9 @@ Role = Literal["gateway", "manager", "attestor", "enclave", "client", "operator"
 ROLES: Final[tuple[Role, ...]] = ("gateway", "manager", "attestor", "enclave", "client")
 """Who has cells in the table of permissions. `enclave` stands for all of them together; what a
 single one may do is in `atoll.wire.admission`. The operator, who provisions, may do anything."""
+
+OPERATORS: Final[frozenset[Role]] = frozenset({"operator"})
+"""Who looks after the deployment: no role that works or submits."""
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -145,7 +148,7 @@ REVOKE: Final = Endpoint(
     request=a.RevokeRequest,
     reply=a.Revocations,
     owner="attestor",
-    callers=frozenset({"operator"}),
+    callers=OPERATORS,
     summary="Turn enclaves away by enclave, host, chip, measurement or policy; ends connections.",
 )
 REINSTATE: Final = Endpoint(
@@ -154,7 +157,7 @@ REINSTATE: Final = Endpoint(
     request=a.ReinstateRequest,
     reply=a.Revocations,
     owner="attestor",
-    callers=frozenset({"operator"}),
+    callers=OPERATORS,
     summary="Take a revocation back.",
 )
 REVOCATIONS: Final = Endpoint(
@@ -163,7 +166,7 @@ REVOCATIONS: Final = Endpoint(
     request=a.RevocationsRequest,
     reply=a.Revocations,
     owner="attestor",
-    callers=frozenset({"operator"}),
+    callers=OPERATORS,
     summary="What is revoked.",
 )
 KEYS: Final = Endpoint(
@@ -193,6 +196,42 @@ VERIFY: Final = Endpoint(
     callers=frozenset({"client"}),
     summary="Judge evidence of any kind by the collateral that is here; the result is signed.",
 )
+LETTERS_LIST: Final = Endpoint(
+    name="letters-list",
+    subject=subjects.LETTERS_LIST,
+    request=letters.LettersRequest,
+    reply=letters.Letters,
+    owner="gateway",
+    callers=OPERATORS,
+    summary="Messages nobody could process, the oldest first.",
+)
+LETTERS_SHOW: Final = Endpoint(
+    name="letters-show",
+    subject=subjects.LETTERS_SHOW,
+    request=letters.LetterRequest,
+    reply=letters.LetterContents,
+    owner="gateway",
+    callers=OPERATORS,
+    summary="One dead letter with what it holds.",
+)
+LETTERS_REDRIVE: Final = Endpoint(
+    name="letters-redrive",
+    subject=subjects.LETTERS_REDRIVE,
+    request=letters.RedriveRequest,
+    reply=letters.Redriven,
+    owner="gateway",
+    callers=OPERATORS,
+    summary="Put the message of a dead letter into its queue again, once.",
+)
+LETTERS_DROP: Final = Endpoint(
+    name="letters-drop",
+    subject=subjects.LETTERS_DROP,
+    request=letters.LetterRequest,
+    reply=letters.LetterView,
+    owner="gateway",
+    callers=OPERATORS,
+    summary="Erase a dead letter.",
+)
 
 ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     SUBMIT,
@@ -213,4 +252,8 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     KEYS,
     ACTIVATE,
     VERIFY,
+    LETTERS_LIST,
+    LETTERS_SHOW,
+    LETTERS_REDRIVE,
+    LETTERS_DROP,
 )  # type: ignore[assignment]

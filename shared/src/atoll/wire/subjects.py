@@ -53,7 +53,8 @@ class Subject:
         Raises:
             InputError: `name.invalid`.
         """
-        pattern = _PLACEHOLDER.sub(f"({names.TOKEN})", self.template.replace(".", r"\."))
+        literal = map(re.escape, _PLACEHOLDER.split(self.template))
+        pattern = f"({names.TOKEN})".join(literal)
         match = re.fullmatch(pattern, subject)
         if match is None:
             raise InputError(f"{subject[:80]!r} is not {self.template}", code="name.invalid")
@@ -95,6 +96,16 @@ REPORT: Final = Subject("atoll.v1.report.{job_id}")
 
 EVENT: Final = Subject("atoll.v1.event.{entity}.{entity_id}.{type}")
 TELEMETRY_TRACES: Final = Subject("atoll.v1.telemetry.traces.{trace_id}")
-DEAD: Final = Subject("atoll.v1.dead.{stream}")
 AUDIT: Final = Subject("atoll.v1.audit.{tenant}.{action}")
 """Who did what (`atoll.audit`)."""
+DEAD: Final = Subject("atoll.v1.dead.{stream}.{sequence}")
+"""What nobody could process: the queue it was in and its number there."""
+
+LETTERS_LIST: Final = Subject("atoll.v1.letters.list")
+LETTERS_SHOW: Final = Subject("atoll.v1.letters.show")
+LETTERS_REDRIVE: Final = Subject("atoll.v1.letters.redrive")
+LETTERS_DROP: Final = Subject("atoll.v1.letters.drop")
+
+EXHAUSTED: Final = Subject("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.{stream}.{consumer}")
+TERMINATED: Final = Subject("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{stream}.{consumer}")
+"""The server's own word that it will not deliver a message again."""

@@ -19,6 +19,9 @@ SPAWN: Final = Stream(
     subjects=(subjects.SPAWN.wildcard,),
     retention="workqueue",
     max_bytes=64 * _MIB,
+    # A spawn request is published again until the ledger knows that it was, and a letter
+    # redriven again after a crash: the server must remember it that long.
+    duplicate_window_s=600.0,
     description="Enclaves wanted, one message a job.",
 )
 ENCLAVE: Final = Stream(
@@ -34,6 +37,7 @@ REPORTS: Final = Stream(
     subjects=(subjects.REPORT.wildcard,),
     retention="workqueue",
     max_bytes=256 * _MIB,
+    duplicate_window_s=600.0,
     description="What managers and enclaves tell the ledger.",
 )
 EVENTS: Final = Stream(
@@ -59,6 +63,21 @@ DEAD: Final = Stream(
     max_age_s=90 * _DAY_S,
     description="Messages nobody could process, with the reason.",
 )
+QUEUES: Final = (SPAWN, REPORTS)
+"""The work queues: a message of theirs ends by being worked off or as a dead letter."""
+ADVISORIES: Final = Stream(
+    name="ADVISORIES",
+    # Advisories are told once, to whoever listens; kept here, they wait for a gateway.
+    subjects=tuple(
+        told.under(queue.name)
+        for queue in QUEUES
+        for told in (subjects.EXHAUSTED, subjects.TERMINATED)
+    ),
+    max_bytes=16 * _MIB,
+    max_age_s=7 * _DAY_S,
+    discard="old",
+    description="Which messages of the work queues are not delivered any more.",
+)
 APPRAISALS: Final = Stream(
     name="APPRAISALS",
     subjects=(subjects.APPRAISAL.wildcard,),
@@ -78,10 +97,13 @@ AUDIT: Final = Stream(
     deny_purge=True,
     description="Who did what, in chains by writer.",
 )
-STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD, APPRAISALS, AUDIT)
+STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD, ADVISORIES, APPRAISALS, AUDIT)
 
 MAX_ATTEMPTS: Final = 5
 """How often a job is handed to a manager before it fails for good."""
+
+MAX_RUNNING: Final = 10_000
+"""Jobs of one kind that run at a time: each holds its spawn request while it does."""
 
 
 def spawn_consumer(tee: Tee) -> Consumer:
@@ -91,22 +113,43 @@ def spawn_consumer(tee: Tee) -> Consumer:
         name=f"managers-{tee.value}",
         filter=subjects.SPAWN.of(tee.value),
         # Redelivery is how a dead manager's jobs move on: short, with in-progress
-        # acks while the manager lives.
+        # acks while the manager lives. No backoff: silence means the same at each attempt.
+        # A manager that gives a job back names the pause itself.
         ack_wait_s=15.0,
         max_deliver=MAX_ATTEMPTS,
+        max_ack_pending=MAX_RUNNING,
     )
 
 
 LEDGER_CONSUMER: Final = Consumer(
-    stream=REPORTS.name, name="ledger", ack_wait_s=15.0, max_deliver=20
+    stream=REPORTS.name,
+    name="ledger",
+    ack_wait_s=15.0,
+    # About an hour: a full disk or a bus without a leader must not cost a report.
+    max_deliver=130,
+    retry_s=(1.0, 2.0, 5.0, 10.0, 30.0),
 )
 FORWARDER_CONSUMER: Final = Consumer(
-    stream=TELEMETRY.name, name="forwarder", ack_wait_s=30.0, max_deliver=10
+    stream=TELEMETRY.name,
+    name="forwarder",
+    ack_wait_s=30.0,
+    max_deliver=10,
+    retry_s=(10.0,),
+    max_ack_pending=256,
+)
+UNDERTAKER_CONSUMER: Final = Consumer(
+    stream=ADVISORIES.name,
+    name="undertaker",
+    ack_wait_s=15.0,
+    max_deliver=1000,
+    retry_s=(1.0, 5.0, 30.0, 60.0),
+    max_ack_pending=64,
 )
 CONSUMERS: Final = (
     *(spawn_consumer(tee) for tee in Tee),
     LEDGER_CONSUMER,
     FORWARDER_CONSUMER,
+    UNDERTAKER_CONSUMER,
 )
 
 JOBS: Final = Bucket(name="jobs", history=1, description="The ledger.")
@@ -145,6 +188,7 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     TELEMETRY.name: frozenset({"client"}),
     ENCLAVE.name: frozenset({"enclave"}),
     APPRAISALS.name: frozenset({"client"}),
+    DEAD.name: frozenset({"gateway"}),
     "KV_policies": frozenset({"attestor"}),
     "KV_sessions": frozenset({"attestor"}),
     "KV_revocations": frozenset({"attestor"}),
@@ -163,9 +207,11 @@ WORKERS: Final[dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]] = {
     SPAWN.name: (frozenset({"manager"}), tuple(spawn_consumer(tee) for tee in Tee)),
     REPORTS.name: (frozenset({"gateway"}), (LEDGER_CONSUMER,)),
     TELEMETRY.name: (frozenset({"gateway"}), (FORWARDER_CONSUMER,)),
+    ADVISORIES.name: (frozenset({"gateway"}), (UNDERTAKER_CONSUMER,)),
 }
 """Who takes messages from which durable consumers, and settles them."""
 
+_UNDERTAKER: Final[frozenset[Role]] = frozenset({"gateway"})
 _READ: Final = ("CREATE", "MSG.NEXT", "DELETE")
 
 
@@ -175,6 +221,16 @@ def _reading() -> dict[str, frozenset[Role]]:
         for stream, roles in READERS.items()
         for verb in _READ
     }
+
+
+def _burying() -> dict[str, frozenset[Role]]:
+    """What the undertaker needs: to see what a queue's consumers left, and to erase from the
+    queues what it has kept, and dead letters."""
+    rows = {f"$JS.API.STREAM.MSG.DELETE.{stream.name}": _UNDERTAKER for stream in (*QUEUES, DEAD)}
+    for queue in QUEUES:
+        for consumer in WORKERS[queue.name][1]:
+            rows[f"$JS.API.CONSUMER.INFO.{queue.name}.{consumer.name}"] = _UNDERTAKER
+    return rows
 
 
 def _working() -> dict[str, frozenset[Role]]:
@@ -193,7 +249,8 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     subjects.SPAWN.wildcard: frozenset({"gateway"}),
     subjects.ASSIGN.wildcard: frozenset({"manager"}),
     subjects.RELEASE.wildcard: frozenset({"client", "gateway"}),
-    subjects.REPORT.wildcard: frozenset({"manager", "enclave"}),
+    # The gateway to redrive one: it writes the ledger, which is all that a report can do.
+    subjects.REPORT.wildcard: frozenset({"manager", "enclave", "gateway"}),
     subjects.EVENT.wildcard: frozenset({"gateway"}),
     subjects.DEAD.wildcard: frozenset({"gateway", "manager"}),
     subjects.AUDIT.wildcard: frozenset({"gateway", "attestor"}),
@@ -223,6 +280,7 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$JS.API.DIRECT.GET.>": frozenset(ROLES),
     **_reading(),
     **_working(),
+    **_burying(),
     "$SRV.>": frozenset({"client"}),
 }
 """Who may publish where. What stands in no row is closed to all."""

@@ -48,8 +48,10 @@ class Stream:
 class Consumer:
     """A durable pull consumer with explicit acknowledgement.
 
-    `backoff_s` replaces `ack_wait_s` delivery by delivery when it is not empty, and
-    must then not be longer than `max_deliver`.
+    Two waits lie between deliveries. Silence: a delivery that is neither settled nor kept
+    alive for `ack_wait_s` goes to somebody else (`backoff_s` replaces that delivery by
+    delivery when it is not empty, and must then not be longer than `max_deliver`).
+    Failure: one that its worker gives back by `Delivery.retry` waits as `retry_s` says.
     """
 
     stream: str
@@ -59,7 +61,10 @@ class Consumer:
     ack_wait_s: float = 30.0
     max_deliver: int = 5
     backoff_s: tuple[float, ...] = ()
+    retry_s: tuple[float, ...] = ()
+    """After the first, second, ... failure; the last one repeats. Empty: at once."""
     max_ack_pending: int = 1000
+    """Deliveries held or waiting to be tried again at a time; beyond it nobody gets one."""
     description: str = ""
 
 

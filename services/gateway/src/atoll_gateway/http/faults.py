@@ -24,7 +24,9 @@ from atoll.wire.schema import Code, Size, Text, Token, message
 
 MAX_TEXT: Final = 1024
 RETRY_AFTER_S: Final = 2
+FULL_RETRY_AFTER_S: Final = 60
 INTERNAL: Final = 500
+FULL: Final = 507
 
 _STATUS: Final[tuple[tuple[type[AtollError], int], ...]] = (
     (InputError, 400),
@@ -53,6 +55,8 @@ _STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "audit.unavailable": 503,
     # The bus refusing the gateway is the operator's mistake, not the caller's.
     "bus.permission": INTERNAL,
+    # Insufficient Storage (RFC 4918): nothing was stored; there may be room later.
+    "bus.full": FULL,
 }
 
 
@@ -125,6 +129,8 @@ def respond(error: AtollError | None, error_id: str) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="atoll"'
     elif status == 503:  # noqa: PLR2004
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    elif status == FULL:
+        headers["Retry-After"] = str(FULL_RETRY_AFTER_S)
     elif status in {408, 413, 431}:
         # The rest of the body is not wanted.
         headers["Connection"] = "close"

@@ -24,6 +24,7 @@ _STATUS_TEXT: Final = {
     429: "Too much at a time, or too fast; try again after `Retry-After` seconds.",
     500: "A mistake on this side; `error_id` is in the log.",
     503: "The bus does not answer, or the gateway is busy; see `Retry-After`.",
+    faults.FULL: "There is no room; nothing was stored. Try again after `Retry-After` seconds.",
 }
 _TRACE: Final = Parameter(
     name="traceparent",
@@ -87,6 +88,8 @@ def error_statuses(row: Operation) -> tuple[int, ...]:
         found |= {401, 403}
     if row.body is not None:
         found |= {408, 413, 415}
+    if row.method not in {"GET", "HEAD"}:
+        found.add(faults.FULL)
     return tuple(sorted(found))
 
 
@@ -136,7 +139,7 @@ def _error(status: int, row: Operation) -> dict[str, Any]:
         result["content"] = {body.JSON: {"schema": _reference(faults.HttpError)}}
     if status == 401:  # noqa: PLR2004
         result["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}}}
-    elif status in {429, 503}:
+    elif status in {429, 503, faults.FULL}:
         result["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
     return result
 
