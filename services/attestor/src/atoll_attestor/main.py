@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from atoll import process, version
 from atoll.audit import AuditWriter
-from atoll.bus import BusConfig, Endpoint, Service, connect, login_from
+from atoll.bus import BusConfig, Endpoint, Service, connect, login_from, require_jetstream
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.otel import ServiceTracing
@@ -61,6 +61,7 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         connect(door_config, logger=_log) as door,
         asyncio.TaskGroup() as group,
     ):
+        await require_jetstream(bus)
         kid, _ = setup.keys.active
         tracing = ServiceTracing(spans.ATTESTOR, wiring.bus_publisher(bus), instance=kid)
         writer = AuditWriter(bus, f"attestor-{secrets.token_hex(8)}", _now_ms)

@@ -9,7 +9,7 @@ import time
 
 from atoll import process
 from atoll.audit import AuditWriter
-from atoll.bus import BusConfig, connect, login_from
+from atoll.bus import BusConfig, connect, login_from, require_jetstream
 from atoll.errors import ConfigError
 from atoll.telemetry import forward, wiring
 from atoll.telemetry import names as spans
@@ -61,6 +61,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         tls_ca_file=str(config.nats_ca_file) if config.nats_ca_file else None,
     )
     async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
+        await require_jetstream(bus)
         tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)
         jobs, manifests = KvJobs(bus), KvManifests(bus)
         ledger = Ledger(jobs, BusOutlet(bus), _now_ms)

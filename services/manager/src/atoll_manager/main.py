@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from atoll import process, version
-from atoll.bus import BusConfig, connect, login_from
+from atoll.bus import BusConfig, connect, login_from, require_jetstream
 from atoll.enclave_storage import erase, workspace_path
 from atoll.errors import ConfigError
 from atoll.telemetry import names as spans
@@ -54,6 +54,7 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
     )
     sentinel = _sentinel(config.sentinel_file)
     async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
+        await require_jetstream(bus)
         tracing = ServiceTracing(spans.MANAGER, wiring.bus_publisher(bus), instance=config.host_id)
         exporting = group.create_task(tracing.run())
         driver = ProcessDriver(

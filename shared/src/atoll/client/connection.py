@@ -15,6 +15,7 @@ from atoll.bus import (
     last_message,
     publish,
     read_stream,
+    require_jetstream,
 )
 from atoll.client.profile import Profile
 from atoll.credentials.creds import Credentials
@@ -220,6 +221,7 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
         UnreachableError: nobody answers there.
         RefusedError: the login is not accepted.
         InputError: `creds.invalid`: there is no login in the profile.
+        ConfigError: `bus.server_too_old`, `bus.no_jetstream`.
     """
     credentials = Credentials.from_text(profile.nats_creds)
     config = BusConfig(
@@ -231,4 +233,5 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
         tls_ca=profile.ca,
     )
     async with connect(config) as bus:
+        await require_jetstream(bus)
         yield AtollClient(bus, tracer)

@@ -85,7 +85,7 @@ CREATE_TOKEN: Final = Endpoint(
     request=access.CreateTokenRequest,
     reply=access.TokenView,
     owner="gateway",
-    callers=frozenset(),
+    callers=OPERATORS,
     summary="Let an access token of the HTTP gateway count, by the digest of its secret.",
 )
 LIST_TOKENS: Final = Endpoint(
@@ -94,7 +94,7 @@ LIST_TOKENS: Final = Endpoint(
     request=access.TokenListRequest,
     reply=access.TokenList,
     owner="gateway",
-    callers=frozenset(),
+    callers=OPERATORS,
     summary="All access tokens, without their digests.",
 )
 GET_TOKEN: Final = Endpoint(
@@ -103,7 +103,7 @@ GET_TOKEN: Final = Endpoint(
     request=access.TokenRequest,
     reply=access.TokenView,
     owner="gateway",
-    callers=frozenset(),
+    callers=OPERATORS,
     summary="One access token.",
 )
 REVOKE_TOKEN: Final = Endpoint(
@@ -112,7 +112,7 @@ REVOKE_TOKEN: Final = Endpoint(
     request=access.TokenRequest,
     reply=access.TokenView,
     owner="gateway",
-    callers=frozenset(),
+    callers=OPERATORS,
     summary="Refuse an access token from now on, for good.",
 )
 NONCE: Final = Endpoint(
