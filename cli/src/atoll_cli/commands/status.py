@@ -1,5 +1,6 @@
 """`atoll status`: what of the stack is there, and what it is doing."""
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ class Status:
     hosts: tuple[HostRecord, ...]
     jobs: tuple[JobView, ...] | None
     jobs_error: AtollError | None = None
+    dead: int | None = None
+    """Dead letters; None: nobody says."""
 
     @property
     def simulated(self) -> bool:
@@ -83,6 +86,9 @@ async def ask(remote: Remote) -> Status:
             jobs = (await remote.client.list(limit=MAX_JOBS)).jobs
         except AtollError as error:
             jobs_error = error
+    dead = None
+    with contextlib.suppress(AtollError):
+        dead = await remote.client.dead_letters()
     return Status(
         bus=remote.profile.nats_url,
         server=remote.client.bus.server_version,
@@ -91,6 +97,7 @@ async def ask(remote: Remote) -> Status:
         hosts=hosts,
         jobs=jobs,
         jobs_error=jobs_error,
+        dead=dead,
     )
 
 
@@ -118,6 +125,8 @@ def show(session: Session, found: Status) -> None:
     session.print("jobs")
     for line in table((state, str(count)) for state, count in _counts(found).items()):
         session.print(line)
+    if found.dead:
+        session.print(f"dead      {found.dead} letters; `atoll dead list` shows them")
 
 
 def document(found: Status) -> dict[str, Any]:
@@ -130,6 +139,7 @@ def document(found: Status) -> dict[str, Any]:
         "hosts": [plain_of(host) for host in found.hosts],
         "jobs": None if found.jobs is None else _counts(found),
         "jobs_error": error_document(found.jobs_error) if found.jobs_error else None,
+        "dead_letters": found.dead,
         "missing": list(found.missing),
     }
 

@@ -17,6 +17,7 @@ from atoll.bus import (
     read_stream,
     require_jetstream,
 )
+from atoll.bus.jetstream import api
 from atoll.client.profile import Profile
 from atoll.credentials.creds import Credentials
 from atoll.errors import MessageError, NotFoundError
@@ -197,6 +198,15 @@ class AtollClient:
                 except MessageError:
                     continue  # one bad batch does not hide the others
         return tuple(found)
+
+    async def dead_letters(self) -> int:
+        """How many messages nobody could process; only the operator may see them."""
+        info = await api(self.bus, f"STREAM.INFO.{topology.DEAD.name}")
+        state = info.get("state")
+        count = state.get("messages") if isinstance(state, dict) else None
+        if type(count) is not int:
+            raise MessageError("not the state of a stream", code="bus.reply")
+        return count
 
     async def _ask(self, endpoint: Endpoint[RequestT, ReplyT], request: RequestT) -> ReplyT:
         reply = await self.bus.request(
