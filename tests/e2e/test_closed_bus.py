@@ -89,6 +89,7 @@ async def ignore(_: object) -> None:
 WORK_QUEUES = {
     "SPAWN": (topology.spawn_consumer(Tee.SIMULATED).name, "manager"),
     "REPORTS": (topology.LEDGER_CONSUMER.name, "gateway"),
+    "ADVISORIES": (topology.UNDERTAKER_CONSUMER.name, "gateway"),
 }
 
 

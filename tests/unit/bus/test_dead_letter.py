@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from atoll.bus.dead_letter import MAX_KEPT_HEADERS, Letter, one_line
 from atoll.bus.message import StreamMessage
 from atoll.bus.subjects import require_headers
-from atoll.errors import AtollError, InputError, MessageError
+from atoll.errors import AtollError, MessageError
 from atoll.wire import schema
 from atoll_gateway.letters import view
 from atoll_gateway.undertaker import Advisory
@@ -25,6 +25,19 @@ ORIGINAL = StreamMessage(
     pending=0,
 )
 EXHAUSTED = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.SPAWN.managers-simulated"
+
+
+SAID = (
+    "atoll-subject",
+    "atoll-deliveries",
+    "atoll-reason",
+    "atoll-reason-text",
+    "atoll-stored",
+    "atoll-state",
+    "atoll-message-id",
+    "Nats-Msg-Size",
+)
+ANYTHING = st.text(st.characters(exclude_categories=()))
 
 
 def about(message: StreamMessage) -> Letter:
@@ -59,13 +72,18 @@ def test_whatever_the_message_was_its_letter_can_be_sent(
     assert (found.text, found.stored) == (one_line(text), NOW)
 
 
-@given(st.dictionaries(st.sampled_from(["atoll-subject", "atoll-deliveries", "atoll-reason",
-    "atoll-stored", "atoll-state", "atoll-reason-text", "Nats-Msg-Size"]), st.text()))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from([*SAID, "atoll-was-x", "atoll-was-Nats-Msg-Id", "atoll-was-\n"]),
+        ANYTHING | st.just(NOW.isoformat()),
+    )
+)
 def test_whatever_stands_there_is_a_letter_or_malformed(headers: dict[str, str]) -> None:
     try:
-        letter = Letter.parse(stored(headers))
+        letter = Letter.parse(stored({"atoll-subject": "x", **headers}))
     except MessageError:
         return
+    require_headers(letter.headers)
     # And what is answered about it, its reader can read.
     plain = schema.encode(view(letter))
     assert schema.decode(type(view(letter)), plain).id == 12
@@ -79,9 +97,11 @@ def test_without_what_it_must_say_it_is_none(missing: str) -> None:
         Letter.parse(stored(headers))
 
 
-@pytest.mark.parametrize("subject", ["x", "atoll.v1.dead.REPORTS", "atoll.v1.dead.REPORTS.1.2"])
+@pytest.mark.parametrize(
+    "subject", ["x", "atoll.v1.dead.REPORTS", "atoll.v1.dead.REPORTS.1.2", "atoll.v1.dead.a$b.1"]
+)
 def test_on_another_subject_it_is_none(subject: str) -> None:
-    with pytest.raises(InputError):
+    with pytest.raises(MessageError):
         Letter.parse(stored(about(ORIGINAL).to_headers(), subject))
 
 

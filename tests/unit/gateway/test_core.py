@@ -18,7 +18,7 @@ from atoll.wire.messages import (
     Tee,
 )
 from atoll_gateway import core
-from atoll_gateway.core import CancelRequested, DeadlinePassed, Input
+from atoll_gateway.core import CancelRequested, DeadlinePassed, Input, Undeliverable
 from support.gateway import NOW_MS
 
 JOB: Final = "job-1"
@@ -275,3 +275,17 @@ def test_no_sequence_of_inputs_breaks_the_invariants(
     assert [event.seq for event in events] == list(range(1, record.view.seq + 1))
     assert sum(event.state.terminal for event in events) == int(record.view.state.terminal)
     assert schema.decode(JobRecord, schema.encode(record)) == record
+
+
+@pytest.mark.parametrize("state", PATHS)
+def test_a_job_that_nobody_starts_any_more_ends_unless_it_has(state: str) -> None:
+    record = reach(state)
+    after = core.apply(record, Undeliverable(), now_ms=NOW_MS)
+    if record.view.state.terminal:
+        assert after is None
+        return
+    assert after is not None
+    assert after.view.state is JobState.FAILED
+    assert after.view.reason is not None
+    assert after.view.reason.code == "job.undeliverable"
+    assert after.view.seq == record.view.seq + 1

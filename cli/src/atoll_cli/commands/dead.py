@@ -33,6 +33,12 @@ ReplyT = TypeVar("ReplyT")
 TIMEOUT_S: Final = 15.0
 MAX_LETTER: Final = (1 << 53) - 1
 
+_HINTS: Final = {
+    "dead.not_found": "`atoll dead list` shows those that there are",
+    "dead.reason_holds": "`--force` sends it back all the same; `atoll dead drop` erases it",
+    "dead.incomplete": "`atoll dead show` shows what was kept; `atoll dead drop` erases it",
+    "bus.no_responders": "is a gateway running? `atoll status` says",
+}
 _ID: Final = click.IntRange(1, MAX_LETTER)
 _STREAM: Final = click.Choice([queue.name for queue in topology.QUEUES])
 
@@ -254,9 +260,13 @@ async def _letters(
 
 
 async def _ask(bus: Bus, endpoint: Endpoint[RequestT, ReplyT], request: RequestT) -> ReplyT:
-    reply = await bus.request(
-        endpoint.subject.of(), schema.encode(request), timeout_s=TIMEOUT_S, retry=True
-    )
+    try:
+        reply = await bus.request(
+            endpoint.subject.of(), schema.encode(request), timeout_s=TIMEOUT_S, retry=True
+        )
+    except AtollError as error:
+        error.hint = error.hint or _HINTS.get(error.code)
+        raise
     return schema.decode(endpoint.reply, reply.payload)
 
 

@@ -102,25 +102,32 @@ class Letter:
         Raises:
             MessageError: `dead.malformed`: it is no letter.
         """
-        (stream, sequence) = subjects.DEAD.read(message.subject)
         headers = message.headers
-        subject, state = headers.get("atoll-subject", ""), headers.get("atoll-state", WHOLE)
-        if not subject or len(subject) > MAX_SUBJECT or state not in {WHOLE, CUT, LOST}:
-            raise MessageError(f"dead letter {message.seq} is malformed", code="dead.malformed")
+        subject = one_line(headers.get("atoll-subject", ""), limit=MAX_SUBJECT)
+        state = headers.get("atoll-state", WHOLE)
+        try:
+            stream, sequence = subjects.DEAD.read(message.subject)
+            stored = parse_time(headers.get("atoll-stored", ""))
+        except InputError as error:
+            raise _malformed(message) from error
+        if not subject or state not in {WHOLE, CUT, LOST}:
+            raise _malformed(message)
         return cls(
             stream=stream,
             subject=subject,
             sequence=_number(sequence),
             deliveries=_number(headers.get("atoll-deliveries", "")),
             code=_code(headers.get("atoll-reason", "")),
-            text=headers.get("atoll-reason-text", "")[:MAX_TEXT],
-            stored=parse_time(headers.get("atoll-stored", "")),
-            message_id=headers.get("atoll-message-id", ""),
-            headers={
-                name.removeprefix(_KEPT): value
-                for name, value in headers.items()
-                if name.startswith(_KEPT)
-            },
+            text=one_line(headers.get("atoll-reason-text", "")),
+            stored=stored,
+            message_id=one_line(headers.get("atoll-message-id", "")),
+            headers=_kept(
+                {
+                    name.removeprefix(_KEPT): value
+                    for name, value in headers.items()
+                    if name.startswith(_KEPT)
+                }
+            ),
             payload=message.payload,
             size=_number(headers.get(_SIZE, "")) or len(message.payload),
             state=state,
@@ -272,6 +279,10 @@ def one_line(text: str, *, limit: int = MAX_TEXT) -> str:
 def _name(letter: Letter) -> str:
     moment = int(letter.stored.timestamp() * 1_000_000)
     return f"dead.{letter.stream}.{letter.sequence}.{moment}"
+
+
+def _malformed(message: StreamMessage) -> MessageError:
+    return MessageError(f"message {message.seq} is no dead letter", code="dead.malformed")
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
