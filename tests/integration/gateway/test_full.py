@@ -11,18 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from atoll.bus import publish
+from atoll.bus import last_message, publish
 from atoll.bus.jetstream import api
 from atoll.errors import RefusedError
-from atoll.wire import schema, topology
+from atoll.wire import schema, subjects, topology
 from atoll.wire.messages import JobState, Report, ReportKind
 from atoll_gateway.adapters import KvJobs
 from atoll_gateway.index import JobIndex
+from atoll_gateway.reports import ReportWorker
 from atoll_gateway.sweeper import GRACE_MS, Sweeper
 from integration.gateway.client import Answer, Gateway
 from integration.gateway.conftest import gateway_on
 from support.gateway import submission
 from support.nats import restart, running, wait_for
+from support.stack import recorder
 
 CLEANLY_REFUSED = ("KV_manifests", "KV_jobs")
 ACCEPTED = ("EVENTS", "SPAWN")
@@ -138,6 +140,28 @@ async def test_a_report_without_room_in_the_ledger_is_not_taken(gateway: Gateway
             await gateway.ledger.apply(job_id, report)
         assert caught.value.code == "bus.full"
     assert (await gateway.ledger.apply(job_id, report)).state is JobState.SCHEDULED
+
+
+async def test_a_report_waits_in_its_queue_until_the_ledger_has_room(gateway: Gateway) -> None:
+    job_id = (await submit(gateway)).json["job_id"]
+    report = Report(job_id=job_id, attempt=1, kind=ReportKind.LEASED, enclave_id="e1")
+
+    async def refused() -> bool:
+        info = await api(gateway.bus, "CONSUMER.INFO.REPORTS.ledger")
+        return int(info["num_redelivered"]) > 0
+
+    async def applied() -> bool:
+        return (await gateway.ledger.get(job_id)).state is JobState.SCHEDULED
+
+    async with asyncio.TaskGroup() as group:
+        worker = group.create_task(ReportWorker(gateway.bus, gateway.ledger, recorder()).run())
+        async with full(gateway, "KV_jobs"):
+            await publish(gateway.bus, subjects.REPORT.of(job_id), schema.encode(report))
+            await wait_for(refused, "it was tried again")
+            assert not await applied()
+        await wait_for(applied, "it is applied", within_s=30)
+        worker.cancel()
+    assert await last_message(gateway.bus, "DEAD", subjects.DEAD.wildcard) is None
 
 
 async def fill(gateway: Gateway) -> None:
