@@ -6,6 +6,7 @@ letters, and what it is about by queue, sequence and time, so that however many 
 bury the same message, one letter is made.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol, Self
 
-from atoll.bus.connection import Bus
+from atoll.bus.connection import RETRY_PAUSE_S, Bus
 from atoll.bus.jetstream import erase, last_message, message_at, publish
 from atoll.bus.message import StreamMessage, parse_time
 from atoll.bus.stream import Reading, read
@@ -224,6 +225,8 @@ async def keep(bus: Bus, letter: Letter) -> bool:
             # About a message of the same number in a queue that was since made anew, or
             # redriven this moment.
             expected = newest.seq if newest is not None else 0
+            # A replica that is read from may lag a moment behind.
+            await asyncio.sleep(RETRY_PAUSE_S)
         else:
             return not ack.duplicate
 
