@@ -85,9 +85,9 @@ async def test_a_request_that_no_manager_can_read_ends_its_job(stack: Stack) -> 
 
 
 def test_without_the_operator_s_login_it_says_where_to_run(stack: Stack) -> None:
-    said = stack.atoll("dead", "list", "--json", "--data-dir", stack.root / "elsewhere")
+    said = stack.atoll("dead", "list", "--json")
     assert said.status == 1
-    assert said.document()["error"]["code"] == "operator.no_login"
+    assert said.document()["error"]["code"] == "operator.missing"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,8 +17,9 @@ from atoll.bus import connect, require_jetstream
 from atoll.client.profile import Profile, ProfileFile
 from atoll.errors import ConfigError
 from atoll.wire.messages import Tee
+from atoll_cli.deployment.folder import server_section
 from atoll_cli.nats_server import EmbeddedNats
-from atoll_cli.stack.layout import Plan, nats_users
+from atoll_cli.stack.layout import Plan
 from atoll_cli.stack.material import Material
 from support import command
 from support.nats import bus_config, running
@@ -102,8 +104,7 @@ def profile(home: Path, material: Material, url: str) -> None:
     ProfileFile(home).save(
         Profile(
             nats_url=url,
-            nats_user="client",
-            nats_password=material.passwords["client"],
+            nats_creds=material.bus.creds("client").read_text(),
             tee=Tee.SIMULATED,
             policy=material.policy.decode(),
         )
@@ -128,8 +129,9 @@ async def test_no_process_starts_on_an_old_server(tmp_path: Path, material: Mate
 async def test_no_process_starts_on_a_server_without_streams(
     tmp_path: Path, material: Material
 ) -> None:
-    users = tuple(nats_users(material))
-    async with running(tmp_path / "nats", users=users, extra={"jetstream": None}) as server:
+    trust = server_section(material.identities, tmp_path / "jwt", now=int(time.time()))
+    without = {**trust, "jetstream": None}
+    async with EmbeddedNats(tmp_path / "nats", trust=without) as server:
         for name in SERVICES:
             status, said = await run(material, name, server.url)
             assert status == 2, said

@@ -21,7 +21,7 @@ from atoll.wire.letters import (
     RedriveRequest,
 )
 from atoll_cli.asking import require_yes
-from atoll_cli.operator import data_dir_option, operating
+from atoll_cli.operating import deployment_option, operating
 from atoll_cli.options import json_option, pass_session, yes_option
 from atoll_cli.session import Session, error_document
 from atoll_cli.stopping import run_stoppable
@@ -57,7 +57,7 @@ def dead() -> None:
 @dead.command(name="list")
 @stream_option
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def list_(session: Session, stream: str | None, limit: int, data_dir: Path | None) -> None:
@@ -88,7 +88,7 @@ def list_(session: Session, stream: str | None, limit: int, data_dir: Path | Non
 
 @dead.command()
 @click.argument("letter", metavar="ID", type=_ID)
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def show(session: Session, letter: int, data_dir: Path | None) -> None:
@@ -131,7 +131,7 @@ def show(session: Session, letter: int, data_dir: Path | None) -> None:
 @stream_option
 @click.option("--force", is_flag=True, help="Also what would fail again for all that is known.")
 @yes_option
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def redrive(  # noqa: PLR0917 - one parameter for each option
@@ -167,7 +167,7 @@ def redrive(  # noqa: PLR0917 - one parameter for each option
 @all_option
 @stream_option
 @yes_option
-@data_dir_option
+@deployment_option
 @json_option
 @pass_session
 def drop(  # noqa: PLR0917 - one parameter for each option
