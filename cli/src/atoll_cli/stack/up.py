@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from atoll.bus import BusConfig, connect, login_from
-from atoll.bus.provision import provision
+from atoll.bus.provision import provision_all
 from atoll.client.files import read_private, write_private
 from atoll.client.keystore import KeyStore
 from atoll.client.profile import Profile, ProfileFile
 from atoll.errors import AtollError, InputError, NotFoundError
-from atoll.wire import topology
+from atoll.wire.durability import layout
 from atoll.wire.messages import Tee
 from atoll_cli.deployment.folder import server_section
 from atoll_cli.deployment.identities import OPERATOR as OPERATOR_LOGIN
@@ -44,6 +44,8 @@ class UpOptions:
     nats: str | None
     slots: int
     as_json: bool
+    sync: str
+    """When streams are forced to the disk; see `EmbeddedNats`."""
     http_cert: Path | None = None
     http_key: Path | None = None
     http_ca: str = ""
@@ -74,7 +76,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
     async with AsyncExitStack() as stack:
         data_dir = material.data_dir / "nats"
         trust = server_section(material.identities, data_dir / "jwt", now=int(time.time()))
-        nats = EmbeddedNats(data_dir, trust=trust, host=host, port=port)
+        nats = EmbeddedNats(data_dir, trust=trust, host=host, port=port, sync=options.sync)
         await stack.enter_async_context(nats)
         await _provision(nats.url, material)
         plan = Plan(
@@ -130,13 +132,7 @@ async def _activate_policy(url: str, material: Material) -> None:
 
 async def _provision(url: str, material: Material) -> None:
     async with connect(_as_operator(url, material)) as bus:
-        await provision(
-            bus,
-            streams=topology.STREAMS,
-            consumers=topology.CONSUMERS,
-            buckets=topology.BUCKETS,
-            object_buckets=topology.OBJECT_BUCKETS,
-        )
+        await provision_all(bus, layout(1))
 
 
 class _Supervisor:

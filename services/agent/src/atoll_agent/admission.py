@@ -157,6 +157,7 @@ class Standing:
         ca = self.config.nats_ca_file
         return BusConfig(
             url=self.config.nats_url,
+            domain=self.config.nats_domain,
             name=f"enclave {self.config.enclave_id}",
             login=Admitted("an enclave", self.config.nats_sentinel, self.bus_key, ticket),
             inbox_prefix=f"{topology.inbox('enclave')}.{name}",

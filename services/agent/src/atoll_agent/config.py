@@ -17,6 +17,9 @@ class AgentConfig:
     nats_url: str
     """Where the bus is."""
 
+    nats_domain: str = ""
+    """The JetStream domain of the ledger, when the bus is reached through a leaf node."""
+
     nats_sentinel: str
     """The JWT that an applicant shows; it is no secret and opens nothing by itself."""
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from atoll.bus import Bus, KeyValue, last_message, publish
+from atoll.bus import Bus, KeyValue, leaders_message, publish
 from atoll.errors import AtollError, ConflictError, MessageError, RefusedError
 from atoll.wire import schema, subjects, topology
 from atoll.wire.access import TokenRecord
@@ -152,7 +152,7 @@ class BusOutlet:
     async def event(self, event: JobEvent, traceparent: str) -> None:
         subject = subjects.EVENT.of("job", event.job_id, event.type.value)
         # The duplicate window ends, a crash may last longer: look before publishing.
-        newest = await last_message(
+        newest = await leaders_message(
             self._bus, topology.EVENTS.name, subjects.EVENT.under("job", event.job_id)
         )
         if newest is not None and _seq(newest.payload) >= event.seq:

@@ -17,6 +17,9 @@ class ManagerConfig:
     nats_url: str
     """Where the bus is."""
 
+    nats_domain: str = ""
+    """The JetStream domain of the ledger, when the bus is reached through a leaf node."""
+
     nats_creds_file: Path
     """The manager's login, read again at each connection."""
 

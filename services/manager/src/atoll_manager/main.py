@@ -47,6 +47,7 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
         raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
     bus_config = BusConfig(
         url=config.nats_url,
+        domain=config.nats_domain,
         name=f"manager {config.host_id}",
         login=login_from(config.nats_creds_file, "manager"),
         inbox_prefix=topology.inbox("manager"),
@@ -61,6 +62,7 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             python=config.python,
             settings={
                 "ATOLL_AGENT_NATS_URL": config.nats_url,
+                "ATOLL_AGENT_NATS_DOMAIN": config.nats_domain,
                 "ATOLL_AGENT_NATS_SENTINEL": sentinel,
                 "ATOLL_AGENT_HOST_ID": config.host_id,
                 **({"ATOLL_AGENT_NATS_CA_FILE": ca} if (ca := bus_config.tls_ca_file) else {}),

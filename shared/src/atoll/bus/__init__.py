@@ -22,7 +22,14 @@ It takes subjects and definitions as arguments and knows none of them: those are
 from atoll.bus.config import BusConfig
 from atoll.bus.connection import Bus, connect
 from atoll.bus.dead_letter import bury
-from atoll.bus.jetstream import PubAck, last_message, message_at, publish, require_jetstream
+from atoll.bus.jetstream import (
+    PubAck,
+    last_message,
+    leaders_message,
+    message_at,
+    publish,
+    require_jetstream,
+)
 from atoll.bus.kv import Entry, KeyValue
 from atoll.bus.login import Admitted, Login, Password, Signed, login_from
 from atoll.bus.message import Message, Reply, StreamMessage
@@ -67,6 +74,7 @@ __all__ = [
     "ensure_object_bucket",
     "ensure_stream",
     "last_message",
+    "leaders_message",
     "login_from",
     "message_at",
     "provision",

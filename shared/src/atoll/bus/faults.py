@@ -9,6 +9,7 @@ errors of our own services, which travel as ADR-32 headers and a small payload.
     bus.no_responders  nobody serves this subject now, or no stream stores it
     bus.conflict       compare-and-set lost, or the name exists with other contents
     bus.not_found      no such stream, consumer, bucket, key or object
+    bus.no_message     the stream holds no such message
     bus.full           a limit of the stream or account is reached
     bus.too_large      larger than the server or the stream accepts
     bus.permission     the server does not let this user do that
@@ -48,10 +49,15 @@ MAX_ERROR_TEXT: Final = 1024
 """Characters of an error's message on the wire."""
 
 _CONFLICT: Final = frozenset({10071, 10164, 10058, 10148, 10013, 10105})
-_NOT_FOUND: Final = frozenset({10059, 10014, 10037, 10043})
+_NOT_FOUND: Final = frozenset({10059, 10014, 10043})
 _FULL: Final = frozenset({10077, 10047, 10023, 10002, 10028, 10122})
 _TOO_LARGE: Final = frozenset({10054, 10097})
 _NO_JETSTREAM: Final = frozenset({10039, 10076, 10035})
+_ELECTING: Final = frozenset({10008, 10009, 10158, 10167})
+"""No leader yet, not the leader any more, the same message id is on its way to the replicas,
+too much at once: the same request later gets an answer. (10158 has the status of a conflict.)"""
+
+_NO_MESSAGE: Final = 10037
 _UNAVAILABLE: Final = 503
 _MISSING: Final = 404
 
@@ -78,6 +84,10 @@ def from_api(error: Any, what: str) -> AtollError:
     fields = error if isinstance(error, dict) else {}
     number, status = fields.get("err_code"), fields.get("code")
     text = f"{what}: {str(fields.get('description', 'refused'))[:MAX_ERROR_TEXT]}"
+    if number in _ELECTING:
+        return UnreachableError(text, code="bus.unreachable")
+    if number == _NO_MESSAGE:
+        return NotFoundError(text, code="bus.no_message")
     if number in _CONFLICT:
         return ConflictError(text, code="bus.conflict")
     if number in _NOT_FOUND or status == _MISSING:

@@ -6,17 +6,23 @@ reconnect, and because the subjects one needs permission for can be read off:
     publish        the subject itself
     last_message   `$JS.API.DIRECT.GET.<stream>.<subject>`; with wildcards, or for a
                    sequence, `$JS.API.DIRECT.GET.<stream>`
+    leaders_message  on a cluster `$JS.API.STREAM.MSG.GET.<stream>`, else as `last_message`
     api            `$JS.API.<verb>`
+
+In a cluster a stream has no leader for the seconds of an election. What the server says then,
+or leaves unanswered, is a reason to ask again, not an answer.
 """
 
+import asyncio
+import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from atoll.bus import faults
-from atoll.bus.connection import Bus
+from atoll.bus.connection import RETRY_PAUSE_S, Bus
 from atoll.bus.message import Message, StreamMessage, parse_time
 from atoll.bus.subjects import require_filter, require_subject
 from atoll.errors import (
@@ -36,6 +42,14 @@ START_TIMEOUT_S: Final = 5.0
 MAX_API_REPLY: Final = 1 << 20
 """Bytes of the largest API reply that is decoded."""
 
+MAX_STORED_REPLY: Final = 2 << 20
+"""The same of a reply that holds a message: base64 of up to 1 MiB."""
+
+LAG_S: Final = 2.0
+"""How long a replica may lag behind the leader before its word is taken as it is."""
+
+T = TypeVar("T")
+
 _MSG_ID: Final = "Nats-Msg-Id"
 _NOT_OURS: Final = ("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp")
 
@@ -53,16 +67,18 @@ class PubAck:
 async def api(
     bus: Bus, verb: str, body: Any = None, *, timeout_s: float = API_TIMEOUT_S
 ) -> dict[str, Any]:
-    """Call `$JS.API.<verb>`; repeated after a lost connection, so it must be idempotent.
+    """Call `$JS.API.<verb>`; repeated after a lost connection and while there is no leader,
+    so it must be idempotent.
 
     Raises:
         UnreachableError: no JetStream within `timeout_s`.
         AtollError: what `faults.from_api` makes of the server's refusal.
     """
     payload = b"" if body is None else json.dumps(body).encode()
-    subject = f"$JS.API.{verb}"
-    reply = await bus.call(subject, payload, timeout_s=timeout_s, retry=True)
-    return _object(reply.payload, verb)
+    subject = f"{bus.config.api}.{verb}"
+    return await _answer(
+        bus, subject, payload, lambda reply: _object(reply.payload, verb), timeout_s=timeout_s
+    )
 
 
 async def require_jetstream(bus: Bus) -> None:
@@ -102,6 +118,7 @@ async def publish(
     headers: Mapping[str, str] | None = None,
     expected_last_subject_seq: int | None = None,
     stream: str | None = None,
+    stored_on: str | None = None,
     timeout_s: float = PUBLISH_TIMEOUT_S,
 ) -> PubAck:
     """Store a message in the stream that takes `subject`.
@@ -119,7 +136,9 @@ async def publish(
             subject (0: none yet).
         stream: the stream that takes `subject`. With it, a conflict is looked into: an
             attempt whose acknowledgement was lost is what the next one conflicts with,
-            when the server does not remember its message id.
+            when the server does not remember its message id. Replicas that have not yet
+            heard of what we conflict with are asked again.
+        stored_on: the subject in the stream, when it is another one than `subject`.
         timeout_s: for all attempts together, including waiting for a connection.
 
     Raises:
@@ -132,16 +151,57 @@ async def publish(
     fields = {**(headers or {}), _MSG_ID: own_id}
     if expected_last_subject_seq is not None:
         fields["Nats-Expected-Last-Subject-Sequence"] = str(expected_last_subject_seq)
-    reply = await bus.call(
-        require_subject(subject), payload, headers=fields, timeout_s=timeout_s, retry=True
-    )
     try:
-        return pub_ack(reply, subject)
+        return await _answer(
+            bus,
+            require_subject(subject),
+            payload,
+            lambda reply: pub_ack(reply, subject),
+            headers=fields,
+            timeout_s=timeout_s,
+        )
     except ConflictError:
-        last = None if stream is None else await last_message(bus, stream, subject)
-        if last is None or stream is None or last.headers.get(_MSG_ID) != own_id:
+        if stream is None or expected_last_subject_seq is None:
+            raise
+        last = await newer_message(bus, stream, stored_on or subject, expected_last_subject_seq)
+        if last is None or last.headers.get(_MSG_ID) != own_id:
             raise
         return PubAck(stream=stream, seq=last.seq, duplicate=True)
+
+
+async def _answer(
+    bus: Bus,
+    subject: str,
+    payload: bytes,
+    read: Callable[[Message], T],
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = API_TIMEOUT_S,
+) -> T:
+    """What `read` makes of the reply; asked again while it makes it an `UnreachableError`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        left = max(deadline - loop.time(), 0.001)
+        reply = await bus.call(subject, payload, headers=headers, timeout_s=left, retry=True)
+        try:
+            return read(reply)
+        except UnreachableError:
+            if deadline - loop.time() <= RETRY_PAUSE_S:
+                raise
+        await asyncio.sleep(RETRY_PAUSE_S)
+
+
+async def newer_message(bus: Bus, stream: str, subject: str, than: int) -> StreamMessage | None:
+    """The newest message; on a cluster, from a replica that knows more than `than`, for
+    the leader does, unless none does within `LAG_S`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + (LAG_S if bus.clustered else 0.0)
+    while True:
+        last = await last_message(bus, stream, subject)
+        if (last is not None and last.seq > than) or loop.time() >= deadline:
+            return last
+        await asyncio.sleep(RETRY_PAUSE_S)
 
 
 def pub_ack(reply: Message, subject: str) -> PubAck:
@@ -167,14 +227,71 @@ async def last_message(bus: Bus, stream: str, subject: str) -> StreamMessage | N
     if "*" in subject or ">" in subject:
         return await _direct(bus, stream, {"last_by_subj": subject})
     reply = await bus.call(
-        f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", timeout_s=API_TIMEOUT_S, retry=True
+        f"{bus.config.api}.DIRECT.GET.{stream}.{subject}", b"", timeout_s=API_TIMEOUT_S, retry=True
     )
     return _stored(reply, stream)
 
 
+async def leaders_message(bus: Bus, stream: str, subject: str) -> StreamMessage | None:
+    """`last_message`, and it sees every message whose acknowledgement came before the call:
+    on a cluster the stream's leader answers instead of any replica.
+
+    Not so for the moments in which a leader that was cut off does not know that it is none
+    any more; but nothing can be stored by way of it, a compare-and-set included.
+
+    Raises:
+        UnreachableError: no answer: no such stream, or no leader.
+    """
+    if not bus.clustered:
+        return await last_message(bus, stream, subject)
+    require_token(stream, "stream")
+    return await _leaders(bus, stream, {"last_by_subj": require_filter(subject)})
+
+
 async def message_at(bus: Bus, stream: str, seq: int) -> StreamMessage | None:
-    """The message with this sequence, or None when it is gone (dead letters, audits)."""
-    return await _direct(bus, require_token(stream, "stream"), {"seq": seq})
+    """The message with this sequence, or None when it is gone (dead letters, audits).
+
+    On a cluster the leader answers: a replica may not have it yet, or have it still.
+    """
+    require_token(stream, "stream")
+    if bus.clustered:
+        return await _leaders(bus, stream, {"seq": seq})
+    return await _direct(bus, stream, {"seq": seq})
+
+
+async def _leaders(bus: Bus, stream: str, body: dict[str, Any]) -> StreamMessage | None:
+    verb = f"STREAM.MSG.GET.{stream}"
+
+    def read(reply: Message) -> StreamMessage | None:
+        try:
+            fields = _object(reply.payload, verb, limit=MAX_STORED_REPLY)
+        except NotFoundError as error:
+            if error.code == "bus.no_message":
+                return None
+            raise UnreachableError(str(error), code="bus.unreachable") from error
+        return _told(fields.get("message"), stream)
+
+    return await _answer(bus, f"{bus.config.api}.{verb}", json.dumps(body).encode(), read)
+
+
+def _told(value: Any, stream: str) -> StreamMessage:
+    """A message as the leader's answer has it: JSON with base64 (API `STREAM.MSG.GET`)."""
+    try:
+        head = base64.b64decode(value.get("hdrs", ""), validate=True).decode()
+        first, *lines = head.rstrip("\r\n").split("\r\n")
+        if first not in ("", "NATS/1.0"):
+            raise ValueError(first)
+        pairs = [line.partition(":") for line in lines]
+        return StreamMessage(
+            seq=int(value["seq"]),
+            subject=str(value["subject"]),
+            headers={key: text.strip() for key, _, text in pairs},
+            payload=base64.b64decode(value.get("data", ""), validate=True),
+            time=parse_time(str(value["time"])),
+            pending=0,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise MessageError(f"stream {stream}: not a stored message", code="bus.reply") from error
 
 
 async def message_after(bus: Bus, stream: str, seq: int, subject: str) -> StreamMessage | None:
@@ -185,7 +302,7 @@ async def message_after(bus: Bus, stream: str, seq: int, subject: str) -> Stream
 
 async def _direct(bus: Bus, stream: str, body: dict[str, Any]) -> StreamMessage | None:
     reply = await bus.call(
-        f"$JS.API.DIRECT.GET.{stream}",
+        f"{bus.config.api}.DIRECT.GET.{stream}",
         json.dumps(body).encode(),
         timeout_s=API_TIMEOUT_S,
         retry=True,
@@ -228,8 +345,8 @@ async def erase(bus: Bus, stream: str, seq: int) -> None:
         return
 
 
-def _object(raw: bytes, what: str) -> dict[str, Any]:
-    if len(raw) > MAX_API_REPLY:
+def _object(raw: bytes, what: str, *, limit: int = MAX_API_REPLY) -> dict[str, Any]:
+    if len(raw) > limit:
         raise MessageError(f"{what}: reply of {len(raw)} bytes", code="bus.reply")
     try:
         value = json.loads(raw)

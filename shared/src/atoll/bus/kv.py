@@ -4,8 +4,10 @@ Own code instead of nats-py's, for three things: a compare-and-set that is repea
 a lost connection recognises its own first attempt and does not conflict with it; a watch goes
 on after a reconnect without missing the newest value; an expired key shows as deleted.
 
-Needs permission: read `$JS.API.DIRECT.GET.KV_<bucket>.$KV.<bucket>.<key>`; write
-`$KV.<bucket>.<key>`; watch, keys and entries what `atoll.bus.stream` names.
+Needs permission: read `$JS.API.DIRECT.GET.KV_<bucket>.$KV.<bucket>.<key>` and, on a cluster,
+`$JS.API.STREAM.MSG.GET.KV_<bucket>`; write `$KV.<bucket>.<key>` (through a leaf node with a domain
+of its own `$JS.<domain>.API.$KV.<bucket>.<key>`); watch, keys and entries what
+`atoll.bus.stream` names.
 """
 
 from collections.abc import AsyncGenerator
@@ -48,14 +50,19 @@ class KeyValue:
         self._bus = bus
         self._stream = f"KV_{require_token(name, 'bucket')}"
         self._prefix = f"$KV.{name}."
+        # A leaf node with a domain of its own lets `$KV` pass only below the API.
+        self._writing = f"{bus.config.api}.{self._prefix}" if bus.config.domain else self._prefix
 
     async def get(self, key: str) -> Entry | None:
-        """What `key` holds, or None when it holds nothing.
+        """What `key` holds, or None when it holds nothing. Sees every change that was
+        acknowledged before, also on a cluster (`jetstream.leaders_message`).
 
         Raises:
             UnreachableError: no answer, or no such bucket.
         """
-        entry = await self._last(key)
+        subject = self._prefix + require_key(key)
+        message = await jetstream.leaders_message(self._bus, self._stream, subject)
+        entry = None if message is None else self._entry(message)
         return entry if entry is not None and entry.value is not None else None
 
     async def create(self, key: str, value: bytes) -> int:
@@ -67,7 +74,9 @@ class KeyValue:
         try:
             return await self._set(key, value, revision=0)
         except ConflictError:
-            last = await self._last(key)
+            subject = self._prefix + require_key(key)
+            message = await jetstream.newer_message(self._bus, self._stream, subject, 0)
+            last = None if message is None else self._entry(message)
             if last is None or last.value is not None:
                 raise
         # What is there is the mark of a deletion; replace exactly that.
@@ -93,11 +102,12 @@ class KeyValue:
         """
         await jetstream.publish(
             self._bus,
-            self._prefix + require_key(key),
+            self._writing + require_key(key),
             b"",
             headers={_OPERATION: "DEL"},
             expected_last_subject_seq=revision,
             stream=self._stream,
+            stored_on=self._prefix + key,
         )
 
     async def keys(self, pattern: str = ">") -> list[str]:
@@ -149,18 +159,14 @@ class KeyValue:
             newest[entry.key] = entry
         return [newest[key] for key in sorted(newest) if newest[key].value is not None]
 
-    async def _last(self, key: str) -> Entry | None:
-        subject = self._prefix + require_key(key)
-        message = await jetstream.last_message(self._bus, self._stream, subject)
-        return None if message is None else self._entry(message)
-
     async def _set(self, key: str, value: bytes, *, revision: int | None) -> int:
         ack = await jetstream.publish(
             self._bus,
-            self._prefix + require_key(key),
+            self._writing + require_key(key),
             value,
             expected_last_subject_seq=revision,
             stream=self._stream,
+            stored_on=self._prefix + key,
         )
         return ack.seq
 

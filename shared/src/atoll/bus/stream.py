@@ -160,4 +160,4 @@ async def _delete(bus: Bus, stream: str, consumer: str) -> None:
     # server forgets an inactive consumer by itself.
     if bus.connected:
         with contextlib.suppress(AtollError):
-            await bus.send(f"$JS.API.CONSUMER.DELETE.{stream}.{consumer}", b"")
+            await bus.send(f"{bus.config.api}.CONSUMER.DELETE.{stream}.{consumer}", b"")

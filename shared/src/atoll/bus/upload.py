@@ -128,6 +128,8 @@ class Upload:
                 return
             if not isinstance(trouble, UnreachableError | ConflictError):
                 raise trouble
+            if loop.time() > deadline and trouble.code == "bus.data_lost":
+                raise trouble
             if loop.time() > deadline:
                 raise UnreachableError(
                     f"{self._subject}: server away for {PATIENCE_S:g} s", code="bus.unreachable"
@@ -140,10 +142,13 @@ class Upload:
         except UnreachableError as error:
             return error
         if stored < self._flying[0].index:
-            raise UnreachableError(
+            lost = UnreachableError(
                 f"{self._subject}: the server lost chunk {stored}, which it had acknowledged",
                 code="bus.data_lost",
             )
+            if self._bus.clustered:
+                return lost  # or a replica answered that does not have it yet: ask again
+            raise lost
         while self._flying and self._flying[0].index < stored:
             self._flying.popleft()
         while self._flying:
@@ -151,7 +156,7 @@ class Upload:
             trouble = await self._publish(flight.index, flight.block, last_seq)
             if trouble is not None:
                 return trouble
-            last = await jetstream.last_message(self._bus, self._stream, self._subject)
+            last = await jetstream.leaders_message(self._bus, self._stream, self._subject)
             last_seq = 0 if last is None else last.seq
             self._flying.popleft()
         return None

@@ -7,7 +7,8 @@ the acknowledgement wait that work goes on; when this process dies, that stops, 
 somebody else gets the message.
 
 Needs permission for `$JS.API.CONSUMER.MSG.NEXT.<stream>.<consumer>` and
-`$JS.ACK.<stream>.<consumer>.>`; after a server was killed `$JS.API.DIRECT.GET.<stream>`.
+`$JS.ACK.<stream>.<consumer>.>`; after a server was killed `$JS.API.DIRECT.GET.<stream>`, on a
+cluster `$JS.API.STREAM.MSG.GET.<stream>`, and `$JS.API.STREAM.INFO.<stream>`.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from atoll.bus.connection import RETRY_PAUSE_S, Bus
-from atoll.bus.jetstream import message_at
+from atoll.bus.jetstream import api, message_at
 from atoll.bus.message import AckSubject, Message
 from atoll.bus.pull import Interrupted, Puller
 from atoll.errors import AtollError, NotFoundError, UnreachableError
@@ -30,6 +31,12 @@ _NANOSECOND: Final = 1_000_000_000
 _GONE_LIMIT: Final = 20
 """Times a consumer may seem gone in a row before we believe it: a server that just
 started answers so for the moments in which it reads its streams."""
+
+_LEADERLESS_LIMIT: Final = 30
+"""The same on a cluster, each time a second after the stream was seen to have a leader: as
+long as there is none, and while the consumer elects its own, nobody serves it either."""
+
+_LEADERLESS_PAUSE_S: Final = 1.0
 
 
 class Delivery:
@@ -198,13 +205,24 @@ class WorkQueue:
                 return await puller.next()
             except Interrupted as reason:
                 gone = gone + 1 if reason.gone else 0
-                if gone > _GONE_LIMIT:
+                if gone > _GONE_LIMIT and await self._does_not_exist(gone - _GONE_LIMIT):
                     raise NotFoundError(
                         f"consumer {self.consumer.name} of stream {self.consumer.stream} "
                         "does not exist",
                         code="bus.not_found",
                     ) from reason
             await asyncio.sleep(RETRY_PAUSE_S)
+
+    async def _does_not_exist(self, count: int) -> bool:
+        if not self.bus.clustered:
+            return True
+        await asyncio.sleep(_LEADERLESS_PAUSE_S)
+        try:
+            info = await api(self.bus, f"STREAM.INFO.{self.consumer.stream}")
+        except UnreachableError:
+            return False
+        led = isinstance(cluster := info.get("cluster"), dict) and bool(cluster.get("leader"))
+        return led and count > _LEADERLESS_LIMIT
 
     async def _open(self) -> Puller:
         puller = Puller(self.bus, self.consumer.stream, self.consumer.name, batch=1)

@@ -4,6 +4,7 @@
 not named for, it may not publish to.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from atoll.wire import subjects
@@ -289,6 +290,21 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
 def may_publish(role: Role) -> tuple[str, ...]:
     """The subjects that `role` may publish to."""
     return tuple(subject for subject, writers in WRITERS.items() if role in writers)
+
+
+def in_domain(rows: Iterable[str], domain: str) -> tuple[str, ...]:
+    """The same rights for one who is connected through a leaf node with a domain of its own:
+    the API of the streams at the hub, and below it their buckets, have other names there."""
+    known = tuple(rows)
+    return (
+        *known,
+        *(
+            row.replace("$JS.API.", f"$JS.{domain}.API.", 1)
+            for row in known
+            if row.startswith("$JS.API.")
+        ),
+        *(f"$JS.{domain}.API.{row}" for row in known if row.startswith("$KV.")),
+    )
 
 
 def may_subscribe(role: Role) -> tuple[str, ...]:

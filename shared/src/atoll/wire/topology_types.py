@@ -10,6 +10,7 @@ from typing import Literal
 Retention = Literal["limits", "workqueue"]
 Discard = Literal["new", "old"]
 Storage = Literal["file", "memory"]
+Persist = Literal["default", "async"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ class Stream:
     """How long a message id is remembered; must cover the publisher's retries."""
     discard: Discard = "new"
     storage: Storage = "file"
+    persist: Persist = "default"
+    """`async` acknowledges before the message is written (ADR-56), for what may be lost; only
+    with one replica, and only where the server is new enough (2.12) and the stream is new."""
     replicas: int = 1
     deny_delete: bool = False
     """No message can be deleted by itself; the server never lets this be taken back."""
@@ -97,3 +101,13 @@ class ObjectBucket:
     storage: Storage = "file"
     replicas: int = 1
     description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Everything that a deployment has on its bus."""
+
+    streams: tuple[Stream, ...]
+    consumers: tuple[Consumer, ...]
+    buckets: tuple[Bucket, ...]
+    object_buckets: tuple[ObjectBucket, ...]

@@ -1,0 +1,120 @@
+"""`atoll provision`: streams, consumers and buckets on a bus that was set up by hand."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from atoll.bus import BusConfig, connect
+from atoll.bus.provision import Copies, provision_all, wait_replicated
+from atoll.client.files import read_private
+from atoll.errors import InputError
+from atoll.wire import topology
+from atoll.wire.durability import EXPENDABLE, REPLICAS, layout
+from atoll_cli.options import json_option, pass_session
+from atoll_cli.session import Session
+
+MAX_PASSWORD: Final = 1024
+COPYING_S: Final = 300.0
+CLUSTER_REPLICAS: Final = 3
+
+
+@click.command()
+@click.option(
+    "--nats",
+    "url",
+    metavar="URL[,URL...]",
+    required=True,
+    help="Servers of the bus: nats://HOST:PORT or tls://HOST:PORT.",
+)
+@click.option("--user", default="operator", show_default=True, help="Who may make streams.")
+@click.option(
+    "--password-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="One line with the password.",
+)
+@click.option(
+    "--ca",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="PEM roots for tls:// (default: the system's).",
+)
+@click.option("--domain", default="", help="JetStream domain, when connected through a leaf node.")
+@click.option(
+    "--replicas",
+    type=click.Choice([str(count) for count in REPLICAS]),
+    help="Copies of all but traces (default: 3 on a cluster, 1 on a single server).",
+)
+@click.option("--fewer-replicas", is_flag=True, help="Take copies away where there are more.")
+@json_option
+@pass_session
+def provision(  # noqa: PLR0917 - click passes one parameter for each option
+    session: Session,
+    url: str,
+    user: str,
+    password_file: Path,
+    ca: str | None,
+    domain: str,
+    replicas: str | None,
+    fewer_replicas: bool,  # noqa: FBT001 - as above
+) -> int:
+    """Make every stream, consumer and bucket, or bring them up to date, on a running bus.
+
+    Harmless to repeat, also under load: replicas are added to streams in use, and the command
+    returns when every copy has everything. `atoll up` does this for the bus that it brings along.
+    """
+    config = BusConfig(
+        url=url,
+        name="atoll provision",
+        user=user,
+        password=_password(password_file),
+        inbox_prefix=f"_INBOX_{user}",
+        tls_ca_file=ca,
+        domain=domain,
+    )
+    found = asyncio.run(_provision(config, int(replicas) if replicas else None, fewer_replicas))
+    for copies in found:
+        kept = "expendable" if copies.stream in EXPENDABLE else "ledger"
+        led = f"  led by {copies.leader}" if copies.leader else ""
+        session.print(f"{copies.stream:16} {kept:10} {copies.current} of {copies.replicas}{led}")
+    session.document({"streams": [_plain(copies) for copies in found]})
+    return 0
+
+
+async def _provision(config: BusConfig, replicas: int | None, fewer: bool) -> list[Copies]:  # noqa: FBT001
+    async with connect(config) as bus:
+        wanted = layout(replicas or (CLUSTER_REPLICAS if bus.clustered else 1))
+        await provision_all(bus, wanted, fewer_replicas=fewer)
+        return [await wait_replicated(bus, name, timeout_s=COPYING_S) for name in stream_names()]
+
+
+def stream_names() -> tuple[str, ...]:
+    """Every stream, those below buckets included."""
+    return (
+        *(stream.name for stream in topology.STREAMS),
+        *(f"KV_{bucket.name}" for bucket in topology.BUCKETS),
+        *(f"OBJ_{bucket.name}" for bucket in topology.OBJECT_BUCKETS),
+    )
+
+
+def _password(path: Path) -> str:
+    raw = read_private(path, limit=MAX_PASSWORD)
+    try:
+        line = raw.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        line = ""
+    if not line or "\n" in line:
+        raise InputError(f"{path} is not one line with a password", code="bus.password")
+    return line
+
+
+def _plain(copies: Copies) -> dict[str, Any]:
+    return {
+        "stream": copies.stream,
+        "expendable": copies.stream in EXPENDABLE,
+        "leader": copies.leader or None,
+        "replicas": copies.replicas,
+        "current": copies.current,
+    }
