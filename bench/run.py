@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from atoll.errors import AtollError
 from bench import (
     dataset_throughput,
+    durability,
     jobs_per_second,
     machine,
     submit_to_result,
@@ -31,6 +32,7 @@ Benchmark = Callable[[Scale, Path], Awaitable[Report]]
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     dataset_throughput.NAME: dataset_throughput.run,
     jobs_per_second.NAME: jobs_per_second.run,
+    durability.NAME: durability.run,
     submit_to_result.NAME: submit_to_result.run,
     verification.NAME: verification.run,
     walls.NAME: walls.run,

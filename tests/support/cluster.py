@@ -167,8 +167,10 @@ class Site:
     places = (1, 2, 3)
     """Last bytes of the addresses of the hub's servers."""
 
-    def __init__(self, root: Path, *, sync: str = "2m") -> None:
+    def __init__(self, root: Path, *, sync: str = "2m", client_tls: bool = True) -> None:
         self.root = root
+        self.client_tls = client_tls
+        """Without it, clients are not encrypted: for services that are given no authority."""
         self.network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"
         self.authority = Authority()
         self.passwords = {name: secrets.token_urlsafe(16) for name in LOGINS}
@@ -228,10 +230,15 @@ class Site:
         """A server that is not started yet."""
         return Server(**fields)
 
+    def url(self, *servers: Server) -> str:
+        """Where clients find `servers`, or all."""
+        urls = ",".join(server.url for server in servers or self.servers)
+        return urls if self.client_tls else urls.replace("tls://", "nats://")
+
     def config(self, login: str, *servers: Server, **changes: Any) -> BusConfig:
         """How `login` connects to `servers`."""
         fields: dict[str, Any] = {
-            "url": ",".join(server.url for server in servers or self.servers),
+            "url": self.url(*servers),
             "name": f"test-{login}",
             "user": login,
             "password": self.passwords[login],
@@ -244,6 +251,8 @@ class Site:
     def _server(self, name: str, config: str, place: int, **values: str) -> Server:
         folder, host = self.root / name, f"{self.network}.{place}"
         lay_out(folder, accounts(self.passwords))
+        if not self.client_tls:
+            _without_client_tls(folder / "server.conf")
         self.authority.issue(folder / "tls", name, host)
         login = f"site:{self.passwords['site']}@"
         env = {
@@ -292,6 +301,13 @@ def accounts(passwords: Mapping[str, str]) -> dict[str, Any]:
         "accounts": {"ATOLL": {"jetstream": "enabled", "users": users}, "SYS": {"users": []}},
         "system_account": "SYS",
     }
+
+
+def _without_client_tls(path: Path) -> None:
+    whole = path.read_text()
+    block = 'tls {\n  include "tls.conf"\n}\n'
+    assert whole.count(block) == 1
+    path.write_text(whole.replace(block, ""))
 
 
 def text(value: str) -> str:

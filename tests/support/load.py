@@ -35,6 +35,8 @@ WRITERS = 3
 PACE_S = 0.01
 """Between two operations of one writer: the machine has other things to do."""
 ADVANCE_S = 60.0
+BACKLOG = 30
+"""Pieces of work that may wait to be done."""
 QUEUE = topology.spawn_consumer(Tee.SIMULATED)
 COUNTER = "counter"
 STREAMS = (
@@ -168,6 +170,7 @@ class Load:
 
     async def _order(self, bus: Bus, index: int) -> None:
         async for number in self._numbers():
+            await self._until(lambda: len(self._work) - len(self._worked) < BACKLOG)
             name = f"{index}-{number}"
             self._work.append(name)
             subject = subjects.SPAWN.of(Tee.SIMULATED.value)

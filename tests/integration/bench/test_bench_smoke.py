@@ -94,6 +94,16 @@ def test_walls_stand_beside_the_bare_program_and_a_kept_module_beside_a_compiled
     assert [row["what"] for row in kept][2] == "loaded from what was kept"
 
 
+def test_durability_compares_copies_and_the_disk(tmp_path: Path) -> None:
+    (rows,) = tiny("durability", tmp_path).values()
+    assert [row["setting"].partition(",")[0] for row in rows] == [
+        *["one copy"] * 3,
+        *["three copies"] * 2,
+    ]
+    assert rows[0]["x first"] == 1
+    assert all(row["first / it"] > 0 for row in rows)
+
+
 def test_an_unknown_benchmark_is_a_usage_error(tmp_path: Path) -> None:
     done = bench("no_such", scratch=tmp_path)
     assert done.returncode == 2
