@@ -22,7 +22,7 @@ from support.load import PACE_S, STREAMS, Load
 GROWING = Stream(name="GROWING", subjects=("growing.*",), max_bytes=64 << 20)
 
 
-async def test_nothing_is_lost_when_the_leader_is_killed_under_load(hub: Hub) -> None:
+async def test_nothing_is_lost_when_the_leader_and_then_all_are_killed_under_load(hub: Hub) -> None:
     config = hub.site.config("operator", *hub.servers)
     async with connect(config) as bus:
         async with Load([config]) as load:
@@ -34,6 +34,12 @@ async def test_nothing_is_lost_when_the_leader_is_killed_under_load(hub: Hub) ->
             await hub.site.start([leader])
             for name in STREAMS:
                 await wait_replicated(bus, name, timeout_s=SETTLING_S)
+            await load.advance()
+
+            # And all of them at once.
+            for server in hub.servers:
+                await asyncio.to_thread(server.kill)
+            await hub.site.start(hub.servers)
             await load.advance()
         await load.require_nothing_lost(bus)
     # Every server has all of it, not only the majority that acknowledged.
