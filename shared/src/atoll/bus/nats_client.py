@@ -27,10 +27,16 @@ class PatientClient(Client):
         else:
             await self._process_op_err(nats_errors.Error(f"nats: {err_msg}"))
 
-    async def _connect_to_server(self, server: Any) -> None:
-        # nats-py leaves the socket of an attempt that was refused to the garbage collector.
+    async def _attempt_reconnect(self) -> None:
+        # nats-py closes the lost connection in good order first. With TLS that waits 30 s for
+        # the goodbye of a server that may be cut off.
         self.abort()
-        await super()._connect_to_server(server)
+        await super()._attempt_reconnect()
+
+    async def _connect_to_server(self, s: Any) -> None:
+        # And it leaves the socket of an attempt open that failed halfway.
+        self.abort()
+        await super()._connect_to_server(s)
 
     def forget(self) -> None:
         """Drop what waits for a connection. `close` would write it to the transport that is
