@@ -28,7 +28,7 @@ SETTLING_S = 60.0
 async def services(root: Path, site: Site) -> AsyncIterator[AtollClient]:
     """Attestor, gateway and manager as processes on the site's hub, and a client."""
     material = await asyncio.to_thread(Material.prepare, root / "data")
-    site.passwords.update(material.passwords)
+    site.identities = material.identities
     await site.hub()
     plan = Plan(
         material=material,
@@ -48,8 +48,7 @@ async def services(root: Path, site: Site) -> AsyncIterator[AtollClient]:
             context.push_async_callback((await start(spec)).stop)
         profile = Profile(
             nats_url=site.url(),
-            nats_user="client",
-            nats_password=material.passwords["client"],
+            nats_creds=material.bus.creds("client").read_text(),
             tee=Tee.SIMULATED,
             policy=material.policy.decode(),
             development_root=material.ark_pem.decode(),

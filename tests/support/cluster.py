@@ -32,9 +32,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from atoll.bus import BusConfig
+from atoll.bus import BusConfig, Signed
 from atoll.wire import topology
 from atoll.wire.endpoints import ROLES
+from atoll_cli.deployment.folder import server_section
+from atoll_cli.deployment.identities import Identities
 from atoll_cli.nats_server import _LAUNCH, find_binary
 
 FILES = Path(__file__).resolve().parents[2] / "infra" / "nats"
@@ -167,8 +169,17 @@ class Site:
     places = (1, 2, 3)
     """Last bytes of the addresses of the hub's servers."""
 
-    def __init__(self, root: Path, *, sync: str = "2m", client_tls: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sync: str = "2m",
+        client_tls: bool = True,
+        identities: Identities | None = None,
+    ) -> None:
         self.root = root
+        self.identities = identities
+        """Whose logins the servers believe; None: users with passwords."""
         self.client_tls = client_tls
         """Without it, clients are not encrypted: for services that are given no authority."""
         self.network = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}"
@@ -240,17 +251,26 @@ class Site:
         fields: dict[str, Any] = {
             "url": self.url(*servers),
             "name": f"test-{login}",
-            "user": login,
-            "password": self.passwords[login],
+            **self._login(login),
             "inbox_prefix": f"_INBOX_{login}",
             "drain_timeout_s": 2.0,
             "tls_ca_file": str(self.root / "ca.pem"),
         }
         return BusConfig(**{**fields, **changes})
 
+    def _login(self, login: str) -> dict[str, Any]:
+        if self.identities is None:
+            return {"user": login, "password": self.passwords[login]}
+        credentials = self.identities.credentials(login, now=int(time.time()))
+        return {"login": Signed(login, lambda: credentials)}
+
     def _server(self, name: str, config: str, place: int, **values: str) -> Server:
         folder, host = self.root / name, f"{self.network}.{place}"
-        lay_out(folder, accounts(self.passwords))
+        if self.identities is None:
+            lay_out(folder, accounts(self.passwords))
+        else:
+            now = int(time.time())
+            lay_out(folder, server_section(self.identities, Path("jwt"), now=now))
         if not self.client_tls:
             _without_client_tls(folder / "server.conf")
         self.authority.issue(folder / "tls", name, host)

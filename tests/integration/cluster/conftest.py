@@ -27,9 +27,10 @@ class Hub:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """Provisioned and empty, for one module."""
-    with Site(tmp_path_factory.mktemp("site")) as site:
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """Provisioned and empty, for one module, whose `IDENTITIES` it believes if it has some."""
+    identities = getattr(request.module, "IDENTITIES", None)
+    with Site(tmp_path_factory.mktemp("site"), identities=identities) as site:
         yield asyncio.run(_started(site))
 
 

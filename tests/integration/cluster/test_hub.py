@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from integration.cluster.conftest import SETTLING_S, Hub
 from support.cluster import private
 from support.command import atoll
 from support.load import PACE_S, STREAMS, Load
+from support.logins import IDENTITIES
 
 GROWING = Stream(name="GROWING", subjects=("growing.*",), max_bytes=64 << 20)
 
@@ -83,12 +85,13 @@ async def test_the_command_provisions_a_cluster_and_does_no_harm_again(
     hub: Hub, tmp_path: Path
 ) -> None:
     site = hub.site
-    private(tmp_path / "password", site.passwords["operator"].encode())
+    creds = IDENTITIES.credentials("operator", now=int(time.time()))
+    private(tmp_path / "operator.creds", creds.text.encode())
     said = await asyncio.to_thread(
         atoll,
         tmp_path / "home",
         *("provision", "--nats", ",".join(server.url for server in hub.servers)),
-        *("--password-file", tmp_path / "password", "--ca", site.root / "ca.pem", "--json"),
+        *("--creds", tmp_path / "operator.creds", "--ca", site.root / "ca.pem", "--json"),
     )
     assert said.status == 0, said
     found = {row["stream"]: row for row in json.loads(said.out)["streams"]}
@@ -100,6 +103,6 @@ async def test_the_command_provisions_a_cluster_and_does_no_harm_again(
         atoll,
         tmp_path / "home",
         *("provision", "--nats", hub.servers[0].url, "--replicas", "1"),
-        *("--password-file", tmp_path / "password", "--ca", site.root / "ca.pem", "--json"),
+        *("--creds", tmp_path / "operator.creds", "--ca", site.root / "ca.pem", "--json"),
     )
     assert (one.status, one.document()["error"]["code"]) == (1, "bus.incompatible")

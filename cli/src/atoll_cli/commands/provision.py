@@ -6,16 +6,14 @@ from typing import Any, Final
 
 import click
 
-from atoll.bus import BusConfig, connect
+from atoll.bus import BusConfig, connect, login_from
 from atoll.bus.provision import Copies, provision_all, wait_replicated
-from atoll.client.files import read_private
-from atoll.errors import InputError
 from atoll.wire import topology
 from atoll.wire.durability import EXPENDABLE, REPLICAS, layout
+from atoll_cli.deployment.identities import OPERATOR
 from atoll_cli.options import json_option, pass_session
 from atoll_cli.session import Session
 
-MAX_PASSWORD: Final = 1024
 COPYING_S: Final = 300.0
 CLUSTER_REPLICAS: Final = 3
 
@@ -28,12 +26,12 @@ CLUSTER_REPLICAS: Final = 3
     required=True,
     help="Servers of the bus: nats://HOST:PORT or tls://HOST:PORT.",
 )
-@click.option("--user", default="operator", show_default=True, help="Who may make streams.")
 @click.option(
-    "--password-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    "--creds",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="One line with the password.",
+    help="Who may make streams: a deployment's `bus/creds/operator.creds`.",
 )
 @click.option(
     "--ca",
@@ -53,8 +51,7 @@ CLUSTER_REPLICAS: Final = 3
 def provision(  # noqa: PLR0917 - click passes one parameter for each option
     session: Session,
     url: str,
-    user: str,
-    password_file: Path,
+    creds: Path,
     ca: str | None,
     domain: str,
     replicas: str | None,
@@ -68,9 +65,8 @@ def provision(  # noqa: PLR0917 - click passes one parameter for each option
     config = BusConfig(
         url=url,
         name="atoll provision",
-        user=user,
-        password=_password(password_file),
-        inbox_prefix=f"_INBOX_{user}",
+        login=login_from(creds, OPERATOR),
+        inbox_prefix=f"_INBOX_{OPERATOR}",
         tls_ca_file=ca,
         domain=domain,
     )
@@ -97,17 +93,6 @@ def stream_names() -> tuple[str, ...]:
         *(f"KV_{bucket.name}" for bucket in topology.BUCKETS),
         *(f"OBJ_{bucket.name}" for bucket in topology.OBJECT_BUCKETS),
     )
-
-
-def _password(path: Path) -> str:
-    raw = read_private(path, limit=MAX_PASSWORD)
-    try:
-        line = raw.decode().removesuffix("\n")
-    except UnicodeDecodeError:
-        line = ""
-    if not line or "\n" in line:
-        raise InputError(f"{path} is not one line with a password", code="bus.password")
-    return line
 
 
 def _plain(copies: Copies) -> dict[str, Any]:

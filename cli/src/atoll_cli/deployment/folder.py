@@ -4,7 +4,8 @@
     <dir>/creds/<login>.creds    what each role connects with
     <dir>/sentinel.jwt           for managers: what enclaves ask for admission with; no secret
     <dir>/door.json              for attestors: what they admit with
-    <dir>/auth.conf              for servers: whom to believe
+    <dir>/auth.conf              for servers: whom to believe; what they learn of accounts goes into
+                                 `jwt` in the directory that they are started in
     <dir>/tls/                   see `atoll_cli.deployment.authority`
 
 Writing is repeatable: keys that are there stay, what follows from them is written anew, so that
@@ -87,13 +88,13 @@ class Folder:
             write_private(self.creds(login), identities.credentials(login, now=now).text.encode())
         write_private(self.sentinel, identities.sentinel_jwt(now=now).encode() + b"\n")
         write_private(self.door_keys, identities.door_keys().to_bytes())
-        trust = server_section(identities, self.path / "jwt", now=now)
+        trust = server_section(identities, Path("jwt"), now=now)
         write_private(self.path / AUTH_CONF, conf(trust))
         return self
 
 
 def server_section(identities: Identities, resolver: Path, *, now: int) -> dict[str, Any]:
-    """What goes into a server's configuration about logins; `resolver` is its own directory."""
+    """What goes into a server's configuration about logins; `resolver` is a directory of its own."""
     return {
         **identities.server_trust(now=now),
         "resolver": {"type": "full", "dir": str(resolver), "allow_delete": False, "interval": "2m"},

@@ -37,6 +37,9 @@ ACCOUNTS: Final = ("SYS", "AUTH", "ATOLL")
 SIGNERS: Final = ("callout", "enclave", "applicant")
 """Signing keys that attestors have: of AUTH, and two of ATOLL."""
 
+ANY_DOMAIN: Final = "*"
+"""A login reaches the streams from a site behind a leaf node too, by whatever domain."""
+
 _FORMAT: Final = "atoll-identities/v1"
 _KICK: Final = "end connections"
 _BACKDATED_S: Final = 300
@@ -204,7 +207,11 @@ class Identities:
                 )
                 return Account(
                     signing_keys=tuple(
-                        Scope(key=self.signers[role].public, role=role, permissions=template)
+                        Scope(
+                            key=self.signers[role].public,
+                            role=role,
+                            permissions=_anywhere(template),
+                        )
                         for role, template in scopes
                     ),
                     jetstream=True,
@@ -235,8 +242,14 @@ def _permissions(login: str) -> Permissions:
         )
     role = next(role for role in SERVICES if role == login)
     return Permissions(
-        publish=topology.may_publish(role), subscribe=topology.may_subscribe(role), answer=True
+        publish=topology.in_domain(topology.may_publish(role), ANY_DOMAIN),
+        subscribe=topology.may_subscribe(role),
+        answer=True,
     )
+
+
+def _anywhere(template: Permissions) -> Permissions:
+    return replace(template, publish=topology.in_domain(template.publish, ANY_DOMAIN))
 
 
 def _account_of(login: str) -> str:

@@ -1,26 +1,25 @@
 """What `atoll init` writes beside the logins: certificates, a server's configuration, settings.
 
     <dir>/tls/...                       `atoll_cli.deployment.authority`
-    <dir>/nats-server.conf              one server with TLS and JetStream; includes auth.conf
+    <dir>/nats-server.conf              one server with TLS and JetStream
     <dir>/env/{gateway,attestor,manager}.env    settings of each service
     <dir>/profile.json                  for clients
 
 Keys and certificates that are there stay; the rest follows from them and is written anew.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from atoll.client.files import read_private, write_private
 from atoll.client.profile import Profile, ProfileFile
 from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll.wire.messages import Tee
 from atoll_cli.deployment.authority import Certified, issue_server, make_authority, names_of
-from atoll_cli.deployment.folder import AUTH_CONF
+from atoll_cli.deployment.folder import conf, server_section
 from atoll_cli.nats_server import MAX_PAYLOAD
 from atoll_cli.stack.layout import Plan
 from atoll_cli.stack.material import Material
@@ -60,7 +59,10 @@ class Standing:
             InputError: `tls.name`.
         """
         server = self._certificates(now=now, fresh=fresh)
-        write_private(self.directory / SERVER_CONF, self._server_conf().encode())
+        trust = server_section(
+            material.identities, self.directory / "nats" / "jwt", now=int(now.timestamp())
+        )
+        write_private(self.directory / SERVER_CONF, self._server_conf(trust))
         plan = Plan(
             material=material,
             nats_url=self.nats_url,
@@ -104,7 +106,7 @@ class Standing:
         ends = server.certificate.not_valid_after_utc
         return ends - now > RENEW_BEFORE and names_of(server.certificate) == self.hosts
 
-    def _server_conf(self) -> str:
+    def _server_conf(self, trust: Mapping[str, Any]) -> bytes:
         tls = self.directory / TLS
         config = {
             "server_name": _token(self.hosts[0]),
@@ -117,9 +119,7 @@ class Standing:
                 "min_version": "1.3",
             },
         }
-        lines = [f"{key}: {json.dumps(value)}" for key, value in config.items()]
-        include = f"include {json.dumps('bus/' + AUTH_CONF)}"
-        return "\n".join([*lines, include, ""])
+        return conf({**config, **trust})
 
 
 def _settings(env: Mapping[str, str], name: str, directory: Path) -> str:
