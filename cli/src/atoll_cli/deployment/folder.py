@@ -94,7 +94,7 @@ class Folder:
 
 
 def server_section(identities: Identities, resolver: Path, *, now: int) -> dict[str, Any]:
-    """What goes into a server's configuration about logins; `resolver` is a directory of its own."""
+    """A server's configuration about logins; `resolver` is a directory of its own."""
     return {
         **identities.server_trust(now=now),
         "resolver": {"type": "full", "dir": str(resolver), "allow_delete": False, "interval": "2m"},

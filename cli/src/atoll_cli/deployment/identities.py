@@ -5,8 +5,9 @@
     AUTH       here servers ask who may come in; anybody may come as far as that (sentinel)
     ATOLL      gateway, manager, attestor, client, operator; all streams; admitted enclaves
 
-Users of roles have the permissions of the table (`atoll.wire.topology`). Users of enclaves are
-made by the attestors with two keys of ATOLL that can make nothing else (`atoll.wire.admission`).
+Users are made by signing keys of ATOLL, one for each role, that can make nothing else: their
+permissions are of the table (`atoll.wire.topology`). The two keys for enclaves and applicants
+(`atoll.wire.admission`) are with the attestors.
 """
 
 import json
@@ -34,8 +35,12 @@ LOGINS: Final = (*SERVICES, OPERATOR, DOOR, SYSTEM)
 """Everybody who has a creds file."""
 
 ACCOUNTS: Final = ("SYS", "AUTH", "ATOLL")
-SIGNERS: Final = ("callout", "enclave", "applicant")
+DOOR_SIGNERS: Final = ("callout", "enclave", "applicant")
 """Signing keys that attestors have: of AUTH, and two of ATOLL."""
+
+SIGNERS: Final = (*DOOR_SIGNERS, *SERVICES)
+"""And one of ATOLL for each role: the permissions are the key's and stand in the account, so that
+a login fits into the one line (4 KiB) that a client may show, and an upgrade changes no login."""
 
 ANY_DOMAIN: Final = "*"
 """A login reaches the streams from a site behind a leaf node too, by whatever domain."""
@@ -122,16 +127,23 @@ class Identities:
     def with_fresh_signers(self, random: Callable[[int], bytes]) -> Self:
         """The same with fresh keys for the attestors; those before make nothing any more."""
         return replace(
-            self, signers={name: KeyPair.generate(Kind.ACCOUNT, random) for name in SIGNERS}
+            self,
+            signers={
+                **self.signers,
+                **{name: KeyPair.generate(Kind.ACCOUNT, random) for name in DOOR_SIGNERS},
+            },
         )
 
     def credentials(self, login: str, *, now: int) -> Credentials:
         """What `login` connects with."""
         key = self.users[login]
         account = self.accounts[_account_of(login)]
+        scoped = login in SERVICES
         token = jwt.sign(
-            claims.user(_permissions(login)),
-            by=account,
+            claims.scoped_user(account=account.public, tags={})
+            if scoped
+            else claims.user(_permissions(login)),
+            by=self.signers[login] if scoped else account,
             subject=key.public,
             name=login,
             now=now - _BACKDATED_S,
@@ -201,18 +213,19 @@ class Identities:
                     revocations=revoked,
                 )
             case _:
-                scopes = (
-                    (admission.ENCLAVE, admission.ENCLAVE_TEMPLATE),
-                    (admission.APPLICANT, admission.APPLICANT_TEMPLATE),
-                )
+                scopes: dict[str, Permissions] = {
+                    admission.ENCLAVE: admission.ENCLAVE_TEMPLATE,
+                    admission.APPLICANT: admission.APPLICANT_TEMPLATE,
+                    **{role: _permissions(role) for role in SERVICES},
+                }
                 return Account(
                     signing_keys=tuple(
                         Scope(
                             key=self.signers[role].public,
                             role=role,
-                            permissions=_anywhere(template),
+                            permissions=_anywhere(permissions),
                         )
-                        for role, template in scopes
+                        for role, permissions in scopes.items()
                     ),
                     jetstream=True,
                     revocations=revoked,
@@ -242,9 +255,7 @@ def _permissions(login: str) -> Permissions:
         )
     role = next(role for role in SERVICES if role == login)
     return Permissions(
-        publish=topology.in_domain(topology.may_publish(role), ANY_DOMAIN),
-        subscribe=topology.may_subscribe(role),
-        answer=True,
+        publish=topology.may_publish(role), subscribe=topology.may_subscribe(role), answer=True
     )
 
 

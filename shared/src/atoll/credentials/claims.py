@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 VERSION: Final = 2
 NO_LIMIT: Final = -1
 _NANOSECOND: Final = 1_000_000_000
-_RESPONSE_S: Final = 120
+_ANSWER: Final = {"max": 1, "ttl": 120 * _NANOSECOND}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +128,7 @@ def user(permissions: Permissions, *, bearer: bool = False) -> dict[str, Any]:
         "version": VERSION,
     }
     if permissions.answer:
-        nats["resp"] = {"max": 1, "ttl": _RESPONSE_S * _NANOSECOND}
+        nats["resp"] = _ANSWER
     if bearer:
         nats["bearer_token"] = True
     return nats
@@ -162,11 +162,13 @@ def _rules(allowed: Sequence[str]) -> dict[str, Any]:
 def _signing_key(key: str | Scope) -> Any:
     if isinstance(key, str):
         return key
-    template = {
+    template: dict[str, Any] = {
         "pub": _rules(key.permissions.publish),
         "sub": _rules(key.permissions.subscribe),
         **dict.fromkeys(("subs", "data", "payload"), NO_LIMIT),
     }
+    if key.permissions.answer:
+        template["resp"] = _ANSWER
     return {"kind": "user_scope", "key": key.key, "role": key.role, "template": template}
 
 

@@ -56,10 +56,20 @@ ENCLAVE_TEMPLATE: Final = Permissions(
             + each.template.replace("{enclave_id}", _NAME)
             for each in (subjects.ASSIGN, subjects.RELEASE)
         ),
+        # To go on with an upload that a lost connection interrupted: what of it is stored, and
+        # out with what was stored out of order.
+        f"{_API}.DIRECT.GET.{_RESULTS}.$O.{topology.RESULTS.name}.C.*",
+        f"{_API}.CONSUMER.CREATE.{_RESULTS}.*.$O.{topology.RESULTS.name}.C.*",
+        f"{_API}.STREAM.MSG.DELETE.{_RESULTS}",
+        # On a cluster, what is newest is asked of the leader.
+        *(
+            f"{_API}.STREAM.MSG.GET.{stream}"
+            for stream in (_ASSETS, _RESULTS, f"KV_{topology.OUTCOMES.name}")
+        ),
         # A consumer's name is 128 random bits that only its maker knows.
         *(
             f"{_API}.CONSUMER.{verb}.{stream}.*"
-            for stream in (_ASSETS, topology.ENCLAVE.name)
+            for stream in (_ASSETS, _RESULTS, topology.ENCLAVE.name)
             for verb in ("MSG.NEXT", "DELETE")
         ),
     ),
