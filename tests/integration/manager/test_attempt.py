@@ -14,7 +14,7 @@ from atoll.wire import schema, subjects, topology
 from atoll.wire.messages import JobState, Reason, ReportKind, SpawnRequest, Tee
 from atoll.wire.topology import MAX_ATTEMPTS
 from atoll_gateway import core
-from atoll_manager import attempt
+from atoll_manager import lease
 from integration.manager.host import QUEUE, FakeEnclave, Host, host
 from support.evidence import other_chain
 from support.nats import wait_for
@@ -50,6 +50,8 @@ async def test_an_admitted_enclave_gets_the_assignment_and_its_end_is_the_job_s(
         await enclave.attest(datetime.now(UTC))
         assignment = await enclave.assignment()
         assert (assignment.job_id, assignment.attempt) == (enclave.spec.job_id, 1)
+        # As for an enclave that needs keys: nobody releases one before.
+        await wait_for(lambda: ReportKind.ADMITTED in here.kinds(), "the admission is known")
         await here.finish(enclave)
         enclave.end(0)
 
@@ -228,7 +230,7 @@ async def test_an_attempt_that_was_overtaken_ends_its_enclave_and_says_nothing(s
 async def test_an_enclave_that_ends_well_and_never_reported_is_lost(
     site: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempt, "FINISH_WAIT_S", 0.05)
+    monkeypatch.setattr(lease, "FINISH_WAIT_S", 0.05)
 
     async def work(enclave: FakeEnclave) -> None:
         enclave.end(0)

@@ -1,5 +1,6 @@
 """The job's state machine: every state with every input, and what no sequence may break."""
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -47,6 +48,7 @@ def report(
         enclave_id=enclave,
         host_id="host-1",
         evidence_digest="cd" * 32 if kind is ReportKind.ADMITTED else None,
+        outcome_digest="0c" * 32 if kind is ReportKind.FINISHED else None,
         asset="iris.csv" if kind is ReportKind.RELEASE_REFUSED else None,
         reason=Reason(code=code, message="why") if code else None,
     )
@@ -169,6 +171,55 @@ def test_a_report_by_another_enclave_changes_nothing(kind: ReportKind) -> None:
     assert core.apply(reach("running"), foreign, now_ms=NOW_MS) is None
 
 
+def test_a_lease_on_another_spawn_request_changes_nothing() -> None:
+    record = core.apply(new(), leased_on(7), now_ms=NOW_MS)
+    assert record is not None
+    assert record.spawn_seq == 7
+    for double in (leased_on(8), leased_on(8, attempt=2), leased_on(8, attempt=3)):
+        assert core.apply(record, double, now_ms=NOW_MS) is None
+    again = core.apply(record, leased_on(7, attempt=2), now_ms=NOW_MS)
+    assert again is not None
+    assert (again.view.attempt, again.spawn_seq) == (2, 7)
+
+
+def test_a_lease_that_comes_late_still_says_on_which_spawn_request_it_is() -> None:
+    ahead = core.apply(new(), INPUTS["attesting"], now_ms=NOW_MS)
+    assert ahead is not None
+    known = core.apply(ahead, leased_on(7), now_ms=NOW_MS)
+    assert known is not None
+    assert (known.view, known.outbox, known.spawn_seq) == (ahead.view, ahead.outbox, 7)
+    assert core.apply(known, leased_on(7), now_ms=NOW_MS) is None
+
+
+def leased_on(spawn_seq: int, attempt: int = 1) -> Report:
+    return replace(report(ReportKind.LEASED, attempt=attempt), spawn_seq=spawn_seq)
+
+
+def test_a_completed_job_names_its_outcome() -> None:
+    after = core.apply(reach("running"), INPUTS["finished"], now_ms=NOW_MS)
+    assert after is not None
+    event = after.outbox[-1].event
+    assert event is not None
+    assert after.view.outcome_digest == event.outcome_digest == "0c" * 32
+
+
+def test_without_an_outcome_no_job_is_completed() -> None:
+    bare = replace(report(ReportKind.FINISHED), outcome_digest=None)
+    after = core.apply(reach("running"), bare, now_ms=NOW_MS)
+    assert after is not None
+    assert after.view.state is JobState.FAILED
+    assert after.view.reason is not None
+    assert after.view.reason.code == "outcome.missing"
+
+
+def test_a_step_leaves_the_outbox_alone_and_says_what_must_follow() -> None:
+    record = new()
+    state, commands = core.step(record, INPUTS["leased"], now_ms=NOW_MS)
+    assert state.outbox == record.outbox
+    assert [item.event.seq for item in commands if item.event] == [2]
+    assert core.step(state, INPUTS["leased"], now_ms=NOW_MS) == (state, ())
+
+
 def test_a_new_job_has_one_event_and_wants_one_enclave() -> None:
     record = new()
     kinds = [item.kind for item in record.outbox]
@@ -218,6 +269,8 @@ reports = st.builds(
     enclave_id=st.sampled_from(["enclave-0", "enclave-1", "enclave-2"]),
     host_id=st.just("host-1"),
     evidence_digest=st.sampled_from([None, "ef" * 32]),
+    outcome_digest=st.sampled_from([None, "0c" * 32]),
+    spawn_seq=st.sampled_from([0, 7, 8]),
     reason=st.sampled_from(
         [None, Reason(code="x.y", message=""), Reason(code="job.deadline", message="")]
     ),
@@ -257,6 +310,12 @@ def test_no_sequence_of_inputs_breaks_the_invariants(
         if after is None:
             continue
         assert not record.view.state.terminal
+        if after.view == record.view:
+            # A lease that came after its enclave's first report says on what it is.
+            assert (record.spawn_seq, after.outbox) == (0, record.outbox)
+            assert after.spawn_seq
+            record = after
+            continue
         events_more = after.view.seq - record.view.seq
         assert events_more == (2 if stands_for_its_lease(record, change) else 1)
         assert after.view.attempt >= record.view.attempt

@@ -36,7 +36,13 @@ def new(digest: str = "ab") -> JobRecord:
 
 
 def report(kind: ReportKind, attempt: int = 1) -> Report:
-    return Report(job_id=JOB, attempt=attempt, kind=kind, enclave_id=f"enclave-{attempt}")
+    return Report(
+        job_id=JOB,
+        attempt=attempt,
+        kind=kind,
+        enclave_id=f"enclave-{attempt}",
+        outcome_digest="0c" * 32 if kind is ReportKind.FINISHED else None,
+    )
 
 
 def ledger(jobs: MemoryJobs, outlet: MemoryOutlet) -> Ledger:

@@ -3,20 +3,22 @@
     submitted -> scheduled -> attesting -> awaiting_assets -> running -> completed | failed
     any of these -> cancelled | expired | failed, and back to submitted when an enclave is lost
 
-`apply` takes the ledger's entry and an input and returns the next entry, or None when
-the input changes nothing. What must happen on the bus because of a change is written
-into the same entry (`outbox`), so that one compare-and-set makes both durable; the
-shell performs the outbox afterwards, as often as it takes.
+`step(state, event) -> (state, commands)`: the state is the ledger's entry, the commands are
+what must happen on the bus because it changed. `apply` puts them into the entry's outbox, so
+that one compare-and-set makes both durable; the shell performs the outbox afterwards, as often
+as it takes.
 
 Rules:
 
 1. A terminal state is never left.
-2. An input about an attempt older than the current one is ignored (fencing): an
-   enclave that was given up can no longer change anything.
+2. An event about an attempt older than the current one, or by another enclave, is ignored
+   (fencing): an enclave that was given up can no longer change anything. Nor can a lease on
+   another spawn request than the first that was leased: that one is a double.
 3. Within an attempt the state only moves forward. Reports may arrive out of order or
    twice; a late one changes nothing. One that comes before its lease stands for it too.
 4. Every change of state appends exactly one event, numbered without gaps. A refused
    key release is a notice: an event without a change of state.
+5. A job is completed only with an outcome, and names its digest: readers take that one.
 """
 
 from dataclasses import dataclass, replace
@@ -111,8 +113,28 @@ def submitted(
     return JobRecord(view=view, traceparent=traceparent, outbox=outbox)
 
 
+def step(
+    state: JobRecord, event: Input, *, now_ms: int
+) -> tuple[JobRecord, tuple[OutboxItem, ...]]:
+    """The state after `event`, and what must follow from that, in this order.
+
+    The outbox of `state` is what earlier steps wanted; it is neither looked at nor changed.
+    """
+    after = _next(replace(state, outbox=()), event, now_ms)
+    if after is None:
+        return state, ()
+    return replace(after, outbox=state.outbox), after.outbox
+
+
 def apply(record: JobRecord, change: Input, *, now_ms: int) -> JobRecord | None:
-    """The entry after `change`, or None if nothing changes."""
+    """The entry after `change`, its consequences in the outbox; None if nothing changes."""
+    after, commands = step(record, change, now_ms=now_ms)
+    if after is record:
+        return None
+    return replace(after, outbox=(*after.outbox, *commands))
+
+
+def _next(record: JobRecord, change: Input, now_ms: int) -> JobRecord | None:
     if record.view.state.terminal:
         return None
     match change:
@@ -145,9 +167,7 @@ def apply(record: JobRecord, change: Input, *, now_ms: int) -> JobRecord | None:
 def _report(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
     view = record.view
     if report.kind is ReportKind.LEASED:
-        if report.attempt == view.attempt:
-            return None
-        return _lease(record, report, now_ms)
+        return _leased(record, report, now_ms)
     if report.attempt > view.attempt:
         # Its lease is on the way: a gateway died holding it, and the bus waits to repeat it.
         leased = _lease(record, report, now_ms)
@@ -164,19 +184,33 @@ def _report(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
         case ReportKind.RELEASE_REFUSED:
             return _notice(record, report, now_ms)
         case ReportKind.FINISHED | ReportKind.GAVE_UP:
-            return _end(record, _final_state(report), report.reason, now_ms)
+            return _finish(record, report, now_ms)
         case ReportKind.LOST:
             return _retry(record, report, now_ms)
         case _:
             assert_never(report.kind)
 
 
-def _final_state(report: Report) -> JobState:
-    if report.kind is ReportKind.FINISHED and report.reason is None:
-        return JobState.COMPLETED
-    if report.reason is not None and report.reason.code in EXPIRY_CODES:
-        return JobState.EXPIRED
-    return JobState.FAILED
+def _finish(record: JobRecord, report: Report, now_ms: int) -> JobRecord:
+    """The end by the word of the current attempt's enclave or manager."""
+    reason = report.reason
+    if report.kind is ReportKind.FINISHED:
+        view = replace(record.view, outcome_digest=report.outcome_digest)
+        record = replace(record, view=view)
+        if reason is None:
+            if report.outcome_digest is not None:
+                return _end(record, JobState.COMPLETED, None, now_ms)
+            reason = Reason(code="outcome.missing", message="the enclave stored no outcome")
+    expired = reason is not None and reason.code in EXPIRY_CODES
+    return _end(record, JobState.EXPIRED if expired else JobState.FAILED, reason, now_ms)
+
+
+def _leased(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
+    if record.spawn_seq and report.spawn_seq and report.spawn_seq != record.spawn_seq:
+        return None
+    if report.attempt == record.view.attempt:
+        return _identified(record, report)
+    return _lease(record, report, now_ms)
 
 
 def _lease(record: JobRecord, report: Report, now_ms: int) -> JobRecord:
@@ -188,9 +222,18 @@ def _lease(record: JobRecord, report: Report, now_ms: int) -> JobRecord:
         enclave_id=report.enclave_id,
         host_id=report.host_id,
         evidence_digest=None,
+        outcome_digest=None,
         reason=None,
     )
-    return _append(record, view, EventType.SCHEDULED, now_ms)
+    leased = replace(record, spawn_seq=record.spawn_seq or report.spawn_seq)
+    return _append(leased, view, EventType.SCHEDULED, now_ms)
+
+
+def _identified(record: JobRecord, report: Report) -> JobRecord | None:
+    """A lease that comes after its enclave's first report: now it is known on what it is."""
+    if record.spawn_seq or not report.spawn_seq or report.enclave_id != record.view.enclave_id:
+        return None
+    return replace(record, spawn_seq=report.spawn_seq)
 
 
 def _advance(record: JobRecord, state: JobState, report: Report, now_ms: int) -> JobRecord | None:
@@ -258,6 +301,7 @@ def _event(
         enclave_id=view.enclave_id,
         host_id=view.host_id,
         evidence_digest=view.evidence_digest,
+        outcome_digest=view.outcome_digest,
         reason=reason,
         asset=asset,
     )

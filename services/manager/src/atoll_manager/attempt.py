@@ -1,11 +1,11 @@
-"""One attempt at one job: from a spawn request to an acknowledged end.
+"""Performs one attempt at one job: from a spawn request to an acknowledged end.
 
-    lease -> start enclave -> wait for its evidence -> require the attestor's word ->
+    ask -> lease -> start enclave -> wait for its evidence -> require the attestor's word ->
     offer the assignment -> wait for the end -> acknowledge
 
-The spawn request stays unacknowledged all the while. If this manager dies, the bus
-hands it to another one with a higher delivery count, which is the attempt's fencing
-number. If the enclave dies, we hand it back ourselves. If we were cut off for so long
+What is to be done when is `atoll_manager.lease`'s to say; this is the shell that does it. The
+spawn request stays unacknowledged all the while. If this manager dies, the bus hands it to
+another one. If the enclave dies, we hand it back ourselves. If we were cut off for so long
 that another manager has the job by now, we end our enclave and say nothing.
 """
 
@@ -14,9 +14,8 @@ import contextlib
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -39,28 +38,22 @@ from atoll.wire.messages import (
     Assignment,
     EvidenceRecord,
     JobRecord,
-    JobState,
-    JobView,
     Reason,
     Report,
     ReportKind,
     SpawnRequest,
 )
+from atoll_manager import lease as leases
+from atoll_manager import lease_terms as terms
 from atoll_manager.admission import admit
 from atoll_manager.drivers.driver import Driver, EnclaveSpec, RunningEnclave
+from atoll_manager.lease import Lease, Timing
+
+__all__ = ["AttemptRunner", "Delivery", "Timing"]
 
 _log = logging.getLogger(__name__)
 
 Keys = Callable[[], Awaitable[Mapping[str, Ed25519PublicKey]]]
-
-FINISH_WAIT_S = 30.0
-"""How long the ledger may take to apply an enclave's last report."""
-
-HAND_BACK_S = 5.0
-"""How long a stopping host tries to tell the ledger; then the lease runs out by itself."""
-
-UNFIT_STATUS: Final = 2
-"""Exit status of an agent that cannot work on this host (`atoll.process.EXIT_CONFIG`)."""
 
 MAX_TEXT: Final = 1024
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
@@ -89,24 +82,6 @@ class Delivery(Protocol):
     async def term(self, reason: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    boot_timeout_s: float
-    stop_grace_s: float
-
-
-class _EnclaveLostError(AtollError):
-    """The enclave ended without finishing; another may."""
-
-    default_code = "enclave.lost"
-
-
-class _SupersededError(AtollError):
-    """Another manager was given this job meanwhile; it is no longer ours to settle."""
-
-    default_code = "enclave.superseded"
-
-
 class AttemptRunner:
     """Runs attempts; one instance serves all slots of a host."""
 
@@ -120,15 +95,12 @@ class AttemptRunner:
         timing: Timing,
         tracer: Tracer,
     ) -> None:
-        self._bus = bus
-        self._driver = driver
-        self._host_id = host_id
-        self._keys = keys
-        self._timing = timing
-        self._tracer = tracer
-        self._jobs = KeyValue(bus, topology.JOBS)
-        self._manifests = KeyValue(bus, topology.MANIFESTS)
-        self._evidence = KeyValue(bus, topology.EVIDENCE)
+        self.bus = bus
+        self.driver = driver
+        self.host_id = host_id
+        self.keys = keys
+        self.timing = timing
+        self.tracer = tracer
 
     async def run(self, delivery: Delivery) -> None:
         """See one spawn request through to its settlement.
@@ -144,234 +116,244 @@ class AttemptRunner:
         except AtollError as error:
             await self._bury(delivery, error)
             return
-        with wiring.consume(self._tracer, spans.SPAWN, delivery.headers):
-            spec = EnclaveSpec(
-                enclave_id="e" + secrets.token_hex(12),
-                job_id=request.job_id,
-                attempt=delivery.num_delivered,
-                manifest_digest=request.manifest_digest,
-                traceparent=wiring.headers(self._tracer).get("traceparent", ""),
-            )
-            await self._settle(delivery, spec)
-
-    async def _settle(self, delivery: Delivery, spec: EnclaveSpec) -> None:
-        try:
-            reason = await self._until_over(spec)
-            if reason is None:
-                await _insist(delivery.ack)
-            else:
-                await self._hand_back(delivery, spec, reason)
-        except asyncio.CancelledError:
-            # Asked to stop: hand the job back at once rather than let the lease run out.
-            stopping = _reason("enclave.host_stopped", "the host is stopping")
-            try:
-                async with asyncio.timeout(HAND_BACK_S):
-                    await self._hand_back(delivery, spec, stopping)
-            except (AtollError, TimeoutError) as error:
-                _log.warning("job %s could not be handed back: %r", spec.job_id, error)
-            raise
-        except _SupersededError:
-            _log.warning("job %s is no longer ours (attempt %d)", spec.job_id, spec.attempt)
-
-    async def _until_over(self, spec: EnclaveSpec) -> Reason | None:
-        """None when the job is in a terminal state; else why it must be handed back.
-
-        Raises:
-            _SupersededError: neither; a later attempt runs elsewhere.
-        """
-        try:
-            if (await self._view(spec.job_id)).state.terminal:
-                return None
-            await self._report(spec, ReportKind.LEASED)
-            await self._attempt(spec)
-        except _SupersededError:
-            raise
-        except (_EnclaveLostError, RefusedError) as error:
-            return _reason(error.code, error.message)
-        except AtollError as error:
-            _log.warning("job %s attempt %d: %s", spec.job_id, spec.attempt, error)
-            return _reason(error.code, "the host could not go on")
-        except Exception:  # noqa: BLE001 (logged whole; see below)
-            # A bug in here must cost one attempt, not the host and all its other jobs.
-            _log.exception("job %s attempt %d", spec.job_id, spec.attempt)
-            return _reason("internal", "the host could not go on")
-        return None
-
-    async def _attempt(self, spec: EnclaveSpec) -> None:
-        """Returns when the job is in a terminal state and nothing of the enclave is left."""
-        with self._tracer.span(spans.ENCLAVE_START):
-            enclave = await self._driver.start(spec)
-        try:
-            await self._report(spec, ReportKind.ATTESTING)
-            async with asyncio.TaskGroup() as group:
-                exited = group.create_task(enclave.wait())
-                ended = group.create_task(self._until_terminal(spec))
-                admitted = group.create_task(self._admit(spec))
-                await self._follow(enclave, exited, ended, admitted)
-                for task in (exited, ended, admitted):
-                    task.cancel()
-        except BaseExceptionGroup as group_error:
-            raise _first(group_error) from group_error
-        finally:
-            await enclave.stop(self._timing.stop_grace_s)
-
-    async def _follow(
-        self,
-        enclave: RunningEnclave,
-        exited: asyncio.Task[int],
-        ended: asyncio.Task[JobView],
-        admitted: asyncio.Task[None],
-    ) -> None:
-        await asyncio.wait({exited, ended, admitted}, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done() and not exited.done():
-            admitted.result()
-            await asyncio.wait({exited, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            if _ended_by_itself(ended.result()):
-                # Its last word is said; let it send its spans and erase by itself.
-                await asyncio.wait({exited}, timeout=self._timing.stop_grace_s)
-            return
-        status = exited.result()
-        if status == UNFIT_STATUS:
-            raise _EnclaveLostError(
-                "this host has no room in memory for the job, or is set up wrongly",
-                code="enclave.unfit_host",
-            )
-        if status != 0:
-            raise _EnclaveLostError(f"enclave {enclave.enclave_id} ended with status {status}")
-        # Status 0 is the enclave's word that its last report is durable on the bus.
-        try:
-            async with asyncio.timeout(FINISH_WAIT_S):
-                await ended
-        except TimeoutError as error:
-            raise _EnclaveLostError(
-                f"enclave {enclave.enclave_id} ended and the ledger does not know why"
-            ) from error
-
-    async def _admit(self, spec: EnclaveSpec) -> None:
-        """Wait for evidence, require the attestor's word, offer the assignment."""
-        try:
-            async with asyncio.timeout(self._timing.boot_timeout_s):
-                record = await self._first_evidence(spec.enclave_id)
-        except TimeoutError as error:
-            raise _EnclaveLostError(
-                f"enclave {spec.enclave_id} gave no evidence in {self._timing.boot_timeout_s:g} s",
-                code="enclave.boot_timeout",
-            ) from error
-        try:
-            with self._tracer.span(spans.VERIFY_EAR):
-                admit(record, spec, await self._keys(), now=datetime.now(UTC))
-        except EvidenceError as error:
-            # Another enclave of the same image would be refused as well. (That the attestor
-            # does not answer says nothing about the enclave and is another error.)
-            reason = _reason(error.code, error.message)
-            await self._report(spec, ReportKind.GAVE_UP, reason=reason)
-            return
-        with self._tracer.span(spans.OFFER):
-            await self._offer(spec, record)
-
-    async def _offer(self, spec: EnclaveSpec, record: EvidenceRecord) -> None:
-        entry = await self._manifests.get(spec.manifest_digest)
-        if entry is None or entry.value is None:
-            raise NotFoundError(
-                f"manifest {spec.manifest_digest} is not stored", code="manifest.not_found"
-            )
-        assignment = Assignment(
-            job_id=spec.job_id,
-            attempt=spec.attempt,
-            enclave_id=spec.enclave_id,
-            agreed=schema.decode(AgreedManifest, entry.value),
-        )
-        await publish(
-            self._bus,
-            subjects.ASSIGN.of(spec.enclave_id),
-            schema.encode(assignment),
-            msg_id=f"assign.{spec.enclave_id}",
-            headers=wiring.headers(self._tracer),
-        )
-        await self._report(
-            spec, ReportKind.ADMITTED, evidence_digest=schema.sha256_hex(record.evidence)
-        )
-
-    async def _first_evidence(self, enclave_id: str) -> EvidenceRecord:
-        async with aclosing(self._evidence.watch(enclave_id)) as entries:
-            async for entry in entries:
-                if entry.value is not None:
-                    return schema.decode(EvidenceRecord, entry.value)
-        raise _EnclaveLostError("the watch on evidence ended")
-
-    async def _until_terminal(self, spec: EnclaveSpec) -> JobView:
-        async with aclosing(self._jobs.watch(spec.job_id)) as entries:
-            async for entry in entries:
-                if entry.value is not None:
-                    view = schema.decode(JobRecord, entry.value).view
-                    if view.state.terminal:
-                        return view
-                    if view.attempt > spec.attempt:
-                        raise _SupersededError(f"job {spec.job_id} is at attempt {view.attempt}")
-        raise _EnclaveLostError("the watch on the job ended")
-
-    async def _view(self, job_id: str) -> JobView:
-        entry = await self._jobs.get(job_id)
-        if entry is None or entry.value is None:
-            raise NotFoundError(f"job {job_id} is not in the ledger", code="job.not_found")
-        return schema.decode(JobRecord, entry.value).view
-
-    async def _hand_back(self, delivery: Delivery, spec: EnclaveSpec, reason: Reason) -> None:
-        if delivery.is_last:
-            # Never nak the last delivery: it would stay in the queue for ever. And nobody
-            # else would tell the ledger, so this is said however long the bus is away.
-            await _insist(lambda: self._report(spec, ReportKind.GAVE_UP, reason=reason))
-            await _insist(delivery.ack)
-            return
-        with contextlib.suppress(UnreachableError):
-            # Unsaid it does no harm: the next attempt's lease says as much.
-            await self._report(spec, ReportKind.LOST, reason=reason)
-        with contextlib.suppress(UnreachableError):
-            await delivery.nak(delay_s=0.2 * spec.attempt)
-
-    async def _report(
-        self,
-        spec: EnclaveSpec,
-        kind: ReportKind,
-        *,
-        reason: Reason | None = None,
-        evidence_digest: str | None = None,
-    ) -> None:
-        report = Report(
-            job_id=spec.job_id,
-            attempt=spec.attempt,
-            kind=kind,
-            enclave_id=spec.enclave_id,
-            host_id=self._host_id,
-            evidence_digest=evidence_digest,
-            reason=reason,
-        )
-        await publish(
-            self._bus,
-            subjects.REPORT.of(spec.job_id),
-            schema.encode(report),
-            msg_id=f"report.{spec.enclave_id}.{kind.value}",
-            headers=wiring.headers(self._tracer),
-        )
+        with wiring.consume(self.tracer, spans.SPAWN, delivery.headers):
+            await Attempt(self, delivery, request).run()
 
     async def _bury(self, delivery: Delivery, error: AtollError) -> None:
         # Full or away: no longer kept alive, it is delivered again.
         with contextlib.suppress(UnreachableError, RefusedError):
-            await bury(self._bus, delivery, stream=topology.SPAWN.name, error=error)
+            await bury(self.bus, delivery, stream=topology.SPAWN.name, error=error)
 
 
-def _ended_by_itself(view: JobView) -> bool:
-    """Whether the job ended by its enclave's word, and not by its owner's or the clock's."""
-    overdue = view.reason is not None and view.reason.code == "job.deadline"
-    return view.state is not JobState.CANCELLED and not overdue
+class Attempt:
+    """One lease: performs its commands and tells it what came of them."""
+
+    def __init__(self, runner: AttemptRunner, delivery: Delivery, request: SpawnRequest) -> None:
+        self._runner = runner
+        self._delivery = delivery
+        self._manifest_digest = request.manifest_digest
+        self._jobs = KeyValue(runner.bus, topology.JOBS)
+        self._manifests = KeyValue(runner.bus, topology.MANIFESTS)
+        self._evidence = KeyValue(runner.bus, topology.EVIDENCE)
+        self._lease, self._first = leases.begin(
+            job_id=request.job_id,
+            enclave_id="e" + secrets.token_hex(12),
+            spawn_seq=delivery.stream_seq,
+            delivered=delivery.num_delivered,
+            is_last=delivery.is_last,
+            timing=runner.timing,
+        )
+        self._events: asyncio.Queue[terms.Event] = asyncio.Queue()
+        self._group = asyncio.TaskGroup()
+        self._under_way: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watches: list[asyncio.Task[None]] = []
+        self._enclave: RunningEnclave | None = None
+
+    async def run(self) -> None:
+        """Until the lease is over.
+
+        Raises:
+            CancelledError: asked to stop, and done with it.
+        """
+        stopped = False
+        async with self._group:
+            try:
+                commands = self._first
+                while True:
+                    for command in commands:
+                        self._order(command)
+                    if self._lease.phase is leases.Phase.OVER:
+                        break
+                    try:
+                        event = await self._events.get()
+                    except asyncio.CancelledError:
+                        stopped = True
+                        event = terms.StopAsked()
+                    self._lease, commands = leases.step(self._lease, event)
+                    self._note(event)
+            finally:
+                self._order(terms.SetTimer(None))
+                for task in (self._under_way, *self._watches):
+                    if task is not None:
+                        task.cancel()
+        if stopped:
+            raise asyncio.CancelledError
+
+    def _note(self, event: terms.Event) -> None:
+        held = self._lease
+        if isinstance(event, terms.Failed):
+            _log.warning("job %s attempt %d: %s", held.job_id, held.attempt, event.reason.code)
+        if held.phase is leases.Phase.OVER and held.ending is leases.Ending.LET_GO:
+            _log.warning("job %s is no longer ours (attempt %d)", held.job_id, held.attempt)
+
+    def _order(self, command: terms.Command) -> None:
+        if isinstance(command, terms.SetTimer):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = None
+            if command.seconds is not None:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(command.seconds, self._tell, terms.TimedOut())
+            return
+        if self._under_way is not None:
+            self._under_way.cancel()
+        self._under_way = self._group.create_task(self._perform(command, self._lease))
+
+    def _tell(self, event: terms.Event) -> None:
+        self._events.put_nowait(event)
+
+    async def _perform(self, command: terms.Command, lease: Lease) -> None:
+        """Carry it out and say what came of it, unless another took its place meanwhile."""
+        try:
+            event = await self._carry_out(command, lease)
+        except AtollError as error:
+            event = terms.Failed(_blame(error), away=isinstance(error, UnreachableError))
+        except Exception:  # noqa: BLE001 (logged whole)
+            # A bug in here must cost one attempt, not the host and all its other jobs.
+            _log.exception("job %s attempt %d", lease.job_id, lease.attempt)
+            event = terms.Failed(_reason("internal", "the host could not go on"))
+        if asyncio.current_task() is self._under_way:
+            self._under_way = None
+            self._tell(event)
+
+    async def _carry_out(self, command: terms.Command, lease: Lease) -> terms.Event:
+        runner, delivery = self._runner, self._delivery
+        match command:
+            case terms.AskLedger():
+                return await self._ask(lease)
+            case terms.Tell():
+                await self._report(command, lease)
+            case terms.StartEnclave():
+                await self._start(lease)
+            case terms.Judge():
+                return await self._judge(command.record, lease)
+            case terms.Offer():
+                with runner.tracer.span(spans.OFFER):
+                    await self._offer(lease)
+            case terms.StopEnclave():
+                if self._enclave is not None:
+                    await self._enclave.stop(runner.timing.stop_grace_s)
+            case terms.Ack():
+                await delivery.ack()
+            case terms.Nak():
+                await delivery.nak(delay_s=command.delay_s)
+            case terms.SetTimer():
+                pass  # `_order`'s
+        return terms.Done()
+
+    async def _ask(self, lease: Lease) -> terms.Event:
+        entry = await self._jobs.get(lease.job_id)
+        if entry is None or entry.value is None:
+            raise NotFoundError(f"job {lease.job_id} is not in the ledger", code="job.not_found")
+        record = schema.decode(JobRecord, entry.value)
+        self._watch(self._follow(lease.job_id))
+        return terms.LedgerSays(record)
+
+    async def _start(self, lease: Lease) -> None:
+        runner = self._runner
+        spec = self._spec(lease)
+        with runner.tracer.span(spans.ENCLAVE_START):
+            enclave = await runner.driver.start(spec)
+        self._enclave = enclave
+        self._watch(self._await_exit(enclave))
+        self._watch(self._await_evidence(lease.enclave_id))
+
+    def _spec(self, lease: Lease) -> EnclaveSpec:
+        return EnclaveSpec(
+            enclave_id=lease.enclave_id,
+            job_id=lease.job_id,
+            attempt=lease.attempt,
+            manifest_digest=self._manifest_digest,
+            traceparent=wiring.headers(self._runner.tracer).get("traceparent", ""),
+        )
+
+    async def _judge(self, record: EvidenceRecord, lease: Lease) -> terms.Event:
+        keys = await self._runner.keys()
+        try:
+            with self._runner.tracer.span(spans.VERIFY_EAR):
+                admit(record, self._spec(lease), keys, now=datetime.now(UTC))
+        except EvidenceError as error:
+            return terms.Refused(_reason(error.code, error.message))
+        return terms.Done()
+
+    async def _offer(self, lease: Lease) -> None:
+        entry = await self._manifests.get(self._manifest_digest)
+        if entry is None or entry.value is None:
+            raise NotFoundError(
+                f"manifest {self._manifest_digest} is not stored", code="manifest.not_found"
+            )
+        assignment = Assignment(
+            job_id=lease.job_id,
+            attempt=lease.attempt,
+            enclave_id=lease.enclave_id,
+            agreed=schema.decode(AgreedManifest, entry.value),
+        )
+        await publish(
+            self._runner.bus,
+            subjects.ASSIGN.of(lease.enclave_id),
+            schema.encode(assignment),
+            msg_id=f"assign.{lease.enclave_id}",
+            headers=wiring.headers(self._runner.tracer),
+        )
+
+    async def _report(self, told: terms.Tell, lease: Lease) -> None:
+        await publish(
+            self._runner.bus,
+            subjects.REPORT.of(lease.job_id),
+            schema.encode(report(told, lease, host_id=self._runner.host_id)),
+            msg_id=f"report.{lease.enclave_id}.{told.kind.value}",
+            headers=wiring.headers(self._runner.tracer),
+        )
+
+    def _watch(self, watching: Coroutine[None, None, None]) -> None:
+        self._watches.append(self._group.create_task(self._watched(watching)))
+
+    async def _watched(self, watching: Coroutine[None, None, None]) -> None:
+        try:
+            await watching
+        except AtollError as error:
+            self._tell(terms.WatchLost(_blame(error)))
+        except Exception:  # noqa: BLE001 (as above)
+            _log.exception("job %s", self._lease.job_id)
+            self._tell(terms.WatchLost(_reason("internal", "the host could not go on")))
+
+    async def _follow(self, job_id: str) -> None:
+        async with aclosing(self._jobs.watch(job_id)) as entries:
+            async for entry in entries:
+                if entry.value is not None:
+                    self._tell(terms.LedgerSays(schema.decode(JobRecord, entry.value)))
+
+    async def _await_evidence(self, enclave_id: str) -> None:
+        async with aclosing(self._evidence.watch(enclave_id)) as entries:
+            async for entry in entries:
+                if entry.value is not None:
+                    self._tell(terms.EvidenceSeen(schema.decode(EvidenceRecord, entry.value)))
+                    return
+
+    async def _await_exit(self, enclave: RunningEnclave) -> None:
+        self._tell(terms.Exited(await enclave.wait()))
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error that made the others be cancelled."""
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    return group
+def report(told: terms.Tell, lease: Lease, *, host_id: str) -> Report:
+    """What a lease tells the ledger."""
+    evidence = told.evidence
+    return Report(
+        job_id=lease.job_id,
+        attempt=lease.attempt,
+        kind=told.kind,
+        enclave_id=lease.enclave_id,
+        host_id=host_id,
+        spawn_seq=lease.spawn_seq if told.kind is ReportKind.LEASED else 0,
+        evidence_digest=None if evidence is None else schema.sha256_hex(evidence.evidence),
+        reason=told.reason,
+    )
+
+
+def _blame(error: AtollError) -> Reason:
+    """A refusal may say why; whatever else went wrong here is the host's own matter."""
+    own = isinstance(error, RefusedError)
+    return _reason(error.code, error.message if own else "the host could not go on")
 
 
 def _reason(code: str, message: str) -> Reason:
@@ -379,14 +361,3 @@ def _reason(code: str, message: str) -> Reason:
     legal = len(code) <= _MAX_CODE and _CODE.fullmatch(code)
     text = message.encode("utf-8", "replace").decode()[:MAX_TEXT]
     return Reason(code=code if legal else "internal", message=text)
-
-
-async def _insist(operation: Callable[[], Awaitable[None]]) -> None:
-    """Do it again until the bus took it; each try waits for the bus by itself."""
-    while True:
-        try:
-            await operation()
-        except UnreachableError as error:
-            _log.warning("trying again: %s", error)
-        else:
-            return

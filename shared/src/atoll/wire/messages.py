@@ -31,6 +31,8 @@ MAX_JWKS: Final = 16 << 10
 
 Attempt = Annotated[int, Range(0, 1 << 31)]
 Sha256 = Annotated[bytes, Size(32, 32)]
+SpawnSeq = Annotated[int, Range(0, (1 << 53) - 1)]
+"""A spawn request's number in its stream; 0: not known."""
 
 
 class Tee(Enum):
@@ -147,6 +149,8 @@ class JobView:
     enclave_id: Token | None = None
     host_id: Token | None = None
     evidence_digest: Digest | None = None
+    outcome_digest: Digest | None = None
+    """SHA-256 of the one `OutcomeRecord` that is this job's; None: it has none."""
     reason: Reason | None = None
     trace_id: Annotated[str, Pattern(r"[0-9a-f]{32}")] | None = None
     tenant: Token = "main"
@@ -187,6 +191,7 @@ class JobEvent:
     enclave_id: Token | None = None
     host_id: Token | None = None
     evidence_digest: Digest | None = None
+    outcome_digest: Digest | None = None
     reason: Reason | None = None
     asset: Name | None = None
 
@@ -211,6 +216,8 @@ class JobRecord:
     version: Annotated[int, Range(1, 1)] = 1
     view: JobView
     traceparent: Annotated[str, Size(0, 64)] = ""
+    spawn_seq: SpawnSeq = 0
+    """The spawn request under which the job was leased first; every later one is a double."""
     outbox: Annotated[tuple[OutboxItem, ...], Size(0, 64)] = ()
 
 
@@ -244,7 +251,11 @@ class Report:
     kind: ReportKind
     enclave_id: Token
     host_id: Token | None = None
+    spawn_seq: SpawnSeq = 0
+    """With `leased`: the spawn request that the lease is on."""
     evidence_digest: Digest | None = None
+    outcome_digest: Digest | None = None
+    """With `finished`: of the outcome that this enclave stored."""
     asset: Name | None = None
     reason: Reason | None = None
 

@@ -101,7 +101,11 @@ AUDIT: Final = Stream(
 STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD, ADVISORIES, APPRAISALS, AUDIT)
 
 MAX_ATTEMPTS: Final = 5
-"""How often a job is handed to a manager before it fails for good."""
+"""How often a job is tried before it fails for good."""
+
+SPARE_DELIVERIES: Final = 3
+"""Deliveries beyond the attempts, for whoever then says that there is no further one: a manager
+that dies in the last attempt leaves a job that nobody else would end."""
 
 MAX_RUNNING: Final = 10_000
 """Jobs of one kind that run at a time: each holds its spawn request while it does."""
@@ -117,7 +121,7 @@ def spawn_consumer(tee: Tee) -> Consumer:
         # acks while the manager lives. No backoff: silence means the same at each attempt.
         # A manager that gives a job back names the pause itself.
         ack_wait_s=15.0,
-        max_deliver=MAX_ATTEMPTS,
+        max_deliver=MAX_ATTEMPTS + SPARE_DELIVERIES,
         max_ack_pending=MAX_RUNNING,
     )
 

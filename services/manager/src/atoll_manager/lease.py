@@ -1,0 +1,383 @@
+"""One lease on one job as a pure state machine: `step(state, event) -> (state, commands)`.
+
+    asking -> leasing -> starting -> booting -> judging -> offering -> admitting -> working
+    working -> finishing | lingering; any of these -> stopping -> settling -> over
+
+The shell performs the commands and says what came of them:
+
+* At most one command is under way. It ends with `Done`, `Refused` or `Failed`. A new command
+  takes the place of the one under way, which is abandoned: it may have had its effect or not.
+  `StartEnclave` and `StopEnclave` are never abandoned.
+* There is one timer. `SetTimer` sets it anew or, with None, stops it.
+* `AskLedger` is done with a first `LedgerSays`; every later change of the job is one more.
+* After a started enclave come `EvidenceSeen` and `Exited`, when it is time.
+
+Rules:
+
+1. The attempt's number is above every one that the ledger knows, and at least the delivery count:
+   a server that was killed may have forgotten how often it delivered.
+2. Who is overtaken (a later attempt, or another enclave for the same one) ends its enclave and
+   says nothing; the spawn request is somebody else's to settle.
+3. A spawn request other than the one the job was leased under is a double: it is acknowledged.
+4. The spawn request is acknowledged when the ledger says that the job has ended, and handed back
+   when nothing of the enclave is left. After the last attempt nobody gets it: the job is given up.
+"""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, assert_never
+
+from atoll.wire.messages import (
+    EvidenceRecord,
+    JobRecord,
+    JobState,
+    JobView,
+    Reason,
+    ReportKind,
+)
+from atoll.wire.topology import MAX_ATTEMPTS
+from atoll_manager.lease_terms import (
+    Ack,
+    AskLedger,
+    Command,
+    Commands,
+    Done,
+    Event,
+    EvidenceSeen,
+    Exited,
+    Failed,
+    Judge,
+    LedgerSays,
+    Nak,
+    Offer,
+    Refused,
+    SetTimer,
+    StartEnclave,
+    StopAsked,
+    StopEnclave,
+    Tell,
+    TimedOut,
+    WatchLost,
+)
+
+FINISH_WAIT_S: Final = 30.0
+"""How long the ledger may take to apply an enclave's last report."""
+
+HAND_BACK_S: Final = 5.0
+"""How long a stopping host tries to settle; then the lease runs out by itself."""
+
+UNFIT_STATUS: Final = 2
+"""Exit status of an agent that cannot work on this host (`atoll.process.EXIT_CONFIG`)."""
+
+NAK_STEP_S: Final = 0.2
+"""How much longer each further attempt has to wait for its turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    boot_timeout_s: float
+    stop_grace_s: float
+
+
+class Phase(Enum):
+    ASKING = "asking"
+    LEASING = "leasing"
+    STARTING = "starting"
+    BOOTING = "booting"
+    JUDGING = "judging"
+    OFFERING = "offering"
+    ADMITTING = "admitting"
+    WORKING = "working"
+    FINISHING = "finishing"
+    """The enclave ended well; the ledger has still to say so."""
+    LINGERING = "lingering"
+    """The job ended by its enclave's word; it may send its spans and erase by itself."""
+    STOPPING = "stopping"
+    TELLING = "telling"
+    SETTLING = "settling"
+    OVER = "over"
+
+
+_RUNNING: Final = frozenset(
+    {Phase.BOOTING, Phase.JUDGING, Phase.OFFERING, Phase.ADMITTING, Phase.WORKING}
+)
+
+
+class Ending(Enum):
+    """How the spawn request is settled when nothing of the enclave is left."""
+
+    ACK = "ack"
+    HAND_BACK = "hand_back"
+    LET_GO = "let_go"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What we know of one delivery of a spawn request."""
+
+    job_id: str
+    enclave_id: str
+    spawn_seq: int
+    delivered: int
+    is_last: bool
+    """The queue will not deliver it again: never nak this one, it would stay there."""
+    timing: Timing
+    phase: Phase = Phase.ASKING
+    attempt: int = 0
+    evidence: EvidenceRecord | None = None
+    ending: Ending | None = None
+    reason: Reason | None = None
+    """Why it is handed back."""
+    stopping: bool = False
+
+    @property
+    def last(self) -> bool:
+        """Whether there will be no further attempt."""
+        return self.is_last or self.attempt >= MAX_ATTEMPTS
+
+    @property
+    def works(self) -> bool:
+        """Whether its end is not decided yet."""
+        return self.ending is None and self.phase is not Phase.OVER
+
+
+Step = tuple[Lease, Commands]
+
+
+def begin(
+    *,
+    job_id: str,
+    enclave_id: str,
+    spawn_seq: int,
+    delivered: int,
+    is_last: bool,
+    timing: Timing,
+) -> Step:
+    """The lease on a spawn request that was just delivered."""
+    lease = Lease(
+        job_id=job_id,
+        enclave_id=enclave_id,
+        spawn_seq=spawn_seq,
+        delivered=delivered,
+        is_last=is_last,
+        timing=timing,
+        attempt=delivered,
+    )
+    return lease, (AskLedger(),)
+
+
+def step(lease: Lease, event: Event) -> Step:
+    """The lease after `event`, and what is to be done, in this order. Total."""
+    if lease.phase is Phase.OVER:
+        return lease, ()
+    match event:
+        case Done():
+            return _done(lease)
+        case Failed():
+            return _failed(lease, event)
+        case Refused() | EvidenceSeen():
+            return _evidence(lease, event)
+        case LedgerSays():
+            return _ledger(lease, event.record)
+        case Exited():
+            return _exited(lease, event.status)
+        case TimedOut():
+            return _timed_out(lease)
+        case StopAsked():
+            return _stop_asked(lease)
+        case WatchLost():
+            return _end(lease, Ending.HAND_BACK, event.reason) if lease.works else (lease, ())
+        case _:
+            assert_never(event)
+
+
+def _evidence(lease: Lease, event: EvidenceSeen | Refused) -> Step:
+    if isinstance(event, Refused) and lease.phase is Phase.JUDGING:
+        # A verdict on the enclave. That the attestor does not answer is another thing.
+        told = Tell(ReportKind.GAVE_UP, reason=event.reason)
+        return replace(lease, phase=Phase.WORKING), (told,)
+    if isinstance(event, EvidenceSeen) and lease.phase is Phase.BOOTING:
+        judging = replace(lease, phase=Phase.JUDGING, evidence=event.record)
+        return judging, (SetTimer(None), Judge(event.record))
+    return lease, ()
+
+
+def _done(lease: Lease) -> Step:
+    match lease.phase:
+        case Phase.LEASING:
+            return replace(lease, phase=Phase.STARTING), (StartEnclave(),)
+        case Phase.STARTING:
+            if lease.ending is not None:
+                return replace(lease, phase=Phase.STOPPING), (StopEnclave(),)
+            timer = SetTimer(lease.timing.boot_timeout_s)
+            return replace(lease, phase=Phase.BOOTING), (timer, Tell(ReportKind.ATTESTING))
+        case Phase.JUDGING:
+            return replace(lease, phase=Phase.OFFERING), (Offer(),)
+        case Phase.OFFERING:
+            told = Tell(ReportKind.ADMITTED, evidence=lease.evidence)
+            return replace(lease, phase=Phase.ADMITTING), (told,)
+        case Phase.ADMITTING:
+            return replace(lease, phase=Phase.WORKING), ()
+        case Phase.STOPPING:
+            return _settle(lease)
+        case Phase.TELLING:
+            return replace(lease, phase=Phase.SETTLING), (_settlement(lease),)
+        case Phase.SETTLING:
+            return replace(lease, phase=Phase.OVER), ()
+        case _:
+            return lease, ()
+
+
+def _failed(lease: Lease, event: Failed) -> Step:
+    match lease.phase:
+        case Phase.STARTING:
+            # Nothing runs that would have to be stopped.
+            if lease.ending is None:
+                lease = replace(lease, ending=Ending.HAND_BACK, reason=event.reason)
+            return _settle(lease)
+        case Phase.STOPPING:
+            return _settle(lease)
+        case Phase.FINISHING | Phase.LINGERING:
+            # What was still to be said no longer matters.
+            return lease, ()
+        case Phase.TELLING:
+            if lease.last and event.away:
+                # Nobody else would tell the ledger, so this is said however long it takes.
+                return lease, (Tell(ReportKind.GAVE_UP, reason=lease.reason),)
+            # Unsaid it does no harm: the next attempt's lease says as much.
+            return _done(lease)
+        case Phase.SETTLING:
+            if event.away and (lease.ending is Ending.ACK or lease.last):
+                return lease, (Ack(),)
+            return replace(lease, phase=Phase.OVER), ()
+        case _:
+            return _end(lease, Ending.HAND_BACK, event.reason)
+
+
+def _ledger(lease: Lease, record: JobRecord) -> Step:
+    if lease.phase is Phase.SETTLING:
+        return lease, ()
+    view = record.view
+    if view.state.terminal:
+        return _job_ended(lease, view)
+    if record.spawn_seq not in (0, lease.spawn_seq):
+        return _end(lease, Ending.ACK)
+    if lease.phase is Phase.ASKING:
+        return _take(lease, view)
+    twin = view.attempt == lease.attempt and view.enclave_id not in (None, lease.enclave_id)
+    if view.attempt > lease.attempt or twin:
+        return _end(lease, Ending.LET_GO)
+    return lease, ()
+
+
+def _take(lease: Lease, view: JobView) -> Step:
+    taken = replace(lease, attempt=max(lease.delivered, view.attempt + 1))
+    if taken.attempt > MAX_ATTEMPTS:
+        reason = Reason(code="job.attempts", message=f"{MAX_ATTEMPTS} attempts came to no end")
+        return _end(taken, Ending.HAND_BACK, reason)
+    return replace(taken, phase=Phase.LEASING), (Tell(ReportKind.LEASED),)
+
+
+def _job_ended(lease: Lease, view: JobView) -> Step:
+    if lease.phase in _RUNNING and _ended_by_itself(lease, view):
+        # Its last word is said; let it send its spans and erase by itself.
+        ended = replace(lease, phase=Phase.LINGERING, ending=Ending.ACK)
+        return ended, (SetTimer(lease.timing.stop_grace_s),)
+    if lease.phase is Phase.LINGERING:
+        return lease, ()
+    return _end(lease, Ending.ACK)
+
+
+def _ended_by_itself(lease: Lease, view: JobView) -> bool:
+    """Whether the job ended by its enclave's word, and not by its owner's or the clock's."""
+    overdue = view.reason is not None and view.reason.code == "job.deadline"
+    ours = (view.attempt, view.enclave_id) == (lease.attempt, lease.enclave_id)
+    return ours and view.state is not JobState.CANCELLED and not overdue
+
+
+def _exited(lease: Lease, status: int) -> Step:
+    if lease.phase is Phase.LINGERING:
+        return _end(lease, Ending.ACK)
+    if lease.ending is not None or lease.phase is Phase.FINISHING:
+        return lease, ()
+    if status == 0:
+        # Its word that its last report is durable on the bus.
+        return replace(lease, phase=Phase.FINISHING), (SetTimer(FINISH_WAIT_S),)
+    if status == UNFIT_STATUS:
+        reason = Reason(
+            code="enclave.unfit_host",
+            message="this host has no room in memory for the job, or is set up wrongly",
+        )
+    else:
+        reason = _lost(f"enclave {lease.enclave_id} ended with status {status}")
+    return _end(lease, Ending.HAND_BACK, reason)
+
+
+def _timed_out(lease: Lease) -> Step:
+    match lease.phase:
+        case Phase.BOOTING:
+            wait_s = lease.timing.boot_timeout_s
+            message = f"enclave {lease.enclave_id} gave no evidence in {wait_s:g} s"
+            reason = Reason(code="enclave.boot_timeout", message=message)
+            return _end(lease, Ending.HAND_BACK, reason)
+        case Phase.FINISHING:
+            message = f"enclave {lease.enclave_id} ended and the ledger does not know why"
+            return _end(lease, Ending.HAND_BACK, _lost(message))
+        case Phase.LINGERING:
+            return _end(lease, Ending.ACK)
+        case Phase.TELLING | Phase.SETTLING if lease.stopping:
+            return replace(lease, phase=Phase.OVER), ()
+        case _:
+            return lease, ()
+
+
+def _stop_asked(lease: Lease) -> Step:
+    """Hand the job back at once rather than let the lease run out."""
+    asked = replace(lease, stopping=True)
+    if lease.phase is Phase.LINGERING:
+        return _end(asked, Ending.ACK)
+    if lease.ending is None:
+        reason = Reason(code="enclave.host_stopped", message="the host is stopping")
+        return _end(asked, Ending.HAND_BACK, reason)
+    if lease.phase in (Phase.TELLING, Phase.SETTLING):
+        return asked, (SetTimer(HAND_BACK_S),)
+    return asked, ()
+
+
+def _end(lease: Lease, ending: Ending, reason: Reason | None = None) -> Step:
+    """Settle like that as soon as nothing of the enclave is left.
+
+    What is known last counts: a job that ended needs no other attempt, and who is overtaken
+    has nothing to hand back.
+    """
+    ended = replace(lease, ending=ending, reason=reason)
+    match lease.phase:
+        case Phase.STARTING | Phase.STOPPING:
+            return ended, ()
+        case Phase.ASKING | Phase.LEASING | Phase.TELLING:
+            return _settle(ended)
+        case _:
+            return replace(ended, phase=Phase.STOPPING), (SetTimer(None), StopEnclave())
+
+
+def _settle(lease: Lease) -> Step:
+    timer: Commands = (SetTimer(HAND_BACK_S),) if lease.stopping else ()
+    match lease.ending:
+        case Ending.ACK:
+            return replace(lease, phase=Phase.SETTLING), (*timer, Ack())
+        case Ending.HAND_BACK:
+            kind = ReportKind.GAVE_UP if lease.last else ReportKind.LOST
+            told = Tell(kind, reason=lease.reason)
+            return replace(lease, phase=Phase.TELLING), (*timer, told)
+        case _:
+            return replace(lease, phase=Phase.OVER), ()
+
+
+def _settlement(lease: Lease) -> Command:
+    if lease.last or lease.ending is Ending.ACK:
+        return Ack()
+    return Nak(NAK_STEP_S * lease.attempt)
+
+
+def _lost(message: str) -> Reason:
+    return Reason(code="enclave.lost", message=message)
