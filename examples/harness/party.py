@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
@@ -17,7 +17,7 @@ from atoll.client.appraisal import Appraiser
 from atoll.client.assets import PreparedAsset, upload_file, upload_pieces
 from atoll.client.connection import AtollClient, open_client
 from atoll.client.profile import Profile
-from atoll.client.release import Prospect, Releaser, Waiting
+from atoll.client.release import Prospect, Releaser, StaleAttemptError, Waiting
 from atoll.client.results import OpenedResult, fetch_result
 from atoll.computation.assets import AssetRef
 from atoll.computation.consent import give_consent
@@ -102,7 +102,8 @@ class Party:
                     prospect = await releaser.look(waiting)
                     refused_by = self._refusing(prospect)
                     if not refused_by:
-                        await releaser.release(prospect, self._secrets)
+                        with suppress(StaleAttemptError):  # a later attempt asks again
+                            await releaser.release(prospect, self._secrets)
                     told(refused_by)
 
     def _refusing(self, prospect: Prospect) -> frozenset[str]:

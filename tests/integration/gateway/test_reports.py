@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 from atoll.bus import KeyValue, last_message, publish
 from atoll.telemetry.span import Recorder
@@ -26,7 +27,7 @@ async def test_a_poisonous_report_does_not_hold_up_the_next(gateway: Gateway) ->
         random=lambda size: next(counter).to_bytes(size, "big"),
     )
     leased = Report(job_id=job_id, attempt=1, kind=ReportKind.LEASED, enclave_id="e1")
-    finished = Report(job_id=job_id, attempt=1, kind=ReportKind.FINISHED, enclave_id="e1")
+    finished = replace(leased, kind=ReportKind.FINISHED, outcome_digest="0c" * 32)
     unknown = Report(job_id="nobody", attempt=1, kind=ReportKind.LEASED, enclave_id="e1")
     for subject, payload in (
         (subjects.REPORT.of(job_id), b"\xc1"),

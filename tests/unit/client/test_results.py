@@ -47,7 +47,8 @@ class Stored:
     digest: bytes
     open_streams: int = 0
 
-    async def outcome(self, _job: str, _attempt: int) -> OutcomeRecord:
+    async def outcome(self, _job: str, _attempt: int, *, digest: str) -> OutcomeRecord:
+        assert digest == self.view.outcome_digest
         return self.outcome_
 
     async def result(self, _asset_id: str) -> tuple[Any, AsyncGenerator[bytes, None]]:
@@ -131,6 +132,7 @@ async def made(content: bytes) -> Stored:
             created_ms=1,
             updated_ms=1,
             expires_ms=1,
+            outcome_digest="0c" * 32,
         ),
     )
 
@@ -170,6 +172,11 @@ async def test_a_result_of_another_job_attempt_or_manifest_is_refused(
     for changes in ({"job_id": "job-2"}, {"attempt": 2}):
         other = replace(stored, view=replace(stored.view, **changes))
         assert await refused(other, tmp_path) == "receipt.other_job"
+
+
+async def test_a_job_that_names_no_outcome_has_no_result(stored: Stored, tmp_path: Path) -> None:
+    stored.view = replace(stored.view, outcome_digest=None)
+    assert await refused(stored, tmp_path) == "result.not_found"
 
 
 async def test_a_result_from_an_enclave_that_is_not_trusted_is_refused(

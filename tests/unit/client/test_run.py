@@ -87,6 +87,8 @@ class FakeClient:
     cancelled: list[str] = field(default_factory=list)
     cancel_fails: AtollError | None = None
     asked: int = 0
+    told: JobEvent | None = None
+    """The newest event that somebody read."""
 
     tracer = Recorder("atoll-cli", instance="t", clock=lambda: 1, random=secrets.token_bytes)
 
@@ -115,7 +117,10 @@ class FakeClient:
         return self.other or self.submitted[0]
 
     async def get(self, _job: str) -> JobView:
-        return self.view()
+        if self.told is None or self.told.state.terminal:
+            return self.view()
+        now = self.told
+        return replace(self.view(), state=now.state, attempt=now.attempt, enclave_id=now.enclave_id)
 
     async def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
@@ -127,6 +132,7 @@ class FakeClient:
         for item in self.history:
             if isinstance(item, BaseException):
                 raise item
+            self.told = item
             yield item
 
     def evidence_of(self, enclave_id: str) -> bytes:
@@ -140,7 +146,7 @@ class FakeClient:
         return EvidenceRecord(
             enclave_id=enclave_id,
             job_id=JOB,
-            attempt=1,
+            attempt=int(enclave_id.removeprefix("e")),
             evidence=self.raw or self.evidence_of(enclave_id),
             ear="not asked for",
         )
@@ -225,6 +231,34 @@ async def test_each_enclave_gets_releases_bound_to_its_own_evidence(tmp_path: Pa
         }
     assert client.cancelled == []
     assert told.lines.index("submitted job-1") < told.lines.index("e1 pass")
+
+
+async def test_an_enclave_that_was_given_up_meanwhile_gets_no_key(tmp_path: Path) -> None:
+    class Ahead(FakeClient):
+        async def get(self, _job: str) -> JobView:
+            view = await super().get(_job)
+            if not view.state.terminal and view.attempt == 1:
+                view = replace(view, attempt=2, enclave_id="e2")
+            return view
+
+    client, told = Ahead(), Told()
+    client.history = [WAITING, event(3, EventType.AWAITING_ASSETS, attempt=2), DONE]
+    await runner(client, told).run(spec(tmp_path))
+    assert {(enclave, release.attempt) for enclave, release in client.released} == {("e2", 2)}
+    assert client.cancelled == []
+
+
+async def test_evidence_of_another_attempt_gets_no_key(tmp_path: Path) -> None:
+    client = FakeClient()
+    client.history = [event(1, EventType.AWAITING_ASSETS, attempt=2), DONE]
+
+    async def stale(enclave_id: str) -> EvidenceRecord:
+        record = await FakeClient.evidence(client, enclave_id)
+        return replace(record, attempt=1)
+
+    client.evidence = stale  # type: ignore[method-assign]
+    assert (await failure(client, tmp_path)).code == "evidence.other_attempt"
+    assert client.released == []
 
 
 async def test_a_refused_release_is_no_reason_to_release_again(tmp_path: Path) -> None:

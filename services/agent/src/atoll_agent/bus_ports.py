@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 
 from atoll.bus import Bus, KeyValue, ObjectInfo, ObjectStore, publish, read_stream
-from atoll.errors import ConflictError, NotFoundError, UnreachableError
+from atoll.errors import NotFoundError, UnreachableError
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import schema, subjects, topology
@@ -63,19 +63,19 @@ class EnclaveBus:
     async def upload_result(self, asset_id: str, chunks: Iterator[bytes]) -> ObjectInfo:
         return await ObjectStore(self._bus, topology.RESULTS.name).put(asset_id, chunks)
 
-    async def store_outcome(self, results: dict[str, bytes], receipt: bytes) -> None:
-        """Write the result records and the receipt, once for this attempt."""
+    async def store_outcome(self, results: dict[str, bytes], receipt: bytes) -> str:
+        """Write the result records and the receipt, once for this attempt; their digest.
+
+        Raises:
+            ConflictError: `bus.conflict`: another enclave was faster, so this one has been given
+                up. (Our own write, its acknowledgement lost, is recognised.)
+        """
         record = OutcomeRecord(
             job_id=self._job_id, attempt=self._attempt, results=results, receipt=receipt
         )
-        try:
-            await KeyValue(self._bus, topology.OUTCOMES).create(
-                f"{self._job_id}.{self._attempt}", schema.encode(record)
-            )
-        except ConflictError:
-            # A retry of our own write whose acknowledgement was lost; this attempt
-            # belongs to this enclave alone.
-            return
+        raw = schema.encode(record)
+        await KeyValue(self._bus, topology.OUTCOMES).create(f"{self._job_id}.{self._attempt}", raw)
+        return schema.sha256_hex(raw)
 
     async def report(
         self,
@@ -85,6 +85,7 @@ class EnclaveBus:
         reason: Reason | None = None,
         asset: str | None = None,
         evidence_digest: str | None = None,
+        outcome_digest: str | None = None,
     ) -> None:
         """Tell the ledger; durable when this returns. `tag` tells several of a kind apart."""
         report = Report(
@@ -93,6 +94,7 @@ class EnclaveBus:
             kind=kind,
             enclave_id=self._enclave_id,
             evidence_digest=evidence_digest,
+            outcome_digest=outcome_digest,
             asset=asset,
             reason=reason,
         )

@@ -60,6 +60,7 @@ class JobRunner:
 
         Raises:
             UnreachableError: the bus did not take what had to be said.
+            ConflictError: `bus.conflict`: another enclave has left an outcome for this attempt.
             ConfigError: this host cannot: `agent.no_memory_storage`, `agent.no_space`,
                 `agent.workspace_exists`, `agent.storage`. Another one may.
         """
@@ -70,8 +71,8 @@ class JobRunner:
         except AtollError as error:
             await self.bus.report(ReportKind.FINISHED, reason=tell(error))
             return
-        await self.bus.store_outcome(finished.results, finished.receipt)
-        await self.bus.report(ReportKind.FINISHED, reason=finished.reason)
+        stored = await self.bus.store_outcome(finished.results, finished.receipt)
+        await self.bus.report(ReportKind.FINISHED, reason=finished.reason, outcome_digest=stored)
 
     async def _finish(self, task: Task) -> Finished:
         manifest = task.manifest

@@ -20,7 +20,7 @@ from atoll.bus import (
 from atoll.bus.jetstream import api
 from atoll.client.profile import Profile
 from atoll.credentials.creds import Credentials
-from atoll.errors import MessageError, NotFoundError
+from atoll.errors import ConflictError, MessageError, NotFoundError
 from atoll.sealing.release import KeyRelease
 from atoll.telemetry import otlp, wiring
 from atoll.telemetry.span import Span
@@ -127,14 +127,28 @@ class AtollClient:
             raise NotFoundError(f"there is no manifest {digest}", code="manifest.not_found")
         return schema.decode(AgreedManifest, raw)
 
-    async def outcome(self, job_id: str, attempt: int) -> OutcomeRecord:
-        """Raises: NotFoundError `result.not_found`."""
+    async def outcome(
+        self, job_id: str, attempt: int, *, digest: str | None = None
+    ) -> OutcomeRecord:
+        """What an attempt left.
+
+        Args:
+            job_id: the job.
+            attempt: which attempt at it.
+            digest: the outcome's, if it must be the one that the ledger names.
+
+        Raises:
+            NotFoundError: `result.not_found`.
+            ConflictError: `result.other_outcome`: it is not the one of this digest.
+        """
         raw = await self._value(topology.OUTCOMES.name, f"{job_id}.{attempt}")
         if raw is None:
-            raise NotFoundError(
-                f"job {job_id} has no result",
-                code="result.not_found",
-                hint="`atoll jobs show` says in which state it is and why",
+            raise no_result(job_id)
+        if digest is not None and schema.sha256_hex(raw) != digest:
+            raise ConflictError(
+                f"what is stored as the result of job {job_id} is not what the ledger names",
+                code="result.other_outcome",
+                hint="it is of an enclave that was given up; the job's own result is lost",
             )
         return schema.decode(OutcomeRecord, raw)
 
@@ -221,6 +235,15 @@ class AtollClient:
     async def _value(self, bucket: str, key: str) -> bytes | None:
         entry = await KeyValue(self.bus, bucket).get(key)
         return None if entry is None else entry.value
+
+
+def no_result(job_id: str) -> NotFoundError:
+    """The job left no result."""
+    return NotFoundError(
+        f"job {job_id} has no result",
+        code="result.not_found",
+        hint="`atoll jobs show` says in which state it is and why",
+    )
 
 
 @asynccontextmanager

@@ -6,7 +6,12 @@ The recipe, which nothing here leaves a step of out:
 2. every party consents to it now, and the key under our name is ours
 3. the policy that the parties agreed on, if any, is the one that we appraise by
 4. the evidence is of this job's enclave, bound to this manifest, and passes
-5. one release for each asset of ours, bound to job, attempt, manifest, asset and evidence
+5. the job still waits for keys, at this attempt, with this enclave
+6. one release for each asset of ours, bound to job, attempt, manifest, asset and evidence
+
+Between 5 and 6 the job may go on to another attempt. Then the release is worth nothing for that
+one, and nothing that the earlier enclave makes with the key is taken for the job's: the ledger
+ignores its reports, and readers take the one outcome that the ledger names.
 """
 
 import hashlib
@@ -25,7 +30,7 @@ from atoll.evidence.findings import Appraisal, Verdict
 from atoll.identity import PartyKeys
 from atoll.sealing.release import ReleasedKey, make_release
 from atoll.telemetry import names as spans
-from atoll.wire.messages import EvidenceRecord, JobEvent, JobView
+from atoll.wire.messages import EvidenceRecord, JobEvent, JobState, JobView
 
 Secrets = Mapping[str, ReleasedKey]
 """Content key and salt by asset id."""
@@ -42,6 +47,12 @@ class EvidenceRefusedError(RefusedError):
             hint="`atoll attest show` lists every check with expected and actual value",
         )
         self.appraisal = appraisal
+
+
+class StaleAttemptError(RefusedError):
+    """The enclave was given up, or has its keys; the job may wait again in a later attempt."""
+
+    default_code = "release.stale_attempt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +114,7 @@ class Releaser:
             NotFoundError: `manifest.not_found`, `evidence.not_found`.
             ManifestError: `manifest.*`, `consent.*`: it is not what its parties agreed on;
                 `manifest.not_a_party`.
-            RefusedError: `evidence.other_policy`.
+            RefusedError: `evidence.other_policy`, `evidence.other_attempt`.
         """
         name = waiting.manifest_digest.hex()
         agreed = await self.client.manifest(name)
@@ -124,6 +135,12 @@ class Releaser:
                 hint="give the policy that was agreed on, or agree on a new manifest",
             )
         record = await self.client.evidence(waiting.enclave_id)  # 4
+        if (record.job_id, record.attempt) != (waiting.job_id, waiting.attempt):
+            raise RefusedError(
+                f"the evidence of enclave {waiting.enclave_id} is for attempt {record.attempt} of "
+                f"job {record.job_id}",
+                code="evidence.other_attempt",
+            )
         with self.client.tracer.span(spans.APPRAISE_EVIDENCE):
             appraisal = self.appraiser.appraise(
                 record.evidence, manifest_digest=waiting.manifest_digest, now=now
@@ -139,10 +156,11 @@ class Releaser:
         )
 
     async def release(self, prospect: Prospect, secrets: Secrets) -> tuple[str, ...]:
-        """Step 5, for every asset of ours; the names of what was released.
+        """Steps 5 and 6, for every asset of ours; the names of what was released.
 
         Raises:
             EvidenceRefusedError: the appraisal failed.
+            StaleAttemptError: `release.stale_attempt`: the enclave no longer waits for keys.
             NotFoundError: `asset.no_key`: we have no key of an asset that is said to be ours;
                 then none is released.
         """
@@ -151,8 +169,13 @@ class Releaser:
         own = prospect.manifest.assets_of(self.keys.name)
         require_secrets(prospect.manifest, self.keys.name, secrets)
         document = documents.parse(prospect.evidence.evidence)
+        require_waiting(  # 5
+            await self.client.get(prospect.job_id),
+            attempt=prospect.attempt,
+            enclave_id=prospect.enclave_id,
+        )
         with self.client.tracer.span(spans.RELEASE_KEYS):
-            for name, asset in own.items():
+            for name, asset in own.items():  # 6
                 key = secrets[asset.asset_id]
                 release = make_release(
                     self.keys,
@@ -168,6 +191,21 @@ class Releaser:
                 )
                 await self.client.release(prospect.enclave_id, release)
         return tuple(own)
+
+
+def require_waiting(view: JobView, *, attempt: int, enclave_id: str) -> None:
+    """Return if the job waits for keys now, in this attempt with this enclave. Pure.
+
+    Raises:
+        StaleAttemptError: `release.stale_attempt`.
+    """
+    now = (view.state, view.attempt, view.enclave_id)
+    if now != (JobState.AWAITING_ASSETS, attempt, enclave_id):
+        raise StaleAttemptError(
+            f"job {view.job_id} is {view.state.value} in attempt {view.attempt}; enclave "
+            f"{enclave_id} of attempt {attempt} does not wait for keys",
+            hint="look at the job again; a later attempt has another enclave",
+        )
 
 
 def require_secrets(manifest: Manifest, party: str, there: Container[str]) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from atoll.client.appraisal import Appraiser
-from atoll.client.connection import AtollClient
+from atoll.client.connection import AtollClient, no_result
 from atoll.client.unpack import RECEIPT_FILE, FreshDirectory, UnpackedFile, Unpacker
 from atoll.errors import NotFoundError, ReceiptError, SealError
 from atoll.evidence import document as documents
@@ -49,6 +49,7 @@ async def fetch_result(
 ) -> OpenedResult:
     """Download, verify, open and unpack one output of a job into a fresh directory.
 
+    0. the outcome: it is the one that the ledger names, of the attempt that ended the job
     1. the receipt: signature, evidence, appraisal; it names our manifest, job and output
     2. the result record: signed by the key that this evidence attests, wrapped to us
     3. the archive: every chunk, then the commitment that record and receipt name
@@ -57,10 +58,13 @@ async def fetch_result(
 
     Raises:
         NotFoundError: `result.not_found`.
+        ConflictError: `result.other_outcome`.
         ReceiptError, SealError, InputError: what did not hold.
         ConfigError: `out.exists`, `out.unwritable`.
     """
-    outcome = await client.outcome(view.job_id, view.attempt)
+    if view.outcome_digest is None:
+        raise no_result(view.job_id)
+    outcome = await client.outcome(view.job_id, view.attempt, digest=view.outcome_digest)
     receipt = check_receipt(outcome.receipt, appraiser)  # 1
     require_about(receipt.receipt, view, manifest_digest)
     ref = next((one for one in receipt.receipt.outputs if one.name == output), None)

@@ -13,7 +13,7 @@ from atoll.client.appraisal import Appraiser
 from atoll.client.assets import PreparedAsset, upload_file, upload_pieces
 from atoll.client.compose import OUTPUT, STEP, Program, agree, one_person_manifest
 from atoll.client.connection import AtollClient
-from atoll.client.release import EvidenceRefusedError, Releaser, Waiting
+from atoll.client.release import EvidenceRefusedError, Releaser, StaleAttemptError, Waiting
 from atoll.client.results import OpenedResult, fetch_result
 from atoll.computation.manifest import JobLimits, digest
 from atoll.computation.steps import StepLimits, WorkloadKind
@@ -213,18 +213,25 @@ class Runner:
                 async for event in events:
                     self.progress.event(event)
                     if event.type is EventType.AWAITING_ASSETS:
-                        appraisal = await self._release(event, prepared)
+                        appraisal = await self._release(event, prepared) or appraisal
                     if event.state.terminal:
                         return appraisal
         raise UnreachableError(f"the events of job {job_id} ended before the job did")
 
-    async def _release(self, event: JobEvent, prepared: _Prepared) -> Appraisal:
-        """Appraise one enclave and, if it passes, release every key to it."""
+    async def _release(self, event: JobEvent, prepared: _Prepared) -> Appraisal | None:
+        """Appraise one enclave and, if it passes, release every key to it.
+
+        None: it was given up before we came to that.
+        """
         releaser = Releaser(client=self.client, keys=self.keys, appraiser=self.appraiser)
         waiting = Waiting.of(event, manifest_digest=prepared.digest)
         prospect = await releaser.look(waiting)
         self.progress.appraised(prospect.appraisal, prospect.enclave_id)
-        names = await releaser.release(prospect, prepared.secrets)
+        try:
+            names = await releaser.release(prospect, prepared.secrets)
+        except StaleAttemptError as error:
+            self.progress.step(f"no key went out: {error.message}")
+            return None
         self.progress.step(f"released {len(names)} keys to enclave {prospect.enclave_id}")
         return prospect.appraisal
 

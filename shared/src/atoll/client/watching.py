@@ -28,6 +28,7 @@ from atoll.client.release import (
     EvidenceRefusedError,
     Prospect,
     Releaser,
+    StaleAttemptError,
     Waiting,
     require_secrets,
 )
@@ -180,6 +181,8 @@ class HeadlessReleaser:
             answer = await self._answer(view)
         except (UnreachableError, ConfigError):
             raise
+        except StaleAttemptError:
+            return  # the attempt that follows asks again
         except AtollError as error:
             if lagging and error.code in _MAY_LAG:
                 raise _LaggingError from error

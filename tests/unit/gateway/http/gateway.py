@@ -12,7 +12,7 @@ from starlette.applications import Starlette  # noqa: TC002
 from atoll.sealing.release import WRAPPED_SIZE, KeyRelease
 from atoll.telemetry.span import Recorder
 from atoll.wire import schema
-from atoll.wire.messages import JobEvent, JobView, Report, ReportKind, Tee
+from atoll.wire.messages import JobEvent, JobView, OutcomeRecord, Report, ReportKind, Tee
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.audited import AuditedJobs, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
@@ -134,14 +134,22 @@ class Gateway:
     async def submit(self, **options: Any) -> Answer:
         return await self.post("/v1/jobs", schema.to_plain(submission(**options), json=True))
 
-    async def report(self, job_id: str, kind: ReportKind, attempt: int = 1) -> JobView:
+    async def report(
+        self,
+        job_id: str,
+        kind: ReportKind,
+        attempt: int = 1,
+        outcome: OutcomeRecord | None = None,
+    ) -> JobView:
         digest = EVIDENCE if kind is ReportKind.ADMITTED else None
+        stored = "0c" * 32 if outcome is None else schema.sha256_hex(schema.encode(outcome))
         change = Report(
             job_id=job_id,
             attempt=attempt,
             kind=kind,
             enclave_id=f"e{attempt}",
             evidence_digest=digest,
+            outcome_digest=stored if kind is ReportKind.FINISHED else None,
         )
         return await self.ledger.apply(job_id, change)
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,19 +140,29 @@ async def test_gives_outcome_and_receipt_of_the_accepted_attempt_only() -> None:
     gateway.outcomes.stored[view.job_id, 1] = record
     target = f"/v1/jobs/{view.job_id}"
     assert (await gateway.call("GET", f"{target}/outcome")).code == "outcome.not_found"
-    await gateway.report(view.job_id, ReportKind.FINISHED)
+    await gateway.report(view.job_id, ReportKind.FINISHED, outcome=record)
     outcome = await gateway.call("GET", f"{target}/outcome")
     assert schema.from_plain(OutcomeRecord, outcome.json, json=True) == record
     receipt = await gateway.call("GET", f"{target}/receipt")
     assert (receipt.headers["content-type"], receipt.body) == ("application/json", b'{"a":1}')
 
 
+async def test_an_outcome_that_the_ledger_does_not_name_is_not_given_out() -> None:
+    gateway = Gateway()
+    view = await gateway.waiting()
+    own = OutcomeRecord(job_id=view.job_id, attempt=1, results={}, receipt=b"own")
+    await gateway.report(view.job_id, ReportKind.FINISHED, outcome=own)
+    gateway.outcomes.stored[view.job_id, 1] = replace(own, receipt=b"of a stale enclave")
+    answer = await gateway.call("GET", f"/v1/jobs/{view.job_id}/outcome")
+    assert (answer.status, answer.code) == (404, "outcome.not_found")
+
+
 async def test_an_outcome_without_receipt_has_none() -> None:
     gateway = Gateway()
     view = await gateway.waiting()
-    await gateway.report(view.job_id, ReportKind.FINISHED)
     record = OutcomeRecord(job_id=view.job_id, attempt=1, results={"results": b"r"}, receipt=b"")
     gateway.outcomes.stored[view.job_id, 1] = record
+    await gateway.report(view.job_id, ReportKind.FINISHED, outcome=record)
     answer = await gateway.call("GET", f"/v1/jobs/{view.job_id}/receipt")
     assert (answer.status, answer.code) == (404, "receipt.not_found")
 

@@ -22,7 +22,6 @@ from atoll.wire.access import CreateTokenRequest, TokenListRequest, TokenRequest
 from atoll.wire.messages import (
     JobListRequest,
     JobRequest,
-    JobState,
     JobView,
     OutcomeRecord,
     SubmitRequest,
@@ -252,12 +251,12 @@ class Operations:
         return await self.jobs.get(_job(request), caller_of(request))
 
     async def _outcome(self, request: Request) -> OutcomeRecord:
-        """The outcome of the attempt that the ledger accepted, and of no other."""
+        """The outcome that the ledger names, and no other."""
         view = await self._view(request)
         record = None
-        if view.state in {JobState.COMPLETED, JobState.FAILED, JobState.EXPIRED}:
+        if view.state.terminal and view.outcome_digest is not None:
             record = await self.outcomes.get(view.job_id, view.attempt)
-        if record is None or (record.job_id, record.attempt) != (view.job_id, view.attempt):
+        if record is None or schema.sha256_hex(schema.encode(record)) != view.outcome_digest:
             raise NotFoundError(
                 f"job {view.job_id} is {view.state.value} and has no outcome",
                 code="outcome.not_found",

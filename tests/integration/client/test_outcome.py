@@ -1,0 +1,47 @@
+"""A reader takes the outcome that the ledger names, and no other attempt's."""
+
+from pathlib import Path
+
+import pytest
+
+from atoll.bus import KeyValue, connect, provision
+from atoll.client.connection import AtollClient
+from atoll.errors import ConflictError, NotFoundError
+from atoll.telemetry.span import Recorder
+from atoll.wire import schema, topology
+from atoll.wire.messages import OutcomeRecord, ReportKind
+from atoll_agent.bus_ports import EnclaveBus
+from support.nats import bus_config, running
+
+
+async def test_of_two_enclaves_in_one_attempt_only_the_first_leaves_an_outcome(
+    tmp_path: Path,
+) -> None:
+    tracer = Recorder("test", instance="test", clock=lambda: 1, random=bytes)
+    async with running(tmp_path / "nats") as server, connect(bus_config(server)) as bus:
+        await provision(bus, streams=[topology.REPORTS], buckets=[topology.OUTCOMES])
+        first, twin = (
+            EnclaveBus(bus, tracer, enclave_id=name, job_id="job-1", attempt=1)
+            for name in ("one", "two")
+        )
+        digest = await first.store_outcome({}, b"first")
+        with pytest.raises(ConflictError):
+            await twin.store_outcome({}, b"second")
+        await first.report(ReportKind.FINISHED, outcome_digest=digest)
+        client = AtollClient(bus, tracer)
+        assert (await client.outcome("job-1", 1, digest=digest)).receipt == b"first"
+        assert (await client.outcome("job-1", 1)).receipt == b"first"
+
+
+async def test_an_outcome_that_the_ledger_does_not_name_is_refused(tmp_path: Path) -> None:
+    tracer = Recorder("test", instance="test", clock=lambda: 1, random=bytes)
+    raw = schema.encode(OutcomeRecord(job_id="job-1", attempt=1, results={}, receipt=b"other"))
+    async with running(tmp_path / "nats") as server, connect(bus_config(server)) as bus:
+        await provision(bus, buckets=[topology.OUTCOMES])
+        await KeyValue(bus, topology.OUTCOMES).put("job-1.1", raw)
+        client = AtollClient(bus, tracer)
+        with pytest.raises(ConflictError) as caught:
+            await client.outcome("job-1", 1, digest="0c" * 32)
+        assert caught.value.code == "result.other_outcome"
+        with pytest.raises(NotFoundError):
+            await client.outcome("job-1", 2, digest="0c" * 32)
