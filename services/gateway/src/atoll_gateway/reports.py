@@ -21,16 +21,20 @@ class ReportWorker:
         self._tracer = tracer
 
     async def run(self) -> None:
-        """Until cancelled. Reports are applied one after another, so that a job's stay in order."""
+        """Until cancelled."""
         async with WorkQueue(self._bus, topology.LEDGER_CONSUMER) as queue:
-            while True:
-                delivery = await queue.next()
-                try:
-                    await self._handle(delivery)
-                except AtollError as error:
-                    # Not even acknowledged. No longer kept alive, it is delivered again.
-                    queue.release(delivery.reply_subject)
-                    _log.warning("report not worked off: %s", error.code)
+            await self.work_off(queue)
+
+    async def work_off(self, queue: WorkQueue) -> None:
+        """Until cancelled. Reports are applied one after another, so that a job's stay in order."""
+        while True:
+            delivery = await queue.next()
+            try:
+                await self._handle(delivery)
+            except AtollError as error:
+                # Not even acknowledged: no longer kept alive, the bus delivers it again.
+                _log.warning("report not worked off: %s", error.code)
+                queue.release(delivery.reply_subject)
 
     async def _handle(self, delivery: Delivery) -> None:
         try:
