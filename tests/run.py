@@ -21,7 +21,13 @@ LINT: Final = (
     ("types of the sources", [BIN / "mypy"]),
     ("types of the tests", [BIN / "mypy", "tests", "bench", "examples", "fuzz"]),
 )
-UNIT: Final = ("tests/unit", "tests/architecture", "tests/independent", "tests/vectors")
+UNIT: Final = (
+    "tests/unit",
+    "tests/architecture",
+    "tests/independent",
+    "tests/simulation",
+    "tests/vectors",
+)
 EVIDENCE: Final = "tests/unit/evidence"
 VECTORS: Final = Path(os.environ.get("ATOLL_VECTORS", ROOT.parent / "shared" / "vectors"))
 TESTS: Final = (
