@@ -126,13 +126,14 @@ class Faults:
 
     def _restart(self) -> None:
         self._scheduler.note("SERVER DOWN")
-        self._server.alive = False
+        if self._server.alive:
+            self._server.crash()
         self._scheduler.after(self._scheduler.rng.randrange(100, 8000), self._server_up)
 
     def _server_up(self) -> None:
         if not self._server.alive:
             self._scheduler.note("SERVER UP")
-            self._server.restart()
+            self._server.alive = True
 
     def _stop(self, managers: tuple[ManagerProcess, ...]) -> None:
         chosen = self._scheduler.rng.choice(managers)

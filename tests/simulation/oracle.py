@@ -48,6 +48,8 @@ class History:
     enclaves: list[Enclave] = field(default_factory=list)
     keys: dict[int, str] = field(default_factory=dict)
     """By attempt, the enclave that took its keys."""
+    attempts: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """The enclave that the ledger took for each attempt, and when."""
     leased_since: int = 0
     """Since when it is known under which spawn request the job was leased."""
     spawned: int = 0
@@ -92,6 +94,8 @@ class Oracle:
         )
         if record.spawn_seq != old.spawn_seq:
             history.leased_since = self._scheduler.now
+        if view.enclave_id is not None:
+            history.attempts.setdefault(view.attempt, (view.enclave_id, self._scheduler.now))
         if view.attempt == before.attempt and before.enclave_id is not None:
             self._require(
                 view.enclave_id in (None, before.enclave_id),
@@ -134,7 +138,8 @@ class Oracle:
         self._require(history.made <= 1, f"{view.job_id} was made twice")
 
     def enclave_started(self, enclave: Enclave) -> None:
-        """Under the job's one spawn request, if its host could know that when it looked."""
+        """Under the job's one spawn request and in an attempt of its own, as far as its host
+        could know when it looked."""
         self.counts["enclaves"] += 1
         history = self.jobs[enclave.job_id]
         history.enclaves.append(enclave)
@@ -145,6 +150,12 @@ class Oracle:
                 f"{enclave.name} was started under spawn request {enclave.spawn_seq}, "
                 f"{enclave.job_id} was leased under {known}",
             )
+
+        first, since = history.attempts.get(enclave.attempt, (enclave.name, 0))
+        self._require(
+            first == enclave.name or enclave.looked_at <= since,
+            f"{enclave.name} was started for attempt {enclave.attempt}, which was {first}'s",
+        )
 
     def enclave_ended(self, enclave: Enclave) -> None:
         self._scheduler.note(f"{enclave.name} ended")

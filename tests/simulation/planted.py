@@ -10,7 +10,7 @@ from unittest.mock import patch
 from atoll.bus import publish
 from atoll.client.connection import AtollClient
 from atoll.wire import schema, subjects
-from atoll.wire.messages import JobEvent, JobRecord, JobView, OutboxItem, Report, ReportKind
+from atoll.wire.messages import JobEvent, JobRecord, OutboxItem, Report, ReportKind
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_gateway import core
 from atoll_gateway.adapters import BusOutlet, KvJobs
@@ -225,14 +225,21 @@ def doubles_not_told_apart() -> Iterator[None]:
 
 
 @contextmanager
-def attempt_is_the_delivery_count() -> Iterator[None]:
-    """What the ledger knows of earlier attempts is not looked at."""
-    real = leases._take
+def attempts_not_told_apart() -> Iterator[None]:
+    """The attempt is the delivery count, and another enclave in it is not noticed."""
+    real = leases.step
 
-    def take(lease: leases.Lease, view: JobView) -> leases.Step:
-        return real(lease, replace(view, attempt=0))
+    def step(lease: leases.Lease, event: Any) -> leases.Step:
+        if isinstance(event, terms.LedgerSays):
+            view = event.record.view
+            if lease.phase is leases.Phase.ASKING:
+                view = replace(view, attempt=0)
+            elif view.attempt == lease.attempt:
+                view = replace(view, enclave_id=None)
+            event = terms.LedgerSays(replace(event.record, view=view))
+        return real(lease, event)
 
-    with patch.object(leases, "_take", take):
+    with patch.object(leases, "step", step):
         yield
 
 
@@ -253,6 +260,6 @@ BUGS: Final[dict[str, Planted]] = {
         any_outcome_taken,
         finished_before_stored,
         doubles_not_told_apart,
-        attempt_is_the_delivery_count,
+        attempts_not_told_apart,
     )
 }

@@ -76,7 +76,7 @@ class StreamModel:
         subject = pattern[:-2] if pattern.endswith((".>", ".*")) else pattern
         return self.messages.get(self.newest.get(subject, 0))
 
-    def restart(self) -> None:
+    def crash(self) -> None:
         self.ids = {
             own_id: (one.seq, one.time)
             for one in self.messages.values()
@@ -145,7 +145,7 @@ class QueueModel:
         if seq in self.pending and self.pending[seq] > self.scheduler.now:
             self._due(seq, round(self.consumer.ack_wait_s * 1000))
 
-    def restart(self) -> None:
+    def crash(self) -> None:
         """The newest changes may be forgotten; requests are."""
         self.waiting.clear()
         since = self.scheduler.now - self.scheduler.rng.randrange(FORGETS_MS)
@@ -234,12 +234,12 @@ class Server:
         self.readers[stream].append(reader)
         self._wake(stream, reader)
 
-    def restart(self) -> None:
-        self.alive = True
+    def crash(self) -> None:
+        self.alive = False
         for stream in self.streams.values():
-            stream.restart()
+            stream.crash()
         for queue in self.queues.values():
-            queue.restart()
+            queue.crash()
 
     def _published(self, stream: str, one: Stored) -> None:
         readers = self.readers[stream]

@@ -6,7 +6,7 @@ from simulation import world
 from simulation.many import found_within, quiet
 from simulation.planted import BUGS
 
-SEEDS = 400
+SEEDS = 600
 
 
 @pytest.mark.parametrize("name", sorted(BUGS))
