@@ -70,6 +70,8 @@ class Stack:
     slots: int = 2
     docker: str | None = None
     """The container engine that its enclaves use; None: the machine's."""
+    nats: str | None = None
+    """Where its bus listens, HOST:PORT; None: on a free port."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     _process: "subprocess.Popen[str] | None" = None
 
@@ -96,6 +98,7 @@ class Stack:
                     *(*ATOLL, "up", "--json", "--data-dir", self.data_dir),
                     *("--slots", str(self.slots)),
                     *(("--docker", self.docker) if self.docker else ()),
+                    *(("--nats", self.nats) if self.nats else ()),
                 ],
                 env=environment(self.home),
                 stdin=subprocess.DEVNULL,
