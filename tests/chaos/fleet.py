@@ -7,6 +7,7 @@ too) and it is started again; the second ones stay and wait for the bus, as on a
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -149,7 +150,8 @@ async def fleet(root: Path, *, slots: int) -> AsyncIterator[tuple[Fleet, Stack]]
 
 def free_port() -> int:
     """One that nobody listens on, and that the system gives to nobody."""
-    for port in PORTS:
+    first = os.getpid() % len(PORTS)  # so that two runs at once do not ask for the same
+    for port in (*PORTS[first:], *PORTS[:first]):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((_LOCAL, port))
             return port

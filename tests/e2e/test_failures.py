@@ -5,9 +5,11 @@ history has no gap. The guest sleeps, so that there is a middle of the job to ki
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -55,6 +57,15 @@ async def job(
 def sigkill(pids: list[int]) -> None:
     (pid,) = pids
     os.kill(pid, signal.SIGKILL)
+
+
+def answers(address: tuple[str, int]) -> bool:
+    """Whether somebody takes connections there."""
+    try:
+        with socket.create_connection(address, timeout=1.0):
+            return True
+    except OSError:
+        return False
 
 
 async def test_a_killed_agent_is_replaced_and_there_is_one_result(
@@ -110,6 +121,15 @@ async def test_a_killed_gateway_comes_back_and_the_job_never_noticed(
     stack.kill_service("gateway")
     outcome = await job.completed()
     assert outcome.view.attempt == 1
+
+
+def test_a_killed_gateway_answers_http_again_where_the_profile_says(stack: Stack) -> None:
+    url = urlsplit(stack.profile.http_url)
+    assert url.hostname
+    assert url.port
+    there = (url.hostname, url.port)
+    stack.kill_service("gateway")
+    wait_until(lambda: answers(there), f"a gateway answers at {there}")
 
 
 async def test_a_gateway_killed_at_the_submission_loses_nothing(

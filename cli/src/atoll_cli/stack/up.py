@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -96,9 +96,12 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
         await supervisor.add(plan.attestor)
         await _activate_policy(nats.url, material)
         gateway = await supervisor.add(plan.gateway)
-        await supervisor.add(plan.manager)
         http_url = str(gateway.facts["http"])
-        ports.save(nats=nats.port, http=int(http_url.rpartition(":")[2]))
+        http_port = int(http_url.rpartition(":")[2])
+        # Whoever knows where it is now finds it there again when it was restarted.
+        supervisor.remake(gateway, replace(plan, http=(plan.http[0], http_port)).gateway)
+        await supervisor.add(plan.manager)
+        ports.save(nats=nats.port, http=http_port)
         _share_operator(options.home, material)
         profile = _profile(material, nats.url, http_url, options.http_ca)
         ProfileFile(options.home).save(profile)
@@ -146,6 +149,12 @@ class _Supervisor:
         service = await start(make())
         self._running.append((make, service))
         return service
+
+    def remake(self, running: ServiceProcess, make: Callable[[], ServiceSpec]) -> None:
+        """Start `running` by `make` when it must be started again."""
+        self._running = [
+            (make if service is running else old, service) for old, service in self._running
+        ]
 
     async def watch(self) -> None:
         """Until cancelled."""
