@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from atoll.bus import ObjectStore
 from atoll.bus.jetstream import api
 from atoll.client.assets import PIECE, upload_pieces
 from atoll.client.connection import AtollClient
@@ -177,6 +179,26 @@ async def test_a_nats_server_killed_in_the_middle_of_a_job_loses_nothing(
     stack.kill_service("nats-server")
     outcome = await job.completed()
     assert await job.stored_outcomes() == [outcome.view.attempt]
+
+
+async def test_a_nats_server_killed_while_an_enclave_stores_its_result_loses_nothing(
+    stack: Stack, client: AtollClient
+) -> None:
+    """With an enclave's login: it must be allowed what an interrupted upload takes."""
+    content = secrets.token_bytes(12 * PIECE)
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(12):
+            if number == 6:
+                stack.kill_service("nats-server")
+            yield content[number * PIECE : (number + 1) * PIECE]
+
+    name = secrets.token_hex(16)
+    async with stack.bus("enclave") as enclave:
+        await ObjectStore(enclave, topology.RESULTS.name).put(name, pieces())
+    _, chunks = await client.result(name)
+    async with aclosing(chunks):
+        assert b"".join([chunk async for chunk in chunks]) == content
 
 
 async def test_a_nats_server_killed_during_an_upload_loses_nothing(

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from atoll.bus import KeyValue
 from atoll.computation.manifest import Manifest
 from atoll.errors import AtollError
 from atoll.sealing.hpke import HpkePrivateKey
-from atoll.wire import subjects
-from atoll.wire.messages import Reason, ReportKind
+from atoll.wire import schema, subjects, topology
+from atoll.wire.messages import EvidenceRecord, Reason, ReportKind
 from atoll_agent.assignment import Task as AgentTask
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.releases import ReleaseCollector

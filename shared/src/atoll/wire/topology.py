@@ -203,7 +203,8 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     "KV_evidence": frozenset({"manager"}),
     "KV_hosts": frozenset({"client"}),
     "OBJ_assets": frozenset({"client", "enclave", "gateway"}),
-    "OBJ_results": frozenset({"client", "gateway"}),
+    # An enclave whose upload was interrupted looks at how much of it is stored.
+    "OBJ_results": frozenset({"client", "enclave", "gateway"}),
 }
 """Who may follow which stream with nameless consumers of its own. Who may do that on a
 work queue could also take from it, so the queues are not here."""
@@ -278,6 +279,7 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     # A lost connection may leave chunks out of order. Who may purge can do no more with it.
     "$JS.API.STREAM.MSG.DELETE.OBJ_assets": frozenset({"client", "gateway"}),
     "$O.results.>": frozenset({"enclave"}),
+    "$JS.API.STREAM.MSG.DELETE.OBJ_results": frozenset({"enclave"}),
     # Reading what streams and buckets hold by subject: ciphertext and states.
     "$JS.API.INFO": frozenset(ROLES),
     "$JS.API.STREAM.INFO.>": frozenset(ROLES),
