@@ -35,6 +35,7 @@ TESTS: Final = (
     ("unit tests", [*UNIT, "-n", "2", "--dist", "loadfile"]),
     ("integration and end-to-end tests", ["tests/integration", "tests/e2e"]),
 )
+CHAOS: Final = ("chaos: 500 jobs, 100 kills", [sys.executable, "tests/chaos/run.py", "--seed", "5"])
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> int:
         left_out = ["--ignore", EVIDENCE] if measured else []
         if status := step(name, [sys.executable, "-m", "pytest", "-q", *options, *left_out]):
             return status
-    return 0
+    return step(*CHAOS)
 
 
 def coverage() -> int:

@@ -1,7 +1,7 @@
 """Which processes of one stack live: known by the settings in their environment, so that no
 other stack's on this machine is ever taken for one of ours.
 
-A process is looked at when it is a little old: in its first moments it still is its parent's
+A process is looked at again for its first second: at the beginning it still is its parent's
 copy. Its death is told by the kernel (a descriptor of the process becomes readable), to the
 millisecond.
 """
@@ -19,8 +19,8 @@ from chaos.facts import Kill, Sighting
 from chaos.plan import Target
 
 LOOK_S: Final = 0.04
-_OLD_ENOUGH: Final = 2
-"""Looks after which a process is what it will be."""
+_LOOKS: Final = 50
+"""How often a new process is looked at until it is one of ours; then it is none."""
 _SERVICES: Final = {
     "atoll_gateway.main": Target.GATEWAY,
     "atoll_attestor.main": Target.ATTESTOR,
@@ -69,10 +69,9 @@ class Census:
         for pid in self._ages.keys() - there:
             del self._ages[pid]
         for pid in there:
-            age = self._ages.get(pid, 0) + 1
-            if age <= _OLD_ENOUGH:
-                self._ages[pid] = age
-            if age == _OLD_ENOUGH:
+            looks = self._ages.get(pid, 0)
+            if looks < _LOOKS:
+                self._ages[pid] = looks + 1
                 self._meet(pid)
         for one in self._living.values():
             self._sighted(one)
@@ -127,12 +126,15 @@ class Census:
     def _recognised(self, pid: int, descriptor: int) -> Inmate | None:
         proc = Path(f"/proc/{pid}")
         try:
-            words = (proc / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            command = (proc / "cmdline").read_bytes()
             parent = int((proc / "stat").read_text().rpartition(") ")[2].split()[1])
+            if command == Path(f"/proc/{parent}/cmdline").read_bytes():
+                return None  # it was forked and is not yet what it will be
             raw = (proc / "environ").read_bytes().decode("utf-8", "replace")
         except (OSError, ValueError, IndexError):
             return None
-        if self._conf in words and any(word.endswith("nats-server") for word in words):
+        words = command.decode("utf-8", "replace").split("\0")
+        if self._conf in words and words[0].endswith("nats-server"):
             return Inmate(pid=pid, parent=parent, target=Target.NATS, descriptor=descriptor)
         if _WORKER in words:
             return self._worker(pid, parent, descriptor)

@@ -151,7 +151,8 @@ async def fleet(root: Path, *, slots: int) -> AsyncIterator[tuple[Fleet, Stack]]
 def free_port() -> int:
     """One that nobody listens on, and that the system gives to nobody."""
     first = os.getpid() % len(PORTS)  # so that two runs at once do not ask for the same
-    for port in (*PORTS[first:], *PORTS[:first]):
+    for number in range(len(PORTS)):
+        port = PORTS[(first + number) % len(PORTS)]
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind((_LOCAL, port))
             return port

@@ -4,8 +4,8 @@ For each accepted job, by the name of the count that a violation goes into:
 
 lost             it is in the ledger, in a terminal state, and its history ends with that state;
                  a completed one has a valid receipt, and its owner could open the result
-duplicated       one terminal state, told once; one attempt has a result, and it is the one that
-                 the ledger names; no job is there that nobody submitted
+duplicated       one terminal state, told once, and one result that it names; no job is there that
+                 nobody submitted
 gaps             its events are numbered 1, 2, 3 … in the order of the stream, attempts only go
                  up, time never runs back, and nothing follows the end
 double_releases  each attempt is one enclave's; no enclave gets a key while another one that has
@@ -57,6 +57,9 @@ class Verdict:
     late_releases: int
     """Keys sent to an enclave that the ledger had given up by then: its owner had not heard of
     that yet. They are harmless as long as that enclave is dead."""
+    orphaned_results: int
+    """Results of attempts that were given up before they could report them. Nobody takes them for
+    the job's: the ledger names the attempt that counts, and a receipt names its own."""
     findings: tuple[Finding, ...]
 
     def count(self, wrong: Wrong) -> int:
@@ -92,6 +95,13 @@ def judge(facts: Facts) -> Verdict:
         failed=len([state for state in ends if state.terminal]) - completed,
         late_releases=sum(
             _late(facts.history.get(release.job_id, ()), release) for release in facts.releases
+        ),
+        orphaned_results=len(
+            [
+                one
+                for one in facts.outcomes
+                if one.job_id in facts.views and one.attempt != facts.views[one.job_id].attempt
+            ]
         ),
         findings=tuple(findings),
     )
@@ -145,14 +155,12 @@ def _duplicated(
     ends = [one.event.state.value for one in told if one.event.state.terminal]
     if len(ends) > 1:
         yield twice(f"it ended {len(ends)} times: {', '.join(ends)}")
-    if len(outcomes) > 1:
-        attempts = sorted(one.attempt for one in outcomes)
-        yield twice(f"attempts {attempts} have a result each")
+    stored = [one.attempt for one in outcomes]
+    for attempt in sorted({one for one in stored if stored.count(one) > 1}):
+        yield twice(f"attempt {attempt} has {stored.count(attempt)} results")
     view = facts.views.get(job.job_id)
-    if view is not None and view.state is JobState.COMPLETED:
-        for one in outcomes:
-            if one.attempt != view.attempt:
-                yield twice(f"attempt {one.attempt} has a result, and {view.attempt} completed")
+    if view is not None and any(attempt > view.attempt for attempt in stored):
+        yield twice(f"results of attempts {stored}, and the ledger ended with {view.attempt}")
 
 
 def _invented(facts: Facts) -> Iterator[Finding]:

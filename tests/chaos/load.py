@@ -5,7 +5,7 @@ opens the result. They go on whatever dies meanwhile, as a sound client does.
 import asyncio
 import secrets
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from atoll.client.release import Releaser, Waiting
 from atoll.client.results import fetch_result
 from atoll.computation.manifest import JobLimits, digest
 from atoll.computation.steps import StepLimits
-from atoll.errors import AtollError, NotFoundError, UnreachableError
+from atoll.errors import AtollError, NotFoundError, RefusedError, UnreachableError
 from atoll.identity import PartyKeys
 from atoll.sealing.release import ReleasedKey
 from atoll.wire.messages import AgreedManifest, EventType, JobEvent, JobState, JobView, Tee
@@ -30,6 +30,10 @@ DATASET: Final = b"copied by every enclave that gets this far"
 LIMITS: Final = JobLimits(release_wait_ms=900_000, deadline_ms=7_200_000)
 """So long that no job ends for them."""
 PAUSE_S: Final = 0.1
+STALE: Final = "release.stale_attempt"
+"""The enclave was given up between its asking and our answer."""
+STALL_S: Final = 240.0
+"""No job needs longer than this for its end, whatever dies."""
 CONSENT_MS: Final = LATER_MS
 
 
@@ -39,6 +43,7 @@ class Progress:
 
     ended: int = 0
     over: bool = False
+    stalled: bool = False
     _told: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def count(self) -> None:
@@ -47,10 +52,10 @@ class Progress:
             self.ended += 1
             self._told.notify_all()
 
-    async def finish(self) -> None:
+    async def finish(self, *, stalled: bool = False) -> None:
         """No more will."""
         async with self._told:
-            self.over = True
+            self.over, self.stalled = True, stalled
             self._told.notify_all()
 
     async def reached(self, ended: int) -> None:
@@ -72,7 +77,12 @@ class Load:
         self._into = into
         self._drafts: dict[int, Draft] = {}
         self.progress = Progress()
-        self.accepted: list[Accepted] = []
+        self._accepted: dict[str, Accepted] = {}
+
+    @property
+    def accepted(self) -> list[Accepted]:
+        """The jobs that a gateway has accepted, and how far their owners came."""
+        return list(self._accepted.values())
 
     async def prepare(self) -> None:
         """Upload what the jobs are made of."""
@@ -83,12 +93,30 @@ class Load:
             self._drafts[nap_ms] = await drafted(self._client, self._keys, module, data=data)
 
     async def run(self, plan: Plan, *, at_once: int) -> None:
-        """Every job of the plan, `at_once` of them under way at any time."""
+        """Every job of the plan, `at_once` of them under way at any time.
+
+        When none has ended for `STALL_S`, those that are under way are left to the judge.
+        """
+        async with asyncio.TaskGroup() as group:
+            owning = group.create_task(self._own(plan, at_once))
+            group.create_task(self._watch(owning))
+
+    async def _watch(self, owning: asyncio.Task[None]) -> None:
+        while not self.progress.over:
+            before = self.progress.ended
+            try:
+                async with asyncio.timeout(STALL_S):
+                    await self.progress.reached(before + 1)
+            except TimeoutError:
+                owning.cancel()
+                await self.progress.finish(stalled=True)
+
+    async def _own(self, plan: Plan, at_once: int) -> None:
         waiting = iter(plan.jobs)
 
         async def owner() -> None:
             for job in waiting:
-                self.accepted.append(await self._see_through(job))
+                await self._see_through(job)
                 await self.progress.count()
 
         async with asyncio.TaskGroup() as group:
@@ -96,7 +124,7 @@ class Load:
                 group.create_task(owner())
         await self.progress.finish()
 
-    async def _see_through(self, job: JobPlan) -> Accepted:
+    async def _see_through(self, job: JobPlan) -> None:
         draft = self._drafts[job.nap_ms]
         agreed = self._agreed(draft)
         key = secrets.token_hex(16)
@@ -107,13 +135,16 @@ class Load:
             submissions += more
             if again.job_id != view.job_id:
                 fault = f"submitted again it became {again.job_id}"
+        # From here on it must not be lost, also if its owner never hears of it again.
+        accepted = Accepted(job_id=view.job_id, submissions=submissions, fault=fault)
+        self._accepted[view.job_id] = accepted
         name = digest(agreed.manifest)
         try:
             last = await self._follow(view.job_id, name, draft)
             opened = last.state is JobState.COMPLETED and await self._open(view.job_id, name, job)
         except (AtollError, AssertionError) as error:
             fault, opened = f"{type(error).__name__}: {error}", False
-        return Accepted(job_id=view.job_id, submissions=submissions, opened=opened, fault=fault)
+        self._accepted[view.job_id] = replace(accepted, opened=opened, fault=fault)
 
     def _agreed(self, draft: Draft) -> AgreedManifest:
         """A computation like that of the draft, and another one than all before."""
@@ -165,6 +196,10 @@ class Load:
                 await releaser.release(prospect, keys)
             except UnreachableError:
                 await asyncio.sleep(PAUSE_S)
+            except RefusedError as error:
+                if error.code != STALE:
+                    raise
+                return  # the next attempt asks again
             else:
                 return
             view = await self._view(event.job_id)

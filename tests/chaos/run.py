@@ -67,6 +67,7 @@ async def chaos(plan: Plan, root: Path) -> Ran:
                 group.create_task(load.run(plan, at_once=AT_ONCE))
         seconds = time.monotonic() - began
         await attacked.settle()
+        stalled = load.progress.stalled
         async with stack.bus("operator") as bus:
             facts = await read_facts(
                 bus,
@@ -74,7 +75,7 @@ async def chaos(plan: Plan, root: Path) -> Ran:
                 accepted=load.accepted,
                 sightings=attacked.census.sightings(),
                 kills=assassin.kills,
-                faults=attacked.faults,
+                faults=[*attacked.faults, *(["no job ended any more"] if stalled else [])],
             )
     return Ran(
         facts=facts,
@@ -117,6 +118,7 @@ def line(plan: Plan, ran: Ran, verdict: Verdict) -> dict[str, Any]:
         "attempts": {str(number): attempts[number] for number in sorted(attempts)},
         "resubmissions": sum(job.submissions - 1 for job in ran.facts.accepted) - twice,
         "late_releases": verdict.late_releases,
+        "orphaned_results": verdict.orphaned_results,
         "missed_kills": ran.missed,
         "memory_left": ran.orphans,
     }

@@ -144,8 +144,12 @@ CASES = {
         replace(GOOD, history=history(*HISTORY, told(10, EventType.FAILED, 2, SECOND))),
         Wrong.DUPLICATED,
     ),
-    "two attempts have a result": (
-        replace(GOOD, outcomes=(*GOOD.outcomes, Outcome(job_id=JOB, attempt=1))),
+    "an attempt has two results": (
+        replace(GOOD, outcomes=(*GOOD.outcomes, Outcome(job_id=JOB, attempt=2))),
+        Wrong.DUPLICATED,
+    ),
+    "a later attempt than the ledger's has a result": (
+        replace(GOOD, outcomes=(*GOOD.outcomes, Outcome(job_id=JOB, attempt=3))),
         Wrong.DUPLICATED,
     ),
     "a job of nobody is in the ledger": (
@@ -237,6 +241,13 @@ def test_a_late_key_for_a_dead_enclave_is_counted_and_no_violation() -> None:
 
     assert verdict.findings == ()
     assert verdict.late_releases == 1
+
+
+def test_a_result_of_an_attempt_that_was_given_up_is_counted_and_no_violation() -> None:
+    verdict = judge(replace(GOOD, outcomes=(*GOOD.outcomes, Outcome(job_id=JOB, attempt=1))))
+
+    assert verdict.findings == ()
+    assert verdict.orphaned_results == 1
 
 
 def test_enclaves_that_lived_together_without_keys_are_no_violation() -> None:
