@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 MEMBERS := shared services/agent services/attestor services/gateway services/manager cli
 
-.PHONY: setup system-deps demo test hostile examples lint lock bench clean
+.PHONY: setup system-deps demo test hostile chaos examples lint lock bench clean
 
 setup: $(STAMP) examples/iris/build/train.wasm examples/iris/build/infer.wasm
 
@@ -43,6 +43,14 @@ test: setup system-deps
 
 hostile: setup system-deps
 	@$(BIN)/python tests/hostile/run.py
+
+# `make chaos JOBS=2000 KILLS=200 SEED=1`; without SEED a new one, which is printed.
+JOBS ?= 500
+KILLS ?= 100
+SEED ?=
+
+chaos: setup
+	@$(BIN)/python tests/chaos/run.py --jobs $(JOBS) --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 # What is built here is kept in examples/*/build; the first time takes a minute, and scikit-learn's wheels.
 examples: setup system-deps

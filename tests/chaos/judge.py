@@ -60,6 +60,9 @@ class Verdict:
     orphaned_results: int
     """Results of attempts that were given up before they could report them. Nobody takes them for
     the job's: the ledger names the attempt that counts, and a receipt names its own."""
+    twins: int
+    """Enclaves that were started in addition to another one for the same attempt. The ledger names
+    one of them; the other gets no key."""
     findings: tuple[Finding, ...]
 
     def count(self, wrong: Wrong) -> int:
@@ -103,6 +106,7 @@ def judge(facts: Facts) -> Verdict:
                 if one.job_id in facts.views and one.attempt != facts.views[one.job_id].attempt
             ]
         ),
+        twins=len(facts.sightings) - len({(one.job_id, one.attempt) for one in facts.sightings}),
         findings=tuple(findings),
     )
 

@@ -29,6 +29,7 @@ from chaos.judge import Verdict, Wrong, judge
 from chaos.load import Load
 from chaos.plan import Plan, Target, make_plan
 from chaos.records import read_facts
+from chaos.timeline import timeline
 from support.client import party
 
 SLOTS: Final = 3
@@ -119,6 +120,7 @@ def line(plan: Plan, ran: Ran, verdict: Verdict) -> dict[str, Any]:
         "resubmissions": sum(job.submissions - 1 for job in ran.facts.accepted) - twice,
         "late_releases": verdict.late_releases,
         "orphaned_results": verdict.orphaned_results,
+        "twin_enclaves": verdict.twins,
         "missed_kills": ran.missed,
         "memory_left": ran.orphans,
     }
@@ -137,7 +139,10 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=None, help="default: a new one")
     parser.add_argument("--keep", action="store_true", help="keep logs and data of a good run too")
-    return parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    if asked.jobs < 1 or asked.kills < 0:
+        parser.error(f"{asked.jobs} jobs and {asked.kills} kills: want at least one job")
+    return asked
 
 
 def main(arguments: list[str]) -> int:
@@ -151,6 +156,8 @@ def main(arguments: list[str]) -> int:
     verdict = judge(ran.facts)
     for finding in verdict.findings:
         talk(f"{finding.wrong.value}: {finding.job_id}: {finding.text}")
+    for job_id in sorted({finding.job_id for finding in verdict.findings} - {""}):
+        talk("\n".join((job_id, *timeline(ran.facts, job_id))))
     good = held(plan, ran, verdict)
     if good and not asked.keep:
         shutil.rmtree(root, ignore_errors=True)

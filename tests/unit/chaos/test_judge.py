@@ -250,6 +250,13 @@ def test_a_result_of_an_attempt_that_was_given_up_is_counted_and_no_violation() 
     assert verdict.orphaned_results == 1
 
 
+def test_a_second_enclave_of_an_attempt_without_a_key_is_counted_and_no_violation() -> None:
+    verdict = judge(replace(GOOD, sightings=(*GOOD.sightings, seen("e3", 2, 950))))
+
+    assert verdict.findings == ()
+    assert verdict.twins == 1
+
+
 def test_enclaves_that_lived_together_without_keys_are_no_violation() -> None:
     facts = replace(
         GOOD,
