@@ -32,6 +32,22 @@ def talking(
     return guest.wasm()
 
 
+def writing(size: int) -> bytes:
+    """Writes `size` bytes, which must be whole pieces of 64 KiB, to /results/answer."""
+    piece = 64 << 10
+    guest = Guest(pages=2)
+    guest.require(guest.open(RESULTS, "answer", oflags=CREATE, rights=WRITE))
+    count = "(global.get $names)"
+    write = guest.write(guest.opened(), 0, piece)
+    start = guest.mark() - 1
+    guest.raw(f"(if {write} (then unreachable))(global.set $names (i32.add {count} (i32.const 1)))")
+    guest.raw(
+        f"(if (i32.eq {count} (i32.const {size // piece})) (then (call $proc_exit (i32.const 0))))"
+    )
+    guest.forever(start)
+    return guest.wasm()
+
+
 def sleep(guest: Guest, milliseconds: int) -> None:
     """poll_oneoff on the monotonic clock."""
     subscription = struct.pack("<QB7xI4xQQH6x", 0, 0, 1, milliseconds * 1_000_000, 0, 0)

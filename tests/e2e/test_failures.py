@@ -7,7 +7,6 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,17 +14,28 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
-from atoll.bus import ObjectStore
+from atoll.bus import Bus
 from atoll.bus.jetstream import api
+from atoll.bus.objects import CHUNK_SIZE
 from atoll.client.assets import PIECE, upload_pieces
 from atoll.client.connection import AtollClient
 from atoll.computation.manifest import Dataset
 from atoll.wire import topology
 from atoll.wire.messages import EventType, JobState
-from e2e.guests import sleeping
+from e2e.guests import sleeping, writing
 from e2e.inflight import InFlight, started
 from support import wat
-from support.client import drafted, opened, party, reached, see_through
+from support.client import (
+    drafted,
+    ended,
+    opened,
+    party,
+    reached,
+    release,
+    see_through,
+    submit,
+    until,
+)
 from support.nats import wait_for
 from support.stack import Stack, wait_until
 
@@ -181,24 +191,38 @@ async def test_a_nats_server_killed_in_the_middle_of_a_job_loses_nothing(
     assert await job.stored_outcomes() == [outcome.view.attempt]
 
 
-async def test_a_nats_server_killed_while_an_enclave_stores_its_result_loses_nothing(
-    stack: Stack, client: AtollClient
+async def test_a_nats_server_killed_while_an_enclave_uploads_its_result_costs_no_attempt(
+    stack: Stack, client: AtollClient, tmp_path: Path
 ) -> None:
-    """With an enclave's login: it must be allowed what an interrupted upload takes."""
-    content = secrets.token_bytes(12 * PIECE)
+    """It must be allowed everything that going on with an interrupted upload takes."""
+    size = 64 << 20
+    draft = await drafted(client, party(), writing(size), data={"in": b"unread"})
+    async with stack.bus("operator") as operator:
+        before = await chunks_of(operator)
+        view = await submit(client, draft)
+        events = await until(client, view.job_id, reached(JobState.AWAITING_ASSETS))
+        await release(client, draft, events[-1])
 
-    def pieces() -> Iterator[bytes]:
-        for number in range(12):
-            if number == 6:
-                stack.kill_service("nats-server")
-            yield content[number * PIECE : (number + 1) * PIECE]
+        async def uploading() -> bool:
+            return await chunks_of(operator) > before
 
-    name = secrets.token_hex(16)
-    async with stack.bus("enclave") as enclave:
-        await ObjectStore(enclave, topology.RESULTS.name).put(name, pieces())
-    _, chunks = await client.result(name)
-    async with aclosing(chunks):
-        assert b"".join([chunk async for chunk in chunks]) == content
+        await wait_for(uploading, "the enclave uploads", within_s=60)
+        (agent,) = stack.agents()
+        os.kill(agent, signal.SIGSTOP)
+        assert await chunks_of(operator) < before + size // CHUNK_SIZE
+    stack.kill_service("nats-server")
+    os.kill(agent, signal.SIGCONT)
+    last = (await until(client, view.job_id, ended))[-1]
+    assert (last.state, last.attempt, last.reason) == (JobState.COMPLETED, 1, None)
+    result = await opened(client, draft, view.job_id, stack.appraiser(), tmp_path / "out")
+    (out,) = (file for file in result.files if file.name == "results/answer")
+    assert out.path.stat().st_size == size
+
+
+async def chunks_of(bus: Bus) -> int:
+    """How many messages there are in the bucket of results."""
+    info = await api(bus, f"STREAM.INFO.OBJ_{topology.RESULTS.name}")
+    return int(info["state"]["messages"])
 
 
 async def test_a_nats_server_killed_during_an_upload_loses_nothing(
