@@ -279,7 +279,7 @@ class Site:
             "ATOLL_NATS_HOST": text(host),
             "ATOLL_NATS_MONITOR": text(f"{host}:8222"),
             "ATOLL_NATS_STORE": text(str(folder / "store")),
-            "ATOLL_NATS_MAX_FILE": "4GB",
+            "ATOLL_NATS_MAX_FILE": "8GB",
             "ATOLL_NATS_SYNC": text(self._sync),
             "ATOLL_GATEWAY_EAST": text(f"tls://{self.network}.11:7522"),
             "ATOLL_GATEWAY_WEST": text(f"tls://{self.network}.12:7522"),
