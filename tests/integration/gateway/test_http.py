@@ -132,7 +132,7 @@ class Events:
             if line.startswith("id: "):
                 seq = int(line.removeprefix("id: "))
             elif line.startswith("data: "):
-                data = json.loads(line.removeprefix("data: "))
+                data = json.loads(line.removeprefix("data: "))["data"]
                 assert data["seq"] == seq
                 yield seq, data["state"]
 

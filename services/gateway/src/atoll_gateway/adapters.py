@@ -3,13 +3,13 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import TypeVar
 
-from atoll.bus import Bus, KeyValue, leaders_message, publish
+from atoll.bus import Bus, KeyValue, StreamMessage, leaders_message, publish
 from atoll.errors import AtollError, ConflictError, MessageError, RefusedError
-from atoll.wire import schema, subjects, topology
+from atoll.wire import cloudevents, schema, subjects, topology
 from atoll.wire.access import TokenRecord
+from atoll.wire.cloudevents import Event
 from atoll.wire.messages import (
     AgreedManifest,
     JobEvent,
@@ -17,6 +17,7 @@ from atoll.wire.messages import (
     SpawnRequest,
     Withdrawal,
 )
+from atoll.wire.submission import SubmissionEvent
 
 T = TypeVar("T")
 
@@ -150,19 +151,25 @@ class BusOutlet:
         self._bus = bus
 
     async def event(self, event: JobEvent, traceparent: str) -> None:
-        subject = subjects.EVENT.of("job", event.job_id, event.type.value)
         # The duplicate window ends, a crash may last longer: look before publishing.
         newest = await leaders_message(
             self._bus, topology.EVENTS.name, subjects.EVENT.under("job", event.job_id)
         )
-        if newest is not None and _seq(newest.payload) >= event.seq:
+        if newest is not None and _seq(newest) >= event.seq:
             return
+        await self._publish(event, traceparent)
+
+    async def submission(self, event: SubmissionEvent, traceparent: str) -> None:
+        await self._publish(event, traceparent)
+
+    async def _publish(self, event: Event, traceparent: str) -> None:
+        headers, payload = cloudevents.binary(event, traceparent)
         await publish(
             self._bus,
-            subject,
-            schema.encode(event),
-            msg_id=f"{event.job_id}.{event.seq}",
-            headers=cloud_event_headers(event, traceparent),
+            cloudevents.subject_of(event),
+            payload,
+            msg_id=cloudevents.event_id(event),
+            headers=headers,
         )
 
     async def spawn(self, record: JobRecord) -> None:
@@ -184,25 +191,8 @@ class BusOutlet:
         )
 
 
-def cloud_event_headers(event: JobEvent, traceparent: str) -> dict[str, str]:
-    """CloudEvents 1.0, binary mode (NATS protocol binding): attributes in headers."""
-    time = datetime.fromtimestamp(event.time_ms / 1000, UTC)
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": f"{event.job_id}.{event.seq}",
-        "ce-source": "urn:atoll:gateway",
-        "ce-type": f"atoll.job.{event.type.value}.v1",
-        "ce-subject": event.job_id,
-        "ce-time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "content-type": "application/msgpack",
-    }
-    if traceparent:
-        headers["traceparent"] = traceparent
-    return headers
-
-
-def _seq(payload: bytes) -> int:
+def _seq(message: StreamMessage) -> int:
     try:
-        return schema.decode(JobEvent, payload).seq
+        return cloudevents.read_job(message.headers, message.payload).seq
     except MessageError:
         return 0

@@ -34,6 +34,7 @@ from atoll_gateway.http.sources import (
 )
 from atoll_gateway.http.tls import Certificates
 from atoll_gateway.index import JobIndex
+from atoll_gateway.intake import IntakeWorker
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.reports import ReportWorker
@@ -64,7 +65,8 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         await require_jetstream(bus)
         tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)
         jobs, manifests = KvJobs(bus), KvManifests(bus)
-        ledger = Ledger(jobs, BusOutlet(bus), _now_ms)
+        outlet = BusOutlet(bus)
+        ledger = Ledger(jobs, outlet, _now_ms)
         index = JobIndex()
         directory, tokens = TokenDirectory(), KvTokens(bus)
         desk = TokenDesk(tokens, directory, _now_ms)
@@ -84,6 +86,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             tracing.run(),
             index.follow(jobs),
             ReportWorker(bus, ledger, tracing.tracer).run(),
+            IntakeWorker(bus, api.submit, outlet, _now_ms, tracing.tracer).run(),
             Sweeper(ledger, index, _now_ms).run(),
             directory.follow(tokens),
             desk.run(),

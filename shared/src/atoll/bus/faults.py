@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from nats import errors as nats_errors
 
+from atoll import canonical
 from atoll.errors import (
     AtollError,
     ConfigError,
@@ -37,7 +38,7 @@ from atoll.errors import (
     UnreachableError,
     UnsupportedError,
 )
-from atoll.wire import codec
+from atoll.wire import codec, media
 
 ERROR_HEADER: Final = "Nats-Service-Error"
 ERROR_CODE_HEADER: Final = "Nats-Service-Error-Code"
@@ -135,28 +136,38 @@ _BY_PREFIX: Final[dict[str, type[AtollError]]] = {
 }
 
 
-def to_wire(error: AtollError, error_id: str) -> tuple[bytes, dict[str, str]]:
-    """Payload and headers that carry `error` to a caller.
+def to_wire(
+    error: AtollError, error_id: str, *, json: bool = False
+) -> tuple[bytes, dict[str, str]]:
+    """Payload and headers that carry `error` to a caller, who may read JSON only.
 
     A plain `AtollError` and a `ConfigError` are our own trouble: the caller learns
     that it was internal and the id under which we logged it, nothing else.
     """
     for cls, status in _STATUS:
         if isinstance(error, cls):
-            return _payload(error.code, error.message[:MAX_ERROR_TEXT], error_id, status)
-    return internal(error_id)
+            text = error.message[:MAX_ERROR_TEXT]
+            return _payload(error.code, text, error_id, status, json=json)
+    return internal(error_id, json=json)
 
 
-def internal(error_id: str) -> tuple[bytes, dict[str, str]]:
+def internal(error_id: str, *, json: bool = False) -> tuple[bytes, dict[str, str]]:
     """What a caller sees of an unexpected error: code, id and nothing else."""
-    return _payload("internal", "internal error", error_id, "500")
+    return _payload("internal", "internal error", error_id, "500", json=json)
 
 
-def _payload(code: str, message: str, error_id: str, status: str) -> tuple[bytes, dict[str, str]]:
-    payload = codec.packb({"code": code, "message": message, "error_id": error_id})
+def _payload(
+    code: str, message: str, error_id: str, status: str, *, json: bool
+) -> tuple[bytes, dict[str, str]]:
+    fields = {"code": code, "message": message, "error_id": error_id}
     # The header is for other tools; it must stay one line of printable ASCII.
     line = "".join(char if " " <= char <= "~" else "?" for char in f"{code}: {message}")
-    return payload, {ERROR_HEADER: line[:256], ERROR_CODE_HEADER: status}
+    headers = {ERROR_HEADER: line[:256], ERROR_CODE_HEADER: status}
+    if json:
+        # Messages quote input; a lone surrogate would have no UTF-8 form.
+        fields["message"] = message.encode("utf-8", "replace").decode()
+        return canonical.dumps(fields), {**headers, media.CONTENT_TYPE: media.JSON}
+    return codec.packb(fields), headers
 
 
 def from_wire(payload: bytes, headers: Mapping[str, str]) -> AtollError | None:

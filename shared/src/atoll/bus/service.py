@@ -3,7 +3,8 @@
 Written out instead of taken from `nats.micro`, which handles one request at a time for
 each subscription, sends `repr(exception)` to the caller and needs a deprecated function
 of `datetime`. Handlers here run side by side up to a bound; an error raised on purpose
-goes out as code and message, any other as an id that is in our log and nothing else.
+goes out as code and message, any other as an id that is in our log and nothing else. Who asks
+in JSON gets errors in JSON.
 
 Needs permission to subscribe to `$SRV.>` and the endpoints, and to publish replies
 (`allow_responses`).
@@ -23,15 +24,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from atoll.bus import faults
 from atoll.bus.connection import Bus
-from atoll.bus.message import Message
+from atoll.bus.message import Message, Reply
 from atoll.bus.subjects import require_filter
 from atoll.errors import AtollError
+from atoll.wire import media
 from atoll.wire.names import require_token
 
 if TYPE_CHECKING:
     from atoll.bus.nats_client import Subscription
 
-Handler = Callable[[bytes, Mapping[str, str]], Awaitable[bytes]]
+Handler = Callable[[bytes, Mapping[str, str]], Awaitable[bytes | Reply]]
 
 MAX_CONCURRENT: Final = 64
 DRAIN_S: Final = 10.0
@@ -45,7 +47,7 @@ class Endpoint:
     name: str
     subject: str
     handler: Handler
-    """Payload and headers of the request in, payload of the answer out."""
+    """Payload and headers of the request in, payload of the answer out, or a whole reply."""
     queue_group: str = "q"
     """Of all that share a group, one gets each request."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -163,16 +165,20 @@ class Service:
         stats.num_requests += 1
         headers: dict[str, str] | None = None
         try:
-            payload = await endpoint.handler(message.payload, message.headers)
+            answer = await endpoint.handler(message.payload, message.headers)
+            if isinstance(answer, Reply):
+                payload, headers = answer.payload, answer.headers
+            else:
+                payload = answer
         except Exception as error:  # noqa: BLE001  # a bug here must not stop the service
-            payload, headers = self._failed(endpoint, stats, error)
+            payload, headers = self._failed(endpoint, stats, error, message)
         stats.processing_ns += time.perf_counter_ns() - started
         if not message.reply:
             return
         try:
             await self._bus.send(message.reply, payload, headers=headers)
         except AtollError as error:
-            payload, headers = self._failed(endpoint, stats, error)
+            payload, headers = self._failed(endpoint, stats, error, message)
             await self._try_reply(message.reply, payload, headers)
 
     async def _try_reply(self, reply: str, payload: bytes, headers: dict[str, str]) -> None:
@@ -182,19 +188,19 @@ class Service:
             self._log.warning("bus: a reply was not sent: %s", error)
 
     def _failed(
-        self, endpoint: Endpoint, stats: _Stats, error: Exception
+        self, endpoint: Endpoint, stats: _Stats, error: Exception, request: Message
     ) -> tuple[bytes, dict[str, str]]:
-        error_id = secrets.token_hex(8)
+        error_id, json_ = secrets.token_hex(8), media.is_json(request.headers)
         stats.num_errors += 1
         if isinstance(error, AtollError):
-            payload, headers = faults.to_wire(error, error_id)
+            payload, headers = faults.to_wire(error, error_id, json=json_)
             # Statistics are public on the bus: the code, not the message.
             stats.last_error = error.code
             self._log.info("%s: %s: %s [%s]", endpoint.name, error.code, error, error_id)
             return payload, headers
         stats.last_error = "internal"
         self._log.error("%s: unexpected error [%s]", endpoint.name, error_id, exc_info=error)
-        return faults.internal(error_id)
+        return faults.internal(error_id, json=json_)
 
     async def _answer(self, subject: str, make: Callable[[], dict[str, Any]]) -> None:
         async def receive(message: Message) -> None:

@@ -25,7 +25,7 @@ from atoll.sealing.release import KeyRelease
 from atoll.telemetry import otlp, wiring
 from atoll.telemetry.span import Span
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import endpoints, schema, subjects, topology
+from atoll.wire import cloudevents, endpoints, schema, subjects, topology
 from atoll.wire.endpoints import Endpoint
 from atoll.wire.messages import (
     AgreedManifest,
@@ -88,7 +88,7 @@ class AtollClient:
         seen = 0
         async with aclosing(messages):
             async for item in messages:
-                event = schema.decode(JobEvent, item.payload)
+                event = cloudevents.read_job(item.headers, item.payload)
                 if job_id is not None:
                     if event.seq <= seen:
                         continue
@@ -107,7 +107,7 @@ class AtollClient:
         async with aclosing(messages):
             async for item in messages:
                 try:
-                    yield item.seq, schema.decode(JobEvent, item.payload)
+                    yield item.seq, cloudevents.read_job(item.headers, item.payload)
                 except MessageError:
                     yield item.seq, None
 

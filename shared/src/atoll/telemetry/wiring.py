@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from atoll.bus import Bus, Endpoint, publish
+from atoll.bus import Bus, Endpoint, Reply, publish
 from atoll.telemetry.context import extract, inject
 from atoll.telemetry.export import Publish
 from atoll.telemetry.names import messaging_span
 from atoll.telemetry.span import Kind
 from atoll.telemetry.tracing import ActiveSpan, Tracer
-from atoll.wire import endpoints, schema, subjects
+from atoll.wire import endpoints, media, subjects
 from atoll.wire.subjects import Subject
 
 RequestT = TypeVar("RequestT")
@@ -45,11 +45,16 @@ def endpoint(
     operation: Callable[[RequestT], Awaitable[ReplyT]],
     tracer: Tracer,
 ) -> Endpoint:
-    """A row of the endpoint table as a service answers it: decoded, in a span, encoded."""
+    """A row of the endpoint table as a service answers it: decoded, in a span, encoded.
 
-    async def handle(payload: bytes, message_headers: Mapping[str, str]) -> bytes:
+    Whoever asks in JSON (`content-type`) is answered in JSON.
+    """
+
+    async def handle(payload: bytes, message_headers: Mapping[str, str]) -> Reply:
         with serve(tracer, row.subject, message_headers):
-            return schema.encode(await operation(schema.decode(row.request, payload)))
+            kind = media.of(message_headers)
+            answer = await operation(media.decode(row.request, payload, kind))
+            return Reply(payload=media.encode(answer, kind), headers={media.CONTENT_TYPE: kind})
 
     return Endpoint(name=row.name, subject=row.subject.template, handler=handle)
 

@@ -71,6 +71,8 @@ TOKENS_CREATE: Final = Subject("atoll.v1.tokens.create")
 TOKENS_LIST: Final = Subject("atoll.v1.tokens.list")
 TOKENS_GET: Final = Subject("atoll.v1.tokens.get")
 TOKENS_REVOKE: Final = Subject("atoll.v1.tokens.revoke")
+INTAKE: Final = Subject("atoll.v1.intake.{idempotency_key}")
+"""Submissions of publishers that wait for no answer; the gateways work them off."""
 
 ATTEST_NONCE: Final = Subject("atoll.v1.attest.nonce")
 ATTEST_APPRAISE: Final = Subject("atoll.v1.attest.appraise")

@@ -33,6 +33,14 @@ ENCLAVE: Final = Stream(
     discard="old",
     description="What one enclave must receive: its assignment, then key releases.",
 )
+INTAKE: Final = Stream(
+    name="INTAKE",
+    subjects=(subjects.INTAKE.wildcard,),
+    retention="workqueue",
+    max_bytes=64 * _MIB,
+    max_msg_size=512 << 10,
+    description="Submissions of publishers that wait for no answer.",
+)
 REPORTS: Final = Stream(
     name="REPORTS",
     subjects=(subjects.REPORT.wildcard,),
@@ -64,7 +72,7 @@ DEAD: Final = Stream(
     max_age_s=90 * _DAY_S,
     description="Messages nobody could process, with the reason.",
 )
-QUEUES: Final = (SPAWN, REPORTS)
+QUEUES: Final = (SPAWN, INTAKE, REPORTS)
 """The work queues: a message of theirs ends by being worked off or as a dead letter."""
 ADVISORIES: Final = Stream(
     name="ADVISORIES",
@@ -98,7 +106,18 @@ AUDIT: Final = Stream(
     deny_purge=True,
     description="Who did what, in chains by writer.",
 )
-STREAMS: Final = (SPAWN, ENCLAVE, REPORTS, EVENTS, TELEMETRY, DEAD, ADVISORIES, APPRAISALS, AUDIT)
+STREAMS: Final = (
+    SPAWN,
+    ENCLAVE,
+    INTAKE,
+    REPORTS,
+    EVENTS,
+    TELEMETRY,
+    DEAD,
+    ADVISORIES,
+    APPRAISALS,
+    AUDIT,
+)
 
 MAX_ATTEMPTS: Final = 5
 """How often a job is tried before it fails for good."""
@@ -126,6 +145,9 @@ def spawn_consumer(tee: Tee) -> Consumer:
     )
 
 
+INTAKE_CONSUMER: Final = Consumer(
+    stream=INTAKE.name, name="gateways", ack_wait_s=15.0, max_deliver=20
+)
 LEDGER_CONSUMER: Final = Consumer(
     stream=REPORTS.name,
     name="ledger",
@@ -152,6 +174,7 @@ UNDERTAKER_CONSUMER: Final = Consumer(
 )
 CONSUMERS: Final = (
     *(spawn_consumer(tee) for tee in Tee),
+    INTAKE_CONSUMER,
     LEDGER_CONSUMER,
     FORWARDER_CONSUMER,
     UNDERTAKER_CONSUMER,
@@ -211,6 +234,7 @@ work queue could also take from it, so the queues are not here."""
 
 WORKERS: Final[dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]] = {
     SPAWN.name: (frozenset({"manager"}), tuple(spawn_consumer(tee) for tee in Tee)),
+    INTAKE.name: (frozenset({"gateway"}), (INTAKE_CONSUMER,)),
     REPORTS.name: (frozenset({"gateway"}), (LEDGER_CONSUMER,)),
     TELEMETRY.name: (frozenset({"gateway"}), (FORWARDER_CONSUMER,)),
     ADVISORIES.name: (frozenset({"gateway"}), (UNDERTAKER_CONSUMER,)),
@@ -255,6 +279,7 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     subjects.SPAWN.wildcard: frozenset({"gateway"}),
     subjects.ASSIGN.wildcard: frozenset({"manager"}),
     subjects.RELEASE.wildcard: frozenset({"client", "gateway"}),
+    subjects.INTAKE.wildcard: frozenset({"client", "gateway"}),
     # The gateway to redrive one: it writes the ledger, which is all that a report can do.
     subjects.REPORT.wildcard: frozenset({"manager", "enclave", "gateway"}),
     subjects.EVENT.wildcard: frozenset({"gateway"}),

@@ -12,13 +12,14 @@ from starlette.applications import Starlette  # noqa: TC002
 from atoll.sealing.release import WRAPPED_SIZE, KeyRelease
 from atoll.telemetry.span import Recorder
 from atoll.wire import schema
-from atoll.wire.messages import JobEvent, JobView, OutcomeRecord, Report, ReportKind, Tee
+from atoll.wire.messages import JobView, OutcomeRecord, Report, ReportKind, Tee
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.audited import AuditedJobs, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
 from atoll_gateway.http.app import make_app
 from atoll_gateway.http.gate import Gate
 from atoll_gateway.http.limits import Limits
+from atoll_gateway.http.ports import Told
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
@@ -41,6 +42,7 @@ from unit.gateway.http.asgi import Answer, call
 
 JSON = ("content-type", "application/json")
 EVIDENCE = "ef" * 32
+TRACEPARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 @dataclass
@@ -50,13 +52,18 @@ class MemoryEvents:
     """If set, a reader waits for it before the first event."""
     reading: int = 0
 
-    async def read(self, job_id: str, *, follow: bool) -> AsyncGenerator[JobEvent, None]:
+    async def of_job(self, job_id: str, *, after: int, follow: bool) -> AsyncGenerator[Told, None]:
         self.reading += 1
         if self.hold is not None:
             await self.hold.wait()
-        for event in self.outlet.events:
-            if event.job_id == job_id:
-                yield event
+        for place, event in enumerate(self.outlet.events, 1):
+            if event.job_id == job_id and event.seq > after:
+                yield Told(number=event.seq, place=place, event=event)
+
+    async def of_all(self, *, after: int, follow: bool) -> AsyncGenerator[Told, None]:
+        for place, event in enumerate(self.outlet.events, 1):
+            if place > after:
+                yield Told(number=place, place=place, event=event, traceparent=TRACEPARENT)
 
 
 @dataclass

@@ -1,25 +1,29 @@
-"""Server-sent events: order, resumption, and every way to end."""
+"""Events over HTTP: order, resumption, every form, and every way to end."""
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator
 
+import jsonschema_rs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from atoll.wire.messages import EventType, JobEvent, JobState, ReportKind
+from atoll_gateway.http import openapi
+from atoll_gateway.http.ports import Told
 from atoll_gateway.http.stream import EventStream, render_event
 from support.gateway import NOW_MS
 from unit.gateway.http.asgi import Answer, call
-from unit.gateway.http.gateway import Gateway
+from unit.gateway.http.gateway import TRACEPARENT, Gateway
 
 
-def event(seq: int, state: JobState = JobState.RUNNING) -> JobEvent:
-    return JobEvent(
+def event(seq: int, state: JobState = JobState.RUNNING) -> Told:
+    job = JobEvent(
         job_id="j", seq=seq, type=EventType(state.value), state=state, attempt=1, time_ms=NOW_MS
     )
+    return Told(number=seq, place=seq + 10, event=job)
 
 
 def ids(answer: Answer) -> list[int]:
@@ -28,7 +32,7 @@ def ids(answer: Answer) -> list[int]:
 
 
 async def stream(
-    events: list[JobEvent],
+    events: list[Told],
     *,
     after: int = 0,
     then_wait: bool = False,
@@ -38,7 +42,7 @@ async def stream(
     heartbeat_s: float = 60.0,
     closed: list[bool] | None = None,
 ) -> Answer:
-    async def source() -> AsyncGenerator[JobEvent, None]:
+    async def source() -> AsyncGenerator[Told, None]:
         try:
             for item in events:
                 yield item
@@ -64,7 +68,9 @@ async def stream(
 def test_an_event_is_three_lines_and_an_empty_one() -> None:
     lines = render_event(event(7)).decode().split("\n")
     assert lines[:2] == ["id: 7", "event: running"]
-    assert json.loads(lines[2].removeprefix("data: "))["seq"] == 7
+    data = json.loads(lines[2].removeprefix("data: "))
+    assert (data["specversion"], data["id"], data["atollplace"]) == ("1.0", "j.7", "17")
+    assert data["data"]["seq"] == 7
     assert lines[3:] == ["", ""]
 
 
@@ -136,7 +142,74 @@ async def test_refuses_a_resumption_it_does_not_understand() -> None:
     gateway = Gateway()
     view = await gateway.waiting()
     target = f"/v1/jobs/{view.job_id}/events"
-    for value in ("x", "-1", "1.5", "", "9" * 11):
+    for value in ("x", "-1", "1.5", "", "9" * 16):
         answer = await gateway.call("GET", target, headers=[("last-event-id", value)])
         assert answer.status == 400
     assert (await gateway.call("GET", f"{target}?follow=perhaps")).status == 400
+
+
+BATCH = ("accept", "application/cloudevents-batch+json")
+VALID = jsonschema_rs.validator_for(
+    {"type": "array", "items": openapi.document("1")["components"]["schemas"]["CloudEvent"]}
+)
+
+
+async def finished(gateway: Gateway) -> str:
+    view = await gateway.waiting()
+    await gateway.report(view.job_id, ReportKind.FINISHED)
+    return view.job_id
+
+
+async def test_a_batch_is_a_page_of_structured_events() -> None:
+    gateway = Gateway()
+    job_id = await finished(gateway)
+    target = f"/v1/jobs/{job_id}/events"
+    page = await gateway.call("GET", f"{target}?after=1&limit=2", headers=[BATCH])
+    assert page.headers["content-type"] == "application/cloudevents-batch+json"
+    assert [item["id"] for item in page.json] == [f"{job_id}.2", f"{job_id}.3"]
+    rest = await gateway.call("GET", f"{target}?after=3", headers=[BATCH])
+    assert [item["data"]["state"] for item in rest.json] == ["completed"]
+    VALID.validate(page.json + rest.json)
+
+
+async def test_one_event_is_a_structured_event() -> None:
+    gateway = Gateway()
+    job_id = await finished(gateway)
+    answer = await gateway.call("GET", f"/v1/jobs/{job_id}/events/4")
+    assert answer.headers["content-type"] == "application/cloudevents+json"
+    assert answer.json["type"] == "atoll.job.completed.v1"
+    VALID.validate([answer.json])
+    for missing, status in (("5", 404), ("0", 404), ("x", 400), ("-1", 400)):
+        answer = await gateway.call("GET", f"/v1/jobs/{job_id}/events/{missing}")
+        assert answer.status == status, missing
+
+
+async def test_all_jobs_replay_from_any_place() -> None:
+    gateway = Gateway()
+    first = await finished(gateway)
+    second = (await gateway.submit(key="another")).json["job_id"]
+    everything = await gateway.call("GET", "/v1/events", headers=[BATCH])
+    assert [item["subject"] for item in everything.json] == [first] * 4 + [second]
+    VALID.validate(everything.json)
+    assert {item["traceparent"] for item in everything.json} == {TRACEPARENT}
+    place = everything.json[3]["atollplace"]
+    rest = await gateway.call("GET", f"/v1/events?after={place}", headers=[BATCH])
+    assert rest.json == everything.json[4:]
+    # A terminal event of one job does not end the stream of all.
+    assert ids(await gateway.call("GET", "/v1/events?follow=false")) == [1, 2, 3, 4, 5]
+
+
+async def test_what_a_browser_saw_last_outranks_the_address() -> None:
+    gateway = Gateway()
+    job_id = await finished(gateway)
+    target = f"/v1/jobs/{job_id}/events?after=1"
+    assert ids(await gateway.call("GET", target)) == [2, 3, 4]
+    resumed = await gateway.call("GET", target, headers=[("last-event-id", "3")])
+    assert ids(resumed) == [4]
+
+
+async def test_refuses_a_page_it_does_not_understand() -> None:
+    gateway = Gateway()
+    for query in ("limit=0", "limit=1001", "after=-1", "after=x", "follow=perhaps", "other=1"):
+        answer = await gateway.call("GET", f"/v1/events?{query}", headers=[BATCH])
+        assert answer.status == 400, query

@@ -15,7 +15,8 @@ from atoll_gateway.http import faults
 from atoll_gateway.http.gate import Gate
 from atoll_gateway.http.guard import Guard
 from atoll_gateway.http.limits import Limits, Rate
-from atoll_gateway.http.routes import OPERATIONS, Operation
+from atoll_gateway.http.operation import Operation
+from atoll_gateway.http.routes import OPERATIONS
 from atoll_gateway.tokens import TokenDirectory
 from support.access import EXPIRED, OPERATOR, REVOKED, SUBMITTER, UNKNOWN, VIEWER
 from support.gateway import MemoryJobs, submission

@@ -9,7 +9,8 @@ import pytest
 
 from atoll.wire import schema
 from atoll_gateway.http import openapi
-from atoll_gateway.http.routes import OPERATIONS, Operation
+from atoll_gateway.http.operation import Operation
+from atoll_gateway.http.routes import OPERATIONS
 from support.gateway import submission
 from unit.gateway.http.gateway import Gateway
 

@@ -8,6 +8,7 @@
     gate        tokens, and how much their bearers may ask for
     limits      token buckets and counts; pure
     body        request bodies: bounded, typed, strict
+    events      the rows about events
     stream      response bodies that are not JSON: events, bytes of an object
     faults      which error has which status
     ports       what the operations need

@@ -20,8 +20,9 @@ from atoll.telemetry.tracing import Tracer
 from atoll_gateway.http import faults, openapi, ports, stream
 from atoll_gateway.http.gate import Gate, Visit
 from atoll_gateway.http.guard import VISIT, Guard
+from atoll_gateway.http.operation import Operation
 from atoll_gateway.http.operations import Operations
-from atoll_gateway.http.routes import OPERATIONS, Operation
+from atoll_gateway.http.routes import OPERATIONS
 
 DEFAULT_MAX_ASSET: Final = 16 << 30
 DEFAULT_IDLE_S: Final = 30.0

@@ -3,11 +3,13 @@
 import json
 from typing import Any, Final
 
-from atoll.wire import schema
+from atoll.wire import cloudevents, schema
 from atoll.wire.access import AccessRole
 from atoll.wire.messages import EventType, JobEvent
-from atoll_gateway.http import body, faults, stream
-from atoll_gateway.http.routes import OPERATIONS, Answer, Body, Operation, Parameter
+from atoll.wire.submission import SubmissionEvent, SubmissionOutcome
+from atoll_gateway.http import body, events, faults, stream
+from atoll_gateway.http.operation import Answer, Body, Operation, Parameter
+from atoll_gateway.http.routes import OPERATIONS
 
 VERSION: Final = "3.1.0"
 
@@ -32,19 +34,27 @@ _TRACE: Final = Parameter(
     schema={"type": "string", "maxLength": 256},
     text="W3C Trace Context; one that is not legal starts a new trace.",
 )
-_EVENT: Final = {
-    "description": "One event of the stream.",
-    "type": "object",
-    "required": ["id", "event", "data"],
-    "properties": {
-        "id": {"type": "string", "pattern": "^[0-9]+$"},
-        "event": {"type": "string", "enum": [kind.value for kind in EventType]},
-        "data": {
-            "type": "string",
-            "contentMediaType": body.JSON,
-            "contentSchema": {"$ref": f"#/components/schemas/{JobEvent.__name__}"},
+_EVENT: Final = {"$ref": "#/components/schemas/CloudEvent"}
+_BODIES: Final[dict[str, dict[str, Any]]] = {
+    stream.SSE: {
+        "description": "One event of the stream.",
+        "type": "object",
+        "required": ["id", "event", "data"],
+        "properties": {
+            "id": {"type": "string", "pattern": "^[0-9]+$"},
+            "event": {
+                "type": "string",
+                "enum": [kind.value for kind in (*EventType, *SubmissionOutcome)],
+            },
+            "data": {
+                "type": "string",
+                "contentMediaType": cloudevents.STRUCTURED,
+                "contentSchema": _EVENT,
+            },
         },
     },
+    cloudevents.STRUCTURED: _EVENT,
+    cloudevents.BATCH: {"type": "array", "maxItems": events.MAX_PAGE, "items": _EVENT},
 }
 
 
@@ -62,7 +72,10 @@ def document(version: str) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": {cls.__name__: schema.json_schema(cls) for cls in _messages()},
+            "schemas": {
+                "CloudEvent": cloudevents.json_schema(JobEvent, SubmissionEvent),
+                **{cls.__name__: schema.json_schema(cls) for cls in _messages()},
+            },
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -126,10 +139,11 @@ def _answer(item: Answer) -> dict[str, Any]:
         result["content"] = {body.JSON: {"schema": _reference(item.message)}}
     elif item.media == body.JSON:
         result["content"] = {body.JSON: {"schema": {"type": "object"}}}
-    elif item.media == stream.SSE:
-        result["content"] = {item.media: {"schema": _EVENT}}
     elif item.media is not None:
-        result["content"] = {item.media: {"schema": {"type": "string"}}}
+        result["content"] = {
+            media: {"schema": _BODIES.get(media, {"type": "string"})}
+            for media in (item.media, *item.also)
+        }
     return result
 
 
@@ -155,7 +169,7 @@ def _reference(cls: type) -> dict[str, Any]:
 
 
 def _messages() -> list[type]:
-    found: dict[str, type] = {cls.__name__: cls for cls in (faults.HttpError, JobEvent)}
+    found: dict[str, type] = {cls.__name__: cls for cls in (faults.HttpError,)}
     for row in OPERATIONS:
         bodies = [row.body.message] if row.body else []
         for cls in [*bodies, *(item.message for item in row.answers.values())]:

@@ -42,7 +42,6 @@ MAX_RELEASE: Final = 16 << 10
 MAX_TOKEN: Final = 4 << 10
 
 _ASSET_ID: Final = re.compile(r"[0-9a-f]{32}")
-_SEQ: Final = re.compile(r"[0-9]{1,10}")
 
 
 @message
@@ -127,40 +126,21 @@ class Operations:
 
     async def get_job(self, request: Request) -> Response:
         with wiring.serve(self.tracer, subjects.JOBS_GET, trace_headers(request)):
-            return answer(await self._view(request))
+            return answer(await self.view(request))
 
     async def cancel(self, request: Request) -> Response:
         with wiring.serve(self.tracer, subjects.JOBS_CANCEL, trace_headers(request)):
             return answer(await self.jobs.cancel(_job(request), caller_of(request)))
 
-    async def follow_events(self, request: Request) -> Response:
-        query = read_query(request, {"follow"})
-        follow = query.get("follow", "true")
-        if follow not in {"true", "false"}:
-            raise InputError(f"follow is {follow[:20]!r}, want true or false")
-        last = request.headers.get("last-event-id", "0")
-        if not _SEQ.fullmatch(last):
-            raise InputError(f"Last-Event-ID is {last[:20]!r}, want the id of an event")
-        view = await self._view(request)
-        visit = _visit(request)
-        visit.open_stream()
-        return stream.EventStream(
-            self.events.read(view.job_id, follow=follow == "true"),
-            after=int(last),
-            closing=self.closing,
-            ended=visit.wait_ended,
-            heartbeat_s=self.heartbeat_s,
-        )
-
     async def get_manifest(self, request: Request) -> Response:
-        view = await self._view(request)
+        view = await self.view(request)
         agreed = await self.manifests.get(view.manifest_digest)
         if agreed is None:
             raise NotFoundError("the manifest is gone", code="manifest.not_found")
         return answer(agreed)
 
     async def get_evidence(self, request: Request) -> Response:
-        view = await self._view(request)
+        view = await self.view(request)
         record = await self.evidence.get(view.enclave_id) if view.enclave_id else None
         if record is None or (record.job_id, record.attempt) != (view.job_id, view.attempt):
             raise NotFoundError(
@@ -174,7 +154,7 @@ class Operations:
         """Pass a release on. What it is worth is for the enclave to say, which can check it."""
         plain = await body.read_json(request, limit=MAX_RELEASE, idle_s=self.idle_s)
         release = schema.from_plain(KeyRelease, plain, json=True)
-        view = await self._view(request)
+        view = await self.view(request)
         enclave_id = require_current(release, view)
         await self.releases.publish(enclave_id, release)
         return Response(status_code=204)
@@ -247,12 +227,13 @@ class Operations:
         with wiring.serve(self.tracer, subjects.TOKENS_REVOKE, trace_headers(request)):
             return answer(await self.tokens.revoke(_token(request), caller_of(request)))
 
-    async def _view(self, request: Request) -> JobView:
+    async def view(self, request: Request) -> JobView:
+        """The job that the path names. Raises: NotFoundError `job.not_found`."""
         return await self.jobs.get(_job(request), caller_of(request))
 
     async def _outcome(self, request: Request) -> OutcomeRecord:
         """The outcome that the ledger names, and no other."""
-        view = await self._view(request)
+        view = await self.view(request)
         record = None
         if view.state.terminal and view.outcome_digest is not None:
             record = await self.outcomes.get(view.job_id, view.attempt)
@@ -329,13 +310,13 @@ def trace_headers(request: Request) -> Mapping[str, str]:
 
 def caller_of(request: Request) -> Caller:
     """Who asks; every path but the open ones has a caller."""
-    caller = _visit(request).caller
+    caller = visit_of(request).caller
     if caller is None:
         raise AssertionError("this path is not open")
     return caller
 
 
-def _visit(request: Request) -> Visit:
+def visit_of(request: Request) -> Visit:
     found = request.scope[VISIT]
     if not isinstance(found, Visit):
         raise TypeError("requests come through the guard")

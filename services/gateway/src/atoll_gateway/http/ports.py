@@ -12,10 +12,10 @@ from atoll.wire.access import (
     TokenRequest,
     TokenView,
 )
+from atoll.wire.cloudevents import Event
 from atoll.wire.messages import (
     AgreedManifest,
     EvidenceRecord,
-    JobEvent,
     JobList,
     JobListRequest,
     JobRequest,
@@ -99,7 +99,22 @@ class Objects(Protocol):
         ...
 
 
-class Events(Protocol):
-    """A job's history, oldest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An event as it was told.
 
-    def read(self, job_id: str, *, follow: bool) -> AsyncGenerator[JobEvent, None]: ...
+    `number` is what a reader resumes after: the event's `seq` in the history of one job,
+    its place among all events otherwise.
+    """
+
+    number: int
+    place: int
+    event: Event
+    traceparent: str = ""
+
+
+class Events(Protocol):
+    """What happened, oldest first, each event once, from behind the number `after` on."""
+
+    def of_job(self, job_id: str, *, after: int, follow: bool) -> AsyncGenerator[Told, None]: ...
+    def of_all(self, *, after: int, follow: bool) -> AsyncGenerator[Told, None]: ...

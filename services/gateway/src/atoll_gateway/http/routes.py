@@ -1,13 +1,9 @@
 """Every operation, once. The router and the OpenAPI document are both made from this table."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final
-
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import Final
 
 from atoll.sealing.release import KeyRelease
+from atoll.wire import cloudevents
 from atoll.wire.access import AccessRole, CreateTokenRequest, TokenList, TokenView
 from atoll.wire.messages import (
     AgreedManifest,
@@ -20,62 +16,13 @@ from atoll.wire.messages import (
     WithdrawReply,
     WithdrawRequest,
 )
-from atoll_gateway.http import body, operations, stream
+from atoll_gateway.http import body, events, operations, stream
+from atoll_gateway.http.operation import Answer, Body, Operation, Parameter
 from atoll_gateway.http.operations import AssetInfo, Health, Operations
 
-Call = Callable[[Operations, Request], Awaitable[Response]]
-
 TOKEN_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"  # noqa: S105
+NUMBER_PATTERN: Final = "^[0-9]{1,15}$"
 ASSET_PATTERN: Final = "^[0-9a-f]{32}$"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    name: str
-    place: str
-    schema: dict[str, Any]
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
-    """A request body: a message in JSON, or bytes as they are."""
-
-    message: type | None
-    limit: int | None
-    """None: the deployment's limit for assets."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A successful answer. `message` None and `media` None: no body."""
-
-    text: str
-    message: type | None = None
-    media: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One row. `errors` are the statuses beyond those that every operation may answer; `role` is
-    what a token must have, and None opens the path to all."""
-
-    method: str
-    path: str
-    id: str
-    summary: str
-    call: Call
-    answers: dict[int, Answer]
-    errors: tuple[int, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
-    body: Body | None = None
-    role: AccessRole | None
-
-    @property
-    def secured(self) -> bool:
-        """Whether it takes a token."""
-        return self.role is not None
-
 
 _JOB: Final = Parameter(
     name="job_id",
@@ -122,8 +69,31 @@ _FOLLOW: Final = Parameter(
 _LAST: Final = Parameter(
     name="Last-Event-ID",
     place="header",
-    schema={"type": "string", "pattern": "^[0-9]{1,10}$"},
+    schema={"type": "string", "pattern": NUMBER_PATTERN},
+    text="As `after`, and stronger: what a browser sends when it comes back.",
+)
+_AFTER: Final = Parameter(
+    name="after",
+    place="query",
+    schema={"type": "string", "pattern": NUMBER_PATTERN, "default": "0"},
     text="Leave out the events up to this one.",
+)
+_PAGE: Final = Parameter(
+    name="limit",
+    place="query",
+    schema={"type": "integer", "minimum": 1, "maximum": events.MAX_PAGE},
+    text="At most so many in a batch.",
+)
+_SEQ: Final = Parameter(
+    name="seq",
+    place="path",
+    schema={"type": "string", "pattern": NUMBER_PATTERN},
+    text="The event's number in the job's history.",
+)
+_EVENTS: Final = Answer(
+    text="Events in order, each as a structured CloudEvent.",
+    media=stream.SSE,
+    also=(cloudevents.BATCH,),
 )
 _VIEW: Final = Answer(text="The job.", message=JobView)
 _BYTES: Final = Answer(text="The ciphertext.", media=body.BYTES)
@@ -217,12 +187,33 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         method="GET",
         path="/v1/jobs/{job_id}/events",
         id="followEvents",
-        summary="The job's events in order, as server-sent events; ends with the job.",
+        summary="The job's events in order, from any number on; a stream ends with the job.",
         role=AccessRole.VIEWER,
-        call=Operations.follow_events,
-        parameters=(_JOB, _FOLLOW, _LAST),
-        answers={200: Answer(text="`data` is a JobEvent.", media=stream.SSE)},
+        call=events.job_events,
+        parameters=(_JOB, _AFTER, _FOLLOW, _PAGE, _LAST),
+        answers={200: _EVENTS},
         errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/events/{seq}",
+        id="getEvent",
+        summary="One event of the job.",
+        role=AccessRole.VIEWER,
+        call=events.one_event,
+        parameters=(_JOB, _SEQ),
+        answers={200: Answer(text="The event.", media=cloudevents.STRUCTURED)},
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/events",
+        id="followAllEvents",
+        summary="The events of all jobs and submissions in order, from any place on.",
+        role=AccessRole.OPERATOR,
+        call=events.all_events,
+        parameters=(_AFTER, _FOLLOW, _PAGE, _LAST),
+        answers={200: _EVENTS},
     ),
     Operation(
         method="GET",

@@ -1,16 +1,27 @@
 """The ports of the HTTP operations, on the bus."""
 
 import hashlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing
 from typing import Final
 
-from atoll.bus import Bus, KeyValue, ObjectInfo, ObjectStore, publish, read_stream
-from atoll.errors import NotFoundError
+from atoll.bus import (
+    Bus,
+    KeyValue,
+    ObjectInfo,
+    ObjectStore,
+    StreamMessage,
+    publish,
+    read_stream,
+)
+from atoll.errors import AtollError, MessageError, NotFoundError
 from atoll.sealing.release import KeyRelease
 from atoll.telemetry import wiring
+from atoll.telemetry.context import extract, render
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import endpoints, schema, subjects, topology
+from atoll.wire import cloudevents, endpoints, schema, subjects, topology
+from atoll.wire.cloudevents import Event
 from atoll.wire.messages import (
     EvidenceRecord,
     JobEvent,
@@ -20,9 +31,11 @@ from atoll.wire.messages import (
 )
 from atoll.wire.topology_types import ObjectBucket
 from atoll_gateway.adapters import stored
-from atoll_gateway.http.ports import Stored
+from atoll_gateway.http.ports import Stored, Told
 
 ASK_S: Final = 5.0
+
+_log = logging.getLogger(__name__)
 
 
 class BusEvidence:
@@ -87,17 +100,56 @@ class BusReleases:
 
 
 class BusEvents:
-    """Stream `EVENTS`, filtered to one job."""
+    """Stream `EVENTS`: of one job, or all of it."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def read(self, job_id: str, *, follow: bool) -> AsyncGenerator[JobEvent, None]:
-        subject = subjects.EVENT.under("job", job_id)
+    async def of_job(self, job_id: str, *, after: int, follow: bool) -> AsyncGenerator[Told, None]:
+        # A job has a few dozen events: reading over the first ones is cheaper than an index.
+        subject = subjects.EVENT.under(cloudevents.JOB, job_id)
         messages = read_stream(self._bus, topology.EVENTS.name, subject, follow=follow)
         async with aclosing(messages):
             async for message in messages:
-                yield stored(JobEvent, message.payload)
+                event = _event(message)
+                if isinstance(event, JobEvent) and event.seq > after:
+                    after = event.seq
+                    yield _told(message, event, event.seq)
+
+    async def of_all(self, *, after: int, follow: bool) -> AsyncGenerator[Told, None]:
+        messages = read_stream(
+            self._bus,
+            topology.EVENTS.name,
+            subjects.EVENT.wildcard,
+            start_seq=after + 1,
+            follow=follow,
+        )
+        async with aclosing(messages):
+            async for message in messages:
+                try:
+                    event = _event(message)
+                except AtollError as error:
+                    # One unreadable entry must not hide all others.
+                    _log.error("event %d is unreadable: %s", message.seq, error.message)
+                    continue
+                yield _told(message, event, message.seq)
+
+
+def _event(message: StreamMessage) -> Event:
+    try:
+        return cloudevents.read(message.subject, message.headers, message.payload)
+    except MessageError as error:
+        raise AtollError(f"stored event: {error.message}") from error
+
+
+def _told(message: StreamMessage, event: Event, number: int) -> Told:
+    context = extract(message.headers)
+    return Told(
+        number=number,
+        place=message.seq,
+        event=event,
+        traceparent=render(context) if context else "",
+    )
 
 
 class BusObjects:

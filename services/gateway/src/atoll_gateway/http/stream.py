@@ -1,7 +1,6 @@
-"""Responses that are not JSON: a job's events, and the bytes of an object."""
+"""Responses that are not JSON: events, and the bytes of an object."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
@@ -9,28 +8,31 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from atoll.wire import schema
+from atoll.wire import cloudevents
 from atoll.wire.messages import JobEvent
+from atoll_gateway.http.ports import Told
 
 HEARTBEAT_S: Final = 15.0
 SSE: Final = "text/event-stream"
 
 
 class EventStream(Response):
-    """Server-sent events (WHATWG HTML, section 9.2): id is `seq`, event is `type`.
+    """Server-sent events (WHATWG HTML, section 9.2): id is the event's number, event is what
+    happened, data is the event in CloudEvents' JSON format.
 
-    It ends after a terminal event, when `events` ends, when the client goes away, when
-    `closing` is set, or when `ended` returns; a client that reconnects with `Last-Event-ID`
-    misses nothing. Events up to `after` are left out, and none is sent twice.
+    It ends when `events` ends, with `until_terminal` after a terminal event, when the client
+    goes away, when `closing` is set, or when `ended` returns; a client that reconnects with
+    `Last-Event-ID` misses nothing. Events up to `after` are left out, and none is sent twice.
     """
 
     def __init__(
         self,
-        events: AsyncGenerator[JobEvent, None],
+        events: AsyncGenerator[Told, None],
         *,
         after: int,
         closing: asyncio.Event,
         ended: Callable[[], Awaitable[object]],
+        until_terminal: bool = True,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         super().__init__(media_type=SSE)
@@ -39,6 +41,7 @@ class EventStream(Response):
         self._after = after
         self._closing = closing
         self._ended = ended
+        self._until_terminal = until_terminal
         self._heartbeat_s = heartbeat_s
         self._sending = asyncio.Lock()
 
@@ -65,11 +68,11 @@ class EventStream(Response):
     async def _pump(self, send: Send) -> None:
         last = self._after
         async with aclosing(self._events) as events:
-            async for event in events:
-                if event.seq > last:
-                    await self._send(send, render_event(event))
-                    last = event.seq
-                if event.state.terminal:
+            async for told in events:
+                if told.number > last:
+                    await self._send(send, render_event(told))
+                    last = told.number
+                if self._until_terminal and is_terminal(told):
                     return
 
     async def _beat(self, send: Send) -> None:
@@ -89,10 +92,17 @@ class EventStream(Response):
         await self._ended()
 
 
-def render_event(event: JobEvent) -> bytes:
+def render_event(told: Told) -> bytes:
     """One event; JSON without line breaks, so one `data` line is enough."""
-    data = json.dumps(schema.to_plain(event, json=True), separators=(",", ":"))
-    return f"id: {event.seq}\nevent: {event.type.value}\ndata: {data}\n\n".encode()
+    event = told.event
+    kind = event.type if isinstance(event, JobEvent) else event.outcome
+    data = cloudevents.structured_bytes(event, told.traceparent, place=told.place)
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (told.number, kind.value.encode(), data)
+
+
+def is_terminal(told: Told) -> bool:
+    """Whether the job of this event has no further ones."""
+    return isinstance(told.event, JobEvent) and told.event.state.terminal
 
 
 async def _gone(receive: Receive) -> None:
