@@ -26,6 +26,7 @@ from atoll.version import VERSION
 from atoll_cli.commands import (
     admission,
     asset,
+    asyncapi,
     attest,
     audit,
     checksum,
@@ -105,6 +106,7 @@ for _command in (
     up.up,
     provision.provision,
     demo.demo,
+    asyncapi.asyncapi,
     version.version,
 ):
     cli.add_command(_command)

@@ -9,6 +9,7 @@
     messages     every message; those of a field of their own: verification, submission
     cloudevents  events as CloudEvents 1.0
     endpoints    every request: subject, request, reply, owner, callers
+    asyncapi     all of that as a document for others
 
 Pure: imports nothing that does input or output.
 """

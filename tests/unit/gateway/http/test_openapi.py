@@ -5,7 +5,9 @@ import re
 from typing import Any
 
 import jsonschema_rs
+import openapi_spec_validator
 import pytest
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from atoll.wire import schema
 from atoll_gateway.http import openapi
@@ -21,6 +23,17 @@ def operation(row: Operation) -> dict[str, Any]:
     found = DOCUMENT["paths"][row.path][row.method.lower()]
     assert isinstance(found, dict)
     return found
+
+
+def test_is_legal_openapi() -> None:
+    openapi_spec_validator.validate(DOCUMENT)
+
+
+@pytest.mark.parametrize("place", ["info", "paths"])
+def test_the_checker_would_notice(place: str) -> None:
+    broken = {**DOCUMENT, place: {"wrong": 1}}
+    with pytest.raises(OpenAPIValidationError):
+        openapi_spec_validator.validate(broken)
 
 
 async def test_is_served_to_everybody() -> None:
