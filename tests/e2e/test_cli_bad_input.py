@@ -168,7 +168,7 @@ def test_evidence_that_the_policy_does_not_accept_gets_no_key(command_stack: Sta
     job = command_stack.atoll("jobs", "show", document["job_id"], "--json").document()
     assert job["state"] == "cancelled"
     events = command_stack.atoll("events", "--job", document["job_id"], "--json").document()
-    assert "running" not in [event["type"] for event in events]
+    assert "running" not in [event["data"]["type"] for event in events]
 
 
 def test_the_stack_still_serves_after_all_of_it(command_stack: Stack) -> None:

@@ -139,12 +139,29 @@ def test_events_come_in_order_and_following_ends_with_the_job(stack: Stack, ran:
     job = ran.document()["job_id"]
     states = ["submitted", "scheduled", "attesting", "awaiting_assets", "running", "completed"]
     events = stack.atoll("events", "--job", job, "--json").document()
-    assert [event["type"] for event in events] == states
-    assert [event["seq"] for event in events] == list(range(1, 7))
+    assert [event["data"]["type"] for event in events] == states
+    assert [int(event["sequence"]) for event in events] == list(range(1, 7))
     followed = stack.atoll("events", "--job", job, "--follow", "--json")
-    assert [json.loads(line)["type"] for line in followed.out.splitlines()] == states
+    assert [json.loads(line) for line in followed.out.splitlines()] == events
+    behind = stack.atoll("events", "--job", job, "--after", "4", "--json").document()
+    assert behind == events[4:]
     everything = stack.atoll("events", "--json").document()
-    assert {event["job_id"] for event in everything} >= {job}
+    assert [event for event in everything if event["subject"] == job] == events
+    place = events[2]["atollplace"]
+    rest = stack.atoll("events", "--after", place, "--json").document()
+    assert rest == everything[everything.index(events[2]) + 1 :]
+
+
+def test_a_durable_consumer_goes_on_where_it_was(stack: Stack, ran: Said) -> None:
+    job = ran.document()["job_id"]
+    first = stack.atoll("events", "--durable", "book", "--job", job, "--json")
+    assert [int(json.loads(line)["sequence"]) for line in first.out.splitlines()] == [*range(1, 7)]
+    # The last one was not settled: its reader ended when it had it.
+    again = stack.atoll("events", "--durable", "book", "--job", job, "--json")
+    assert [json.loads(line)["sequence"] for line in again.out.splitlines()] == ["0000000006"]
+    other = stack.atoll("events", "--durable", "book", "--after", "1", "--json")
+    assert other.status == 1
+    assert other.document()["error"]["code"] == "events.other_consumer"
 
 
 def test_the_trace_spans_all_five_processes(stack: Stack, ran: Said) -> None:

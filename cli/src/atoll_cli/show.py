@@ -15,16 +15,23 @@ from atoll.receipt.verify import VerifiedReceipt
 from atoll.sealing.archive import RESULTS, STDERR, STDOUT
 from atoll.sealing.public_key import ED25519_SIZE
 from atoll.wire import schema
+from atoll.wire.cloudevents import Event
 from atoll.wire.messages import JobEvent, JobState, JobView
+from atoll.wire.submission import SubmissionEvent
 from atoll_cli.text import elapsed, painted, printable, size, table
 
 _STYLE: Final = {Outcome.PASS: "32", Outcome.FAIL: "1;31", Outcome.UNCHECKED: "33"}
 _MAX_VALUE: Final = 48
 
 
-def event_line(event: JobEvent, start_ms: int) -> str:
+def event_line(event: Event, start_ms: int) -> str:
     """`+0.412 s  attesting  enclave ... on host ...`."""
-    facts = [f"{elapsed(event.time_ms - start_ms):>11}  {event.type.value:<16}"]
+    since = f"{elapsed(event.time_ms - start_ms):>11}"
+    if isinstance(event, SubmissionEvent):
+        said = f"submission {event.outcome.value}"
+        why = f"  {event.reason.message} [{event.reason.code}]" if event.reason else ""
+        return printable(f"{since}  {said}{f'  job {event.job_id}' if event.job_id else ''}{why}")
+    facts = [f"{since}  {event.type.value:<16}"]
     if event.enclave_id:
         facts.append(f"enclave {event.enclave_id}")
     if event.asset:
@@ -34,6 +41,16 @@ def event_line(event: JobEvent, start_ms: int) -> str:
     if event.reason:
         facts.append(f"{event.reason.message} [{event.reason.code}]")
     return printable("  ".join(facts)).rstrip()
+
+
+def event_subject(event: Event) -> str:
+    """What an event is about: a job, or a submission by its key."""
+    return event.job_id if isinstance(event, JobEvent) else event.idempotency_key
+
+
+def is_last(event: Event) -> bool:
+    """Whether a job has no events after this one."""
+    return isinstance(event, JobEvent) and event.state.terminal
 
 
 def job_lines(view: JobView) -> list[str]:

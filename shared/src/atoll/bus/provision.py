@@ -23,6 +23,7 @@ from atoll.wire.topology_types import Bucket, Consumer, Layout, ObjectBucket, St
 
 _NANOSECOND: Final = 1_000_000_000
 _FIXED: Final = ("retention", "storage")
+_ONCE: Final = ("max_consumers",)
 _DUPLICATE_WINDOW_S: Final = 120.0
 _MAX_HISTORY: Final = 64
 _CREATE_OR_UPDATE: Final = ""
@@ -110,6 +111,8 @@ async def ensure_stream(bus: Bus, stream: Stream, *, fewer_replicas: bool = Fals
             "allow_direct": True,
             "deny_delete": stream.deny_delete,
             "deny_purge": stream.deny_purge,
+            "max_consumers": stream.max_consumers or -1,
+            "consumer_limits": _consumer_limits(stream),
         },
         # Servers before 2.12 do not know it, and it cannot change later.
         new={"persist_mode": "async"} if stream.persist == "async" else {},
@@ -174,14 +177,14 @@ async def ensure_consumer(bus: Bus, consumer: Consumer) -> None:
     """Make the durable consumer exist as described; see `provision`."""
     stream = require_token(consumer.stream, "stream")
     name = require_token(consumer.name, "consumer")
-    if len(consumer.backoff_s) > consumer.max_deliver:
+    if 0 <= consumer.max_deliver < len(consumer.backoff_s):
         raise ValueError(f"{name} has more backoff steps than deliveries")
     config: dict[str, Any] = {
         "name": name,
         "durable_name": name,
         "description": consumer.description,
         "ack_policy": "explicit",
-        "deliver_policy": "all",
+        **_start(consumer),
         "replay_policy": "instant",
         "ack_wait": int(consumer.ack_wait_s * _NANOSECOND),
         "max_deliver": consumer.max_deliver,
@@ -275,6 +278,8 @@ async def _ensure(
             code="bus.incompatible",
             hint="fewer copies are made only when that is asked for",
         )
+    # A limit that a later version has and the server cannot bring in is no reason not to start.
+    wanted = {**wanted, **{key: existing[key] for key in _ONCE if key in existing}}
     # The server leaves out what is empty or false.
     changed = {key for key, value in wanted.items() if existing.get(key, type(value)()) != value}
     if not changed:
@@ -320,6 +325,21 @@ def _limits(max_bytes: int, max_age_s: float, max_size: int, storage: str) -> di
         "max_msgs": -1,
         "storage": storage,
     }
+
+
+def _start(consumer: Consumer) -> dict[str, Any]:
+    if consumer.start_seq <= 1:
+        return {"deliver_policy": "all"}
+    return {"deliver_policy": "by_start_sequence", "opt_start_seq": consumer.start_seq}
+
+
+def _consumer_limits(stream: Stream) -> dict[str, int]:
+    found: dict[str, int] = {}
+    if stream.consumer_idle_s:
+        found["inactive_threshold"] = int(stream.consumer_idle_s * _NANOSECOND)
+    if stream.consumer_pending:
+        found["max_ack_pending"] = stream.consumer_pending
+    return found
 
 
 def _window(wanted_s: float, max_age_s: float) -> int:

@@ -60,7 +60,7 @@ class Delivery:
     @property
     def is_last(self) -> bool:
         """Whether the server will not deliver it again: settle it, or it is a dead letter."""
-        return self.num_delivered >= self._queue.consumer.max_deliver
+        return 0 < self._queue.consumer.max_deliver <= self.num_delivered
 
     async def ack(self) -> None:
         """It is done. Returns when the server has recorded that (double ack).

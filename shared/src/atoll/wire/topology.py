@@ -55,6 +55,10 @@ EVENTS: Final = Stream(
     max_bytes=1024 * _MIB,
     max_age_s=90 * _DAY_S,
     duplicate_window_s=600.0,
+    # Anybody who may read events may make consumers here: bounded, and forgotten when unused.
+    max_consumers=4096,
+    consumer_idle_s=30 * _DAY_S,
+    consumer_pending=10_000,
     description="The history of every job, in order.",
 )
 TELEMETRY: Final = Stream(
@@ -241,8 +245,13 @@ WORKERS: Final[dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]] = {
 }
 """Who takes messages from which durable consumers, and settles them."""
 
+KEEPERS: Final[dict[str, frozenset[Role]]] = {EVENTS.name: frozenset({"client"})}
+"""Who may keep durable consumers of its own on a stream, beside reading it: acknowledge to
+them and look at them. Such a stream has no consumer of ours, since one could be deleted."""
+
 _UNDERTAKER: Final[frozenset[Role]] = frozenset({"gateway"})
 _READ: Final = ("CREATE", "MSG.NEXT", "DELETE")
+_KEEP: Final = ("DURABLE.CREATE", "INFO")
 
 
 def _reading() -> dict[str, frozenset[Role]]:
@@ -260,6 +269,15 @@ def _burying() -> dict[str, frozenset[Role]]:
     for queue in QUEUES:
         for consumer in WORKERS[queue.name][1]:
             rows[f"$JS.API.CONSUMER.INFO.{queue.name}.{consumer.name}"] = _UNDERTAKER
+    return rows
+
+
+def _keeping() -> dict[str, frozenset[Role]]:
+    rows: dict[str, frozenset[Role]] = {}
+    for stream, roles in KEEPERS.items():
+        rows |= {f"$JS.API.CONSUMER.{verb}.{stream}.>": roles for verb in _KEEP}
+        rows[f"$JS.ACK.{stream}.>"] = roles
+        rows[f"$JS.ACK.*.*.{stream}.>"] = roles
     return rows
 
 
@@ -311,6 +329,7 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$JS.API.STREAM.MSG.GET.>": frozenset(ROLES),
     "$JS.API.DIRECT.GET.>": frozenset(ROLES),
     **_reading(),
+    **_keeping(),
     **_working(),
     **_burying(),
     "$SRV.>": frozenset({"client"}),

@@ -45,6 +45,12 @@ class Stream:
     """No message can be deleted by itself; the server never lets this be taken back."""
     deny_purge: bool = False
     """Likewise for purging."""
+    max_consumers: int = 0
+    """0: no limit. Fixed when the stream is made; the server cannot change it later."""
+    consumer_idle_s: float = 0.0
+    """After so long without a reader the server forgets a consumer, durable or not; 0: never."""
+    consumer_pending: int = 0
+    """The most that a consumer may have delivered and not acknowledged; 0: no limit."""
     description: str = ""
 
 
@@ -64,11 +70,14 @@ class Consumer:
     """Subject filter; empty: the whole stream."""
     ack_wait_s: float = 30.0
     max_deliver: int = 5
+    """-1: no limit."""
     backoff_s: tuple[float, ...] = ()
     retry_s: tuple[float, ...] = ()
     """After the first, second, ... failure; the last one repeats. Empty: at once."""
     max_ack_pending: int = 1000
     """Deliveries held or waiting to be tried again at a time; beyond it nobody gets one."""
+    start_seq: int = 1
+    """The first message of the stream that it is for, when it is made."""
     description: str = ""
 
 
