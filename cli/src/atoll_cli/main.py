@@ -55,6 +55,7 @@ from atoll_cli.commands import (
     vectors,
     verify,
     version,
+    webhook,
 )
 from atoll_cli.commands import status as status_command
 from atoll_cli.session import Session
@@ -87,6 +88,7 @@ for _command in (
     release.release,
     jobs.jobs,
     events.events,
+    webhook.webhook,
     trace.trace,
     result.result,
     receipt.receipt,

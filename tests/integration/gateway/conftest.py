@@ -30,6 +30,8 @@ from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.service import gateway_service
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
+from atoll_gateway.webhooks.address import AddressRules
+from atoll_gateway.webhooks.wired import Webhooks
 from integration.gateway.client import Gateway
 from support.access import records
 from support.nats import bus_config, running
@@ -108,6 +110,13 @@ async def gateway_on(
             assets=sources.BusObjects(bus, topology.ASSETS),
             results=sources.BusObjects(bus, topology.RESULTS),
             events=sources.BusEvents(bus),
+            webhooks=Webhooks(
+                bus,
+                events=sources.BusEvents(bus),
+                key=bytes(32),
+                rules=AddressRules(),
+                clock=lambda: time.time_ns() // 1_000_000,
+            ).api,
             tracer=tracer,
             max_asset=16 << 20,
             idle_s=0.5,

@@ -1,5 +1,6 @@
 """HOST:PORT as the command line gives it."""
 
+import ipaddress
 import re
 import socket
 from typing import Final
@@ -24,6 +25,14 @@ def parse(text: str) -> tuple[str, int]:
     if match is None or int(match["port"]) > MAX_PORT:
         raise InputError(f"{text[:80]!r} is not HOST:PORT", code="address.invalid")
     return match["bracketed"] or match["plain"] or LOOPBACK, int(match["port"])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_free(host: str, port: int) -> bool:

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from atoll_cli.deployment.folder import KEY_RING
 from atoll_cli.deployment.identities import DOOR
-from atoll_cli.stack.material import COLLATERAL, OWNERS, Material
+from atoll_cli.stack import address
+from atoll_cli.stack.material import COLLATERAL, OWNERS, WEBHOOK_KEY, Material
 from atoll_cli.stack.policies import POLICY_NAME
 from atoll_cli.stack.service import ServiceSpec
 
@@ -34,6 +36,10 @@ class Plan:
     @property
     def log_dir(self) -> Path:
         return self.material.data_dir / "logs"
+
+    @property
+    def _nats_host(self) -> str:
+        return urlsplit(self.nats_url).hostname or ""
 
     def attestor(self) -> ServiceSpec:
         data = self.material.data_dir
@@ -68,6 +74,9 @@ class Plan:
             http_host=host,
             http_port=port,
             http_token_file=self.material.data_dir / "http-token",
+            webhook_key_file=self.material.data_dir / WEBHOOK_KEY,
+            # Whoever can register one is on this machine already.
+            webhook_loopback=str(all(map(address.is_loopback, (host, self._nats_host)))).lower(),
             **({"http_tls_cert_file": self.http_cert.absolute()} if self.http_cert else {}),
             **({"http_tls_key_file": self.http_key.absolute()} if self.http_key else {}),
             **({"http_insecure": "true"} if self.http_insecure else {}),

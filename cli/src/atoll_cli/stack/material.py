@@ -7,6 +7,7 @@
     <data_dir>/owners/operator.json  their public halves: who may sign it
     <data_dir>/simulated/chain.pem   the simulated TEE's certificates and its VCEK key
     <data_dir>/simulated/ark.pem     its root, which trusting it takes
+    <data_dir>/webhook-key           seals webhooks' secrets
     <data_dir>/collateral/           revocation lists and roots, if there are any, for the attestor
     <data_dir>/policy.json           accepts the agent that is installed now, nothing else
 
@@ -39,9 +40,11 @@ from atoll_cli.deployment.identities import Identities
 MAX_FILE: Final = 1 << 20
 OPERATOR: Final = "operator.json"
 OWNERS: Final = "owners"
+WEBHOOK_KEY: Final = "webhook-key"
 COLLATERAL: Final = "collateral"
 OLDER_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32,256}")
 """As older versions made them; replaced by one that has the form of a token."""
+KEY_SIZE: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,7 @@ class Material:
         write_private(data_dir / OWNERS / OPERATOR, operator.public.to_bytes())
         chain = _chain(data_dir / "simulated" / "chain.pem")
         write_private(data_dir / "simulated" / "ark.pem", chain.ark_pem)
+        _random_key(data_dir / WEBHOOK_KEY)
         policy = policy_to_json(simulated_policy())
         write_private(data_dir / "policy.json", policy)
         return cls(
@@ -125,6 +129,16 @@ def _token(path: Path) -> str:
     token = AccessToken.generate(secrets.token_bytes).text
     write_private(path, token.encode())
     return token
+
+
+def _random_key(path: Path) -> None:
+    try:
+        raw = _read(path)
+    except NotFoundError:
+        write_private(path, secrets.token_bytes(KEY_SIZE))
+        return
+    if len(raw) != KEY_SIZE:
+        raise _damaged(path)
 
 
 def _key_ring(path: Path) -> None:

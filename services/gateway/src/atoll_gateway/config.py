@@ -63,6 +63,16 @@ class GatewayConfig:
     max_asset_bytes: int = 64 << 30
     """Ciphertext of the largest asset taken over HTTP."""
 
+    webhook_key_file: Path | None = None
+    """32 bytes that seal webhooks' secrets; the same for all gateways. Without it there are no
+    webhooks."""
+
+    webhook_loopback: bool = False
+    """Call webhooks on this machine too, also without TLS: for development."""
+
+    webhook_networks: tuple[str, ...] = ()
+    """Networks of the operator's own that webhooks may be in, as `10.1.0.0/16`."""
+
     supervised: bool = False
     """End when standard input ends."""
 

@@ -9,7 +9,7 @@ import time
 
 from atoll import process
 from atoll.audit import AuditWriter
-from atoll.bus import BusConfig, connect, login_from, require_jetstream
+from atoll.bus import Bus, BusConfig, connect, login_from, require_jetstream
 from atoll.errors import ConfigError
 from atoll.telemetry import forward, wiring
 from atoll.telemetry import names as spans
@@ -42,6 +42,8 @@ from atoll_gateway.service import gateway_service
 from atoll_gateway.sweeper import Sweeper
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from atoll_gateway.undertaker import Undertaker
+from atoll_gateway.webhooks.address import AddressRules, networks
+from atoll_gateway.webhooks.wired import Webhooks
 
 _log = logging.getLogger("atoll_gateway")
 
@@ -82,10 +84,12 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             tees=tees,
             context=tracing.tracer.current,
         )
+        webhooks = _webhooks(config, bus)
         loops = [
             tracing.run(),
             index.follow(jobs),
             ReportWorker(bus, ledger, tracing.tracer).run(),
+            *(webhooks.loops() if webhooks else ()),
             IntakeWorker(bus, api.submit, outlet, _now_ms, tracing.tracer).run(),
             Sweeper(ledger, index, _now_ms).run(),
             directory.follow(tokens),
@@ -111,6 +115,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             assets=BusObjects(bus, topology.ASSETS),
             results=BusObjects(bus, topology.RESULTS),
             events=BusEvents(bus),
+            webhooks=webhooks.api if webhooks else None,
             tracer=tracing.tracer,
             max_asset=config.max_asset_bytes,
         )
@@ -125,7 +130,12 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         # Until every token is known, a revoked one is not known as such.
         await directory.current.wait()
         service = gateway_service(
-            bus, audited, audited_tokens, LetterDesk(bus, ledger), tracing.tracer
+            bus,
+            audited,
+            audited_tokens,
+            LetterDesk(bus, ledger),
+            tracing.tracer,
+            webhooks.api if webhooks else None,
         )
         async with service, server:
             process.announce_ready(http=server.url)
@@ -133,6 +143,21 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         for task in tasks:
             task.cancel()
         await tracing.flush(FLUSH_S)
+
+
+def _webhooks(config: GatewayConfig, bus: Bus) -> Webhooks | None:
+    if config.webhook_key_file is None:
+        return None
+    try:
+        key = config.webhook_key_file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"{config.webhook_key_file} cannot be read as a key", code="config.unreadable"
+        ) from error
+    rules = AddressRules(
+        loopback=config.webhook_loopback, networks=networks(config.webhook_networks)
+    )
+    return Webhooks(bus, events=BusEvents(bus), key=key, rules=rules, clock=_now_ms)
 
 
 def _tees(config: GatewayConfig) -> frozenset[Tee]:

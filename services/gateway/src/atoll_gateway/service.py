@@ -1,16 +1,24 @@
 """The gateway's API on the bus: the NATS micro service `atoll-gateway`."""
 
+from dataclasses import replace
+
 from atoll import version
-from atoll.bus import Bus, Service
+from atoll.bus import Bus, Endpoint, Service
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints
 from atoll_gateway.audited import AuditedJobs, AuditedTokens
 from atoll_gateway.letters import LetterDesk
+from atoll_gateway.webhooks.api import WebhookApi
 
 
-def gateway_service(
-    bus: Bus, api: AuditedJobs, tokens: AuditedTokens, desk: LetterDesk, tracer: Tracer
+def gateway_service(  # noqa: PLR0917 - what it serves
+    bus: Bus,
+    api: AuditedJobs,
+    tokens: AuditedTokens,
+    desk: LetterDesk,
+    tracer: Tracer,
+    webhooks: WebhookApi | None = None,
 ) -> Service:
     """The service; it answers between `__aenter__` and `__aexit__`."""
     return Service(
@@ -32,5 +40,18 @@ def gateway_service(
             wiring.endpoint(endpoints.LETTERS_SHOW, desk.show, tracer),
             wiring.endpoint(endpoints.LETTERS_REDRIVE, desk.redrive, tracer),
             wiring.endpoint(endpoints.LETTERS_DROP, desk.drop, tracer),
+            *(_webhooks(webhooks, tracer) if webhooks else ()),
         ],
     )
+
+
+def _webhooks(api: WebhookApi, tracer: Tracer) -> list[Endpoint]:
+    # ADR-32 wants names that are unique within a service.
+    served = [
+        wiring.endpoint(endpoints.WEBHOOK_ADD, api.add, tracer),
+        wiring.endpoint(endpoints.WEBHOOK_LIST, api.list, tracer),
+        wiring.endpoint(endpoints.WEBHOOK_GET, api.get, tracer),
+        wiring.endpoint(endpoints.WEBHOOK_REMOVE, api.remove, tracer),
+        wiring.endpoint(endpoints.WEBHOOK_TEST, api.test, tracer),
+    ]
+    return [replace(row, name=f"webhooks-{row.name}") for row in served]

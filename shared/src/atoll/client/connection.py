@@ -62,20 +62,20 @@ class AtollClient:
     async def submit(self, agreed: AgreedManifest, idempotency_key: str) -> JobView:
         """Submit; safe to repeat with the same key."""
         request = SubmitRequest(agreed=agreed, idempotency_key=idempotency_key)
-        return await self._ask(endpoints.SUBMIT, request)
+        return await self.ask(endpoints.SUBMIT, request)
 
     async def get(self, job_id: str) -> JobView:
-        return await self._ask(endpoints.GET, JobRequest(job_id=job_id))
+        return await self.ask(endpoints.GET, JobRequest(job_id=job_id))
 
     async def list(self, *, state: JobState | None = None, limit: int = 100) -> JobList:
-        return await self._ask(endpoints.LIST, JobListRequest(state=state, limit=limit))
+        return await self.ask(endpoints.LIST, JobListRequest(state=state, limit=limit))
 
     async def cancel(self, job_id: str) -> JobView:
-        return await self._ask(endpoints.CANCEL, JobRequest(job_id=job_id))
+        return await self.ask(endpoints.CANCEL, JobRequest(job_id=job_id))
 
     async def withdraw(self, withdrawal: Withdrawal) -> tuple[str, ...]:
         """Take a consent back; the jobs that ended for it."""
-        reply = await self._ask(endpoints.WITHDRAW, WithdrawRequest(withdrawal=withdrawal))
+        reply = await self.ask(endpoints.WITHDRAW, WithdrawRequest(withdrawal=withdrawal))
         return reply.ended
 
     async def events(self, job_id: str | None, *, follow: bool) -> AsyncGenerator[JobEvent, None]:
@@ -222,13 +222,16 @@ class AtollClient:
             raise MessageError("not the state of a stream", code="bus.reply")
         return count
 
-    async def _ask(self, endpoint: Endpoint[RequestT, ReplyT], request: RequestT) -> ReplyT:
+    async def ask(
+        self, endpoint: Endpoint[RequestT, ReplyT], request: RequestT, *, retry: bool = True
+    ) -> ReplyT:
+        """Any request of the table; without `retry` one that must not be repeated."""
         reply = await self.bus.request(
             endpoint.subject.of(),
             schema.encode(request),
             timeout_s=TIMEOUT_S,
             headers=wiring.headers(self.tracer),
-            retry=True,
+            retry=retry,
         )
         return schema.decode(endpoint.reply, reply.payload)
 

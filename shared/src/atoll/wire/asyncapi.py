@@ -17,6 +17,7 @@ from atoll.wire.endpoints import ENDPOINTS, Endpoint
 from atoll.wire.subjects import Subject
 from atoll.wire.submission import SubmissionEvent, SubmissionOutcome
 from atoll.wire.topology_types import Stream
+from atoll.wire.webhooks import DeliveryOrder
 
 SPECIFICATION: Final = "3.0.0"
 _BINDING: Final = "0.1.0"
@@ -50,6 +51,14 @@ STREAMED: Final = (
         action="receive",
         message=messages.SubmitRequest,
         media=media.JSON,
+    ),
+    Streamed(
+        id="deliveries",
+        address=subjects.DELIVERY.template,
+        summary="Events that gateways are to post to webhooks.",
+        stream=topology.DELIVERIES,
+        action="send",
+        message=DeliveryOrder,
     ),
     Streamed(
         id="jobEvents",

@@ -59,7 +59,7 @@ def attributes(event: Event, traceparent: str = "") -> dict[str, str]:
         "specversion": "1.0",
         "id": event_id(event),
         **_origin(event),
-        "time": _time(event.time_ms),
+        "time": time_text(event.time_ms),
         "datacontenttype": media.JSON,
         "dataschema": f"{DOCUMENT}#/components/schemas/{type(event).__name__}",
     }
@@ -183,7 +183,8 @@ def _origin(event: Event) -> dict[str, str]:
     }
 
 
-def _time(time_ms: int) -> str:
+def time_text(time_ms: int) -> str:
+    """RFC 3339, milliseconds, UTC."""
     time = datetime.fromtimestamp(time_ms / 1000, UTC)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

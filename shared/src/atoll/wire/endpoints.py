@@ -6,6 +6,7 @@ from typing import Final, Generic, Literal, TypeVar
 from atoll.wire import access, letters, subjects, verification
 from atoll.wire import admission_messages as a
 from atoll.wire import messages as m
+from atoll.wire import webhooks as w
 from atoll.wire.subjects import Subject
 
 Role = Literal["gateway", "manager", "attestor", "enclave", "client", "operator"]
@@ -77,6 +78,51 @@ WITHDRAW: Final = Endpoint(
     owner="gateway",
     callers=frozenset({"client"}),
     summary="Take a consent back: no job of the manifest starts or gets a key from then on.",
+)
+WEBHOOK_ADD: Final = Endpoint(
+    name="add",
+    subject=subjects.WEBHOOKS_ADD,
+    request=w.WebhookAddRequest,
+    reply=w.WebhookAdded,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="Push events from now on to an address; the secret is answered once.",
+)
+WEBHOOK_LIST: Final = Endpoint(
+    name="list",
+    subject=subjects.WEBHOOKS_LIST,
+    request=w.WebhookListRequest,
+    reply=w.WebhookList,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="All webhooks, the oldest first.",
+)
+WEBHOOK_GET: Final = Endpoint(
+    name="get",
+    subject=subjects.WEBHOOKS_GET,
+    request=w.WebhookRequest,
+    reply=w.WebhookView,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="One webhook.",
+)
+WEBHOOK_REMOVE: Final = Endpoint(
+    name="remove",
+    subject=subjects.WEBHOOKS_REMOVE,
+    request=w.WebhookRequest,
+    reply=w.WebhookView,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="Push nothing to it any more; what waits for it is dropped.",
+)
+WEBHOOK_TEST: Final = Endpoint(
+    name="test",
+    subject=subjects.WEBHOOKS_TEST,
+    request=w.WebhookRequest,
+    reply=w.WebhookTested,
+    owner="gateway",
+    callers=frozenset({"client"}),
+    summary="Call it once, now, with an event of its own type.",
 )
 # No role may ask for these: only the operator's login, which may publish everywhere.
 CREATE_TOKEN: Final = Endpoint(
@@ -243,6 +289,11 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     LIST_TOKENS,
     GET_TOKEN,
     REVOKE_TOKEN,
+    WEBHOOK_ADD,
+    WEBHOOK_LIST,
+    WEBHOOK_GET,
+    WEBHOOK_REMOVE,
+    WEBHOOK_TEST,
     NONCE,
     APPRAISE,
     ADMIT,

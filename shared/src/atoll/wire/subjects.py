@@ -74,6 +74,14 @@ TOKENS_REVOKE: Final = Subject("atoll.v1.tokens.revoke")
 INTAKE: Final = Subject("atoll.v1.intake.{idempotency_key}")
 """Submissions of publishers that wait for no answer; the gateways work them off."""
 
+WEBHOOKS_ADD: Final = Subject("atoll.v1.webhooks.add")
+WEBHOOKS_LIST: Final = Subject("atoll.v1.webhooks.list")
+WEBHOOKS_GET: Final = Subject("atoll.v1.webhooks.get")
+WEBHOOKS_REMOVE: Final = Subject("atoll.v1.webhooks.remove")
+WEBHOOKS_TEST: Final = Subject("atoll.v1.webhooks.test")
+DELIVERY: Final = Subject("atoll.v1.delivery.{webhook_id}")
+"""Events to be posted to webhooks; the gateways work them off."""
+
 ATTEST_NONCE: Final = Subject("atoll.v1.attest.nonce")
 ATTEST_APPRAISE: Final = Subject("atoll.v1.attest.appraise")
 ATTEST_ADMIT: Final = Subject("atoll.v1.attest.admit")

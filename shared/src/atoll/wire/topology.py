@@ -41,6 +41,17 @@ INTAKE: Final = Stream(
     max_msg_size=512 << 10,
     description="Submissions of publishers that wait for no answer.",
 )
+DELIVERIES: Final = Stream(
+    name="DELIVERIES",
+    subjects=(subjects.DELIVERY.wildcard,),
+    retention="workqueue",
+    max_bytes=256 * _MIB,
+    max_age_s=2 * _DAY_S,
+    duplicate_window_s=600.0,
+    # The history has them all; new ones matter more than those that wait for a dead address.
+    discard="old",
+    description="Events to be posted to webhooks.",
+)
 REPORTS: Final = Stream(
     name="REPORTS",
     subjects=(subjects.REPORT.wildcard,),
@@ -76,7 +87,7 @@ DEAD: Final = Stream(
     max_age_s=90 * _DAY_S,
     description="Messages nobody could process, with the reason.",
 )
-QUEUES: Final = (SPAWN, INTAKE, REPORTS)
+QUEUES: Final = (SPAWN, INTAKE, DELIVERIES, REPORTS)
 """The work queues: a message of theirs ends by being worked off or as a dead letter."""
 ADVISORIES: Final = Stream(
     name="ADVISORIES",
@@ -114,6 +125,7 @@ STREAMS: Final = (
     SPAWN,
     ENCLAVE,
     INTAKE,
+    DELIVERIES,
     REPORTS,
     EVENTS,
     TELEMETRY,
@@ -152,6 +164,15 @@ def spawn_consumer(tee: Tee) -> Consumer:
 INTAKE_CONSUMER: Final = Consumer(
     stream=INTAKE.name, name="gateways", ack_wait_s=15.0, max_deliver=20
 )
+DELIVERY_CONSUMER: Final = Consumer(
+    stream=DELIVERIES.name,
+    name="webhooks",
+    ack_wait_s=30.0,
+    # Gateways give up by age (`atoll_gateway.webhooks.retrying`).
+    max_deliver=-1,
+    # What waits for its next try counts too: a dead address must not stop the others.
+    max_ack_pending=200_000,
+)
 LEDGER_CONSUMER: Final = Consumer(
     stream=REPORTS.name,
     name="ledger",
@@ -179,6 +200,7 @@ UNDERTAKER_CONSUMER: Final = Consumer(
 CONSUMERS: Final = (
     *(spawn_consumer(tee) for tee in Tee),
     INTAKE_CONSUMER,
+    DELIVERY_CONSUMER,
     LEDGER_CONSUMER,
     FORWARDER_CONSUMER,
     UNDERTAKER_CONSUMER,
@@ -195,9 +217,11 @@ SESSIONS: Final = Bucket(
 )
 REVOCATIONS: Final = Bucket(name="revocations", description="Who is turned away, and why.")
 POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
+WEBHOOKS: Final = Bucket(name="webhooks", description="Where events are pushed to.")
 COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
 TOKENS: Final = Bucket(name="tokens", description="Access tokens' digests and roles, by id.")
 BUCKETS: Final = (
+    WEBHOOKS,
     JOBS,
     MANIFESTS,
     WITHDRAWALS,
@@ -229,6 +253,7 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     "KV_tokens": frozenset({"gateway"}),
     "KV_evidence": frozenset({"manager"}),
     "KV_hosts": frozenset({"client"}),
+    "KV_webhooks": frozenset({"gateway"}),
     "OBJ_assets": frozenset({"client", "enclave", "gateway"}),
     # An enclave whose upload was interrupted looks at how much of it is stored.
     "OBJ_results": frozenset({"client", "enclave", "gateway"}),
@@ -239,6 +264,7 @@ work queue could also take from it, so the queues are not here."""
 WORKERS: Final[dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]] = {
     SPAWN.name: (frozenset({"manager"}), tuple(spawn_consumer(tee) for tee in Tee)),
     INTAKE.name: (frozenset({"gateway"}), (INTAKE_CONSUMER,)),
+    DELIVERIES.name: (frozenset({"gateway"}), (DELIVERY_CONSUMER,)),
     REPORTS.name: (frozenset({"gateway"}), (LEDGER_CONSUMER,)),
     TELEMETRY.name: (frozenset({"gateway"}), (FORWARDER_CONSUMER,)),
     ADVISORIES.name: (frozenset({"gateway"}), (UNDERTAKER_CONSUMER,)),
@@ -297,6 +323,8 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     subjects.SPAWN.wildcard: frozenset({"gateway"}),
     subjects.ASSIGN.wildcard: frozenset({"manager"}),
     subjects.RELEASE.wildcard: frozenset({"client", "gateway"}),
+    subjects.DELIVERY.wildcard: frozenset({"gateway"}),
+    "$KV.webhooks.>": frozenset({"gateway"}),
     subjects.INTAKE.wildcard: frozenset({"client", "gateway"}),
     # The gateway to redrive one: it writes the ledger, which is all that a report can do.
     subjects.REPORT.wildcard: frozenset({"manager", "enclave", "gateway"}),

@@ -499,3 +499,13 @@ async def test_refuses_a_manifest_of_two_mebibytes() -> None:
     plain["agreed"]["manifest"] = "A" * (2 << 20)
     answer = await Gateway().post("/v1/jobs", plain)
     assert (answer.status, answer.code) == (413, "http.too_large")
+
+
+async def test_without_a_key_for_their_secrets_there_are_no_webhooks() -> None:
+    gateway = Gateway()
+    for answer in (
+        await gateway.post("/v1/webhooks", {"url": "https://example.org/"}),
+        await gateway.call("GET", "/v1/webhooks"),
+        await gateway.call("DELETE", "/v1/webhooks/w1"),
+    ):
+        assert (answer.status, answer.json["code"]) == (404, "webhook.off")

@@ -9,6 +9,7 @@
     limits      token buckets and counts; pure
     body        request bodies: bounded, typed, strict
     events      the rows about events
+    webhooks    the rows about webhooks
     stream      response bodies that are not JSON: events, bytes of an object
     faults      which error has which status
     ports       what the operations need

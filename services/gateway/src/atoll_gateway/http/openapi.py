@@ -71,6 +71,7 @@ def document(version: str) -> dict[str, Any]:
             "description": "Jobs over sealed assets. Bytes in JSON are unpadded base64url.",
         },
         "paths": paths,
+        "webhooks": {"event": {"post": _webhook()}},
         "components": {
             "schemas": {
                 "CloudEvent": cloudevents.json_schema(JobEvent, SubmissionEvent),
@@ -86,6 +87,35 @@ def document(version: str) -> dict[str, Any]:
                 }
             },
         },
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    """What a registered address gets (OpenAPI 3.1, `webhooks`)."""
+    names = {
+        "webhook-id": "The event's id; the same at every try.",
+        "webhook-timestamp": "Of this try, seconds since 1970.",
+        "webhook-signature": "`v1,` and base64 of HMAC-SHA256 (Standard Webhooks 1.0).",
+    }
+    return {
+        "operationId": "onEvent",
+        "summary": "An event, signed. Any answer but 2xx is tried again; 410 ends it for good.",
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string"},
+                "description": text,
+            }
+            for name, text in names.items()
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {cloudevents.STRUCTURED: {"schema": _EVENT}},
+        },
+        "responses": {"2XX": {"description": "Taken."}, "410": {"description": "Never again."}},
+        "security": [],
     }
 
 

@@ -78,6 +78,7 @@ class Operations:
     assets: ports.Objects
     results: ports.Objects
     events: ports.Events
+    webhooks: ports.Webhooks | None = None
     tracer: Tracer
     version: str
     document: bytes = field(repr=False)

@@ -25,6 +25,15 @@ from atoll.wire.messages import (
     WithdrawReply,
     WithdrawRequest,
 )
+from atoll.wire.webhooks import (
+    WebhookAdded,
+    WebhookAddRequest,
+    WebhookList,
+    WebhookListRequest,
+    WebhookRequest,
+    WebhookTested,
+    WebhookView,
+)
 from atoll_gateway.caller import Caller
 
 
@@ -77,6 +86,16 @@ class Releases(Protocol):
     """The way to an enclave's ear; saying a thing twice is saying it once."""
 
     async def publish(self, enclave_id: str, release: KeyRelease) -> None: ...
+
+
+class Webhooks(Protocol):
+    """As `atoll_gateway.webhooks.api.WebhookApi`."""
+
+    async def add(self, request: WebhookAddRequest) -> WebhookAdded: ...
+    async def list(self, request: WebhookListRequest) -> WebhookList: ...
+    async def get(self, request: WebhookRequest) -> WebhookView: ...
+    async def remove(self, request: WebhookRequest) -> WebhookView: ...
+    async def test(self, request: WebhookRequest) -> WebhookTested: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

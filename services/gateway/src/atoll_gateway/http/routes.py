@@ -4,6 +4,7 @@ from typing import Final
 
 from atoll.sealing.release import KeyRelease
 from atoll.wire import cloudevents
+from atoll.wire import webhooks as w
 from atoll.wire.access import AccessRole, CreateTokenRequest, TokenList, TokenView
 from atoll.wire.messages import (
     AgreedManifest,
@@ -16,7 +17,7 @@ from atoll.wire.messages import (
     WithdrawReply,
     WithdrawRequest,
 )
-from atoll_gateway.http import body, events, operations, stream
+from atoll_gateway.http import body, events, operations, stream, webhooks
 from atoll_gateway.http.operation import Answer, Body, Operation, Parameter
 from atoll_gateway.http.operations import AssetInfo, Health, Operations
 
@@ -84,17 +85,19 @@ _PAGE: Final = Parameter(
     schema={"type": "integer", "minimum": 1, "maximum": events.MAX_PAGE},
     text="At most so many in a batch.",
 )
+_WEBHOOK: Final = Parameter(
+    name="webhook_id",
+    place="path",
+    schema={"type": "string", "pattern": TOKEN_PATTERN},
+    text="The webhook's id.",
+)
 _SEQ: Final = Parameter(
     name="seq",
     place="path",
     schema={"type": "string", "pattern": NUMBER_PATTERN},
     text="The event's number in the job's history.",
 )
-_EVENTS: Final = Answer(
-    text="Events in order, each as a structured CloudEvent.",
-    media=stream.SSE,
-    also=(cloudevents.BATCH,),
-)
+_EVENTS: Final = Answer(text="Events in order.", media=stream.SSE, also=(cloudevents.BATCH,))
 _VIEW: Final = Answer(text="The job.", message=JobView)
 _BYTES: Final = Answer(text="The ciphertext.", media=body.BYTES)
 
@@ -214,6 +217,60 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         call=events.all_events,
         parameters=(_AFTER, _FOLLOW, _PAGE, _LAST),
         answers={200: _EVENTS},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/webhooks",
+        id="addWebhook",
+        summary="Push events from now on to an address; the secret is answered once.",
+        role=AccessRole.OPERATOR,
+        call=webhooks.add,
+        body=Body(message=w.WebhookAddRequest, limit=webhooks.MAX_ADD),
+        answers={201: Answer(text="It is registered.", message=w.WebhookAdded)},
+        errors=(403, 404),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/webhooks",
+        id="listWebhooks",
+        summary="All webhooks, the oldest first.",
+        role=AccessRole.OPERATOR,
+        call=webhooks.list_,
+        answers={200: Answer(text="Webhooks.", message=w.WebhookList)},
+        errors=(404,),
+    ),
+    Operation(
+        method="GET",
+        path="/v1/webhooks/{webhook_id}",
+        id="getWebhook",
+        summary="One webhook.",
+        role=AccessRole.OPERATOR,
+        call=webhooks.get,
+        parameters=(_WEBHOOK,),
+        answers={200: Answer(text="The webhook.", message=w.WebhookView)},
+        errors=(404,),
+    ),
+    Operation(
+        method="DELETE",
+        path="/v1/webhooks/{webhook_id}",
+        id="removeWebhook",
+        summary="Push nothing to it any more; what waits for it is dropped.",
+        role=AccessRole.OPERATOR,
+        call=webhooks.remove,
+        parameters=(_WEBHOOK,),
+        answers={200: Answer(text="The webhook that was.", message=w.WebhookView)},
+        errors=(404,),
+    ),
+    Operation(
+        method="POST",
+        path="/v1/webhooks/{webhook_id}/test",
+        id="testWebhook",
+        summary="Call it once, now, with an event of its own type.",
+        role=AccessRole.OPERATOR,
+        call=webhooks.test,
+        parameters=(_WEBHOOK,),
+        answers={200: Answer(text="What it answered.", message=w.WebhookTested)},
+        errors=(404,),
     ),
     Operation(
         method="GET",
