@@ -33,8 +33,10 @@ from atoll.sealing.stream import Header
 from atoll.sealing.tar import TarHeader, read_pax_path
 from atoll.simulated.device import decode_reply_header, decode_request
 from atoll.telemetry.otlp import decode_spans
-from atoll.wire import schema
+from atoll.wire import cloudevents, media, schema
 from atoll.wire.codec import unpackb
+from atoll.wire.messages import SubmitRequest
+from atoll_gateway.webhooks.address import AddressRules
 from fuzz.harness import Target
 
 CBOR_LIMIT: Final = 1 << 16
@@ -67,6 +69,11 @@ TARGETS: Final[dict[str, Target]] = {
     ),
     "message_pack": _of(unpackb, MessageError),
     "message": _of(lambda raw: schema.decode(Appraisal, raw), MessageError),
+    "json_message": _of(lambda raw: media.decode(SubmitRequest, raw, media.JSON), MessageError),
+    "event": _of(
+        lambda raw: cloudevents.read_job({media.CONTENT_TYPE: media.JSON}, raw), MessageError
+    ),
+    "webhook_url": _of(lambda raw: AddressRules().parse(raw.decode("latin-1")), InputError),
     "appraisal_record": _of(records.from_bytes, MessageError),
     "spans": _of(decode_spans, MessageError),
     "policy_state": _of(PolicyState.from_bytes, InputError),

@@ -30,9 +30,11 @@ from atoll.simulated import device
 from atoll.telemetry import span as spans
 from atoll.telemetry.context import SpanContext
 from atoll.telemetry.otlp import encode_spans
-from atoll.wire import schema
+from atoll.wire import cloudevents, media, schema
 from atoll.wire.codec import packb
+from atoll.wire.messages import EventType, JobEvent, JobState
 from support import assets, computations, dcap, evidence, policies, signing
+from support.gateway import submission
 from support.reports import appraise
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -101,8 +103,19 @@ def _messages() -> dict[str, bytes]:
         end_ns=2,
         attributes=(("count", 3),),
     )
+    event = JobEvent(
+        job_id="j1",
+        seq=1,
+        type=EventType.SUBMITTED,
+        state=JobState.SUBMITTED,
+        attempt=0,
+        time_ms=MOMENT * 1000,
+    )
     return {
         "message": schema.encode(appraise(evidence.document())),
+        "json_message": media.encode(submission(), media.JSON),
+        "event": cloudevents.binary(event)[1],
+        "webhook_url": b"https://hooks.example.org:8443/a?b=c",
         "message_pack": packb({"a": [1, b"x", None, True], "b": {"c": "d"}}),
         "appraisal_record": records.to_bytes(record),
         "spans": encode_spans([span]),

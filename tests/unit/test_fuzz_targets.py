@@ -185,6 +185,7 @@ COVERED = {
     "atoll.simulated.device:decode_request": "device_request",
     "atoll.telemetry.otlp:decode_spans": "spans",
     "atoll.wire.codec:unpackb": "message_pack",
+    "atoll.wire.media:decode": "json_message",
     "atoll.wire.schema:decode": "message",
 }
 """Which target reaches each parser."""

@@ -1,0 +1,53 @@
+"""Limits on what others make on a stream: there from the start, and no reason not to start."""
+
+import pytest
+
+from atoll.bus import Bus, ensure_consumer, ensure_stream
+from atoll.bus.jetstream import api
+from atoll.errors import ConflictError, RefusedError
+from atoll.wire.topology_types import Consumer, Stream
+
+OPEN = Stream(name="LIMITED", subjects=("limited.*",), max_bytes=1 << 20)
+BOUNDED = Stream(
+    name="BOUNDED",
+    subjects=("bounded.*",),
+    max_bytes=1 << 20,
+    max_consumers=2,
+    consumer_idle_s=3600.0,
+    consumer_pending=10,
+)
+
+
+async def test_a_stream_takes_so_many_consumers_and_no_more(bus: Bus) -> None:
+    await ensure_stream(bus, BOUNDED)
+    for name in ("a", "b", "a"):
+        await ensure_consumer(bus, Consumer(stream="BOUNDED", name=name, max_ack_pending=10))
+    with pytest.raises((RefusedError, ConflictError)):
+        await ensure_consumer(bus, Consumer(stream="BOUNDED", name="c", max_ack_pending=10))
+    info = await api(bus, "CONSUMER.INFO.BOUNDED.a")
+    assert info["config"]["inactive_threshold"] == 3600 * 1_000_000_000
+    await ensure_stream(bus, BOUNDED)
+
+
+async def test_a_limit_that_came_later_is_no_reason_not_to_start(bus: Bus) -> None:
+    await ensure_stream(bus, OPEN)
+    later = Stream(
+        name=OPEN.name,
+        subjects=OPEN.subjects,
+        max_bytes=OPEN.max_bytes,
+        max_consumers=2,
+        consumer_idle_s=3600.0,
+    )
+    await ensure_stream(bus, later)
+    config = (await api(bus, "STREAM.INFO.LIMITED"))["config"]
+    assert config["max_consumers"] == -1
+    assert config["consumer_limits"]["inactive_threshold"] == 3600 * 1_000_000_000
+
+
+async def test_a_consumer_may_start_anywhere_and_has_no_limit_if_so_wanted(bus: Bus) -> None:
+    await ensure_stream(bus, OPEN)
+    wanted = Consumer(stream="LIMITED", name="late", start_seq=5, max_deliver=-1)
+    for _ in range(2):
+        await ensure_consumer(bus, wanted)
+    config = (await api(bus, "CONSUMER.INFO.LIMITED.late"))["config"]
+    assert (config["opt_start_seq"], config["max_deliver"]) == (5, -1)
