@@ -113,8 +113,7 @@ async def desk(stack: Stack, client: AtollClient, tmp_path: Path) -> Desk:
         "ATOLL_URL": profile.http_url,
         "ATOLL_TOKEN": profile.http_token,
         "NATS_URL": profile.nats_url,
-        "NATS_USER": profile.nats_user,
-        "NATS_PASSWORD": profile.nats_password,
+        "NATS_CREDS": str(stack.folder.creds("client")),
     }
     desk = Desk(coder=coder, env=env)
     for page in ("publishing.md", "events.md"):

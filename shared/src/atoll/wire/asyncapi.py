@@ -176,8 +176,9 @@ def document(release: str = version.VERSION) -> dict[str, Any]:
             "messages": dict(sorted(item for row in rows for item in row.messages.items())),
             "securitySchemes": {
                 "login": {
-                    "type": "userPassword",
-                    "description": "A login; what it may do follows from its role.",
+                    "type": "asymmetricEncryption",
+                    "description": "A creds file: a JWT of NATS and the nkey that it names; "
+                    "what a login may do follows from its role.",
                 }
             },
         },
