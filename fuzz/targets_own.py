@@ -14,7 +14,18 @@ from atoll.client.protected import ProtectedKeys
 from atoll.computation.manifest import Manifest
 from atoll.computation.releasing import ReleasePolicy
 from atoll.corim.signed import read_signed
-from atoll.errors import EvidenceError, InputError, ManifestError, MessageError, SealError
+from atoll.credentials import callout, jwt
+from atoll.credentials.creds import Credentials
+from atoll.credentials.door_keys import DoorKeys
+from atoll.credentials.nkey import Kind
+from atoll.errors import (
+    ConfigError,
+    EvidenceError,
+    InputError,
+    ManifestError,
+    MessageError,
+    SealError,
+)
 from atoll.evidence.dcap.signed_json import open_envelope
 from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.findings import Appraisal
@@ -48,6 +59,10 @@ def _of(parse: object, *refusals: type[Exception]) -> Target:
 
 
 TARGETS: Final[dict[str, Target]] = {
+    "door_keys": _of(DoorKeys.from_bytes, ConfigError),
+    "nats_jwt": _of(lambda raw: jwt.read(raw.decode("latin-1"), Kind.ACCOUNT), InputError),
+    "nats_creds": _of(lambda raw: Credentials.from_text(raw.decode("latin-1")), InputError),
+    "auth_request": _of(lambda raw: callout.read(raw.decode("latin-1")), InputError),
     "manifest": _of(Manifest.from_bytes, ManifestError),
     "manifest_file": _of(ManifestFile.from_bytes, ManifestError),
     "consent": _of(lambda raw: ConsentFile.from_bytes(raw, "here"), InputError),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from atoll.bus.config import BusConfig
 from atoll.bus.connection import ATTEMPT_S, RETRY_PAUSE_S
 from atoll.bus.message import Message
 from atoll.bus.workqueue import ACK_TIMEOUT_S
@@ -102,6 +103,8 @@ class SimBus:
     """`atoll.bus.Bus`, as far as JetStream's requests need it."""
 
     connected = True
+    clustered = False
+    config = BusConfig(url="nats://simulated", name="simulated", inbox_prefix="_INBOX")
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire

@@ -10,6 +10,9 @@ from atoll.client.plan import write_card
 from atoll.client.protected import MIN_N, ProtectedKeys
 from atoll.corim.signed import sign_corim
 from atoll.corim.snp import SnpReferenceValues, snp_to_corim
+from atoll.credentials import callout, jwt
+from atoll.credentials.nkey import KeyPair
+from atoll.credentials.nkey import Kind as NkeyKind
 from atoll.evidence import document as documents
 from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.findings import Verdict
@@ -35,6 +38,7 @@ from atoll.wire.codec import packb
 from atoll.wire.messages import EventType, JobEvent, JobState
 from support import assets, computations, dcap, evidence, policies, signing
 from support.gateway import submission
+from support.logins import IDENTITIES
 from support.reports import appraise
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -44,7 +48,7 @@ MOMENT = 1_780_000_000
 @cache
 def made() -> dict[str, bytes]:
     """One that is accepted, for every target of `fuzz.targets_own`."""
-    return _files() | _messages() | _policies() | _sealed()
+    return _files() | _messages() | _policies() | _sealed() | _logins()
 
 
 PLAN = b"""{"format": "atoll-computation-plan", "version": 1, "parties": ["me.json"],
@@ -74,6 +78,25 @@ def _files() -> dict[str, bytes]:
         "canonical_json": canonical.dumps({"a": [1, True, None, "é"]}),
         "any_json": b'{ "a": [1, true, null, "\\u00e9"] }',
         "any_cbor": cbor.dumps({1: [b"x", "y", -1], 2: {3: None}}),
+    }
+
+
+def _logins() -> dict[str, bytes]:
+    known = IDENTITIES.credentials("client", now=MOMENT)
+    server = KeyPair.generate(NkeyKind.SERVER, bytes)
+    asked = {
+        "server_id": {"id": server.public},
+        "user_nkey": "U",
+        "client_info": {"id": 1, "nonce": "n"},
+        "connect_opts": {"sig": "AA", "auth_token": "t"},
+        "type": "authorization_request",
+    }
+    request = jwt.sign(asked, by=server, subject="U", audience=callout.AUDIENCE, now=MOMENT)
+    return {
+        "door_keys": IDENTITIES.door_keys().to_bytes(),
+        "nats_jwt": known.jwt.encode(),
+        "nats_creds": known.text.encode(),
+        "auth_request": request.encode(),
     }
 
 

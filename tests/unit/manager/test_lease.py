@@ -139,7 +139,7 @@ def test_a_job_is_led_from_its_request_to_its_acknowledgement() -> None:
     assert commands == (terms.Tell(ReportKind.LEASED),)
     for event, ordered in (
         (terms.Done(), (terms.StartEnclave(),)),
-        (terms.Done(), (terms.SetTimer(20),)),
+        (terms.Done(), (terms.SetTimer(20), terms.Tell(ReportKind.ATTESTING))),
         (terms.EvidenceSeen(EVIDENCE), (terms.SetTimer(None), terms.Judge(EVIDENCE))),
         (terms.Done(), (terms.Offer(),)),
         (terms.Done(), (terms.Tell(ReportKind.ADMITTED, evidence=EVIDENCE),)),

@@ -22,13 +22,7 @@ from nats.aio.msg import Msg
 from atoll.bus import faults
 from atoll.bus.config import BusConfig
 from atoll.bus.message import Message, Reply
-from atoll.bus.nats_client import (
-    PatientClient,
-    Subscription,
-    next_server,
-    require_version,
-    too_old,
-)
+from atoll.bus.nats_client import PatientClient, Subscription, next_server, require_version, too_old
 from atoll.bus.subjects import require_filter, require_headers, require_subject
 from atoll.errors import AtollError, InputError, RefusedError, UnreachableError
 

@@ -93,7 +93,9 @@ async def test_a_role_may_what_the_table_says_and_nothing_else(
     row: Operation, role: AccessRole
 ) -> None:
     gateway = Gateway()
-    target = row.path.format(job_id="none", asset_id=ASSET, token_id="0" * 12)
+    target = row.path.format(
+        job_id="none", asset_id=ASSET, token_id="0" * 12, seq=1, webhook_id="none"
+    )
     answer = await gateway.call(row.method, target, token=BY_ROLE[role].text)
     refused = row.role is not None and not role.allows(row.role)
     assert (answer.status == 403) is refused, answer.body
@@ -128,6 +130,14 @@ def test_the_table_gives_each_role_what_it_is_for() -> None:
         "createToken": "operator",
         "getToken": "operator",
         "revokeToken": "operator",
+        "getEvent": "viewer",
+        # These show or concern the jobs of all tenants.
+        "followAllEvents": "operator",
+        "addWebhook": "operator",
+        "listWebhooks": "operator",
+        "getWebhook": "operator",
+        "removeWebhook": "operator",
+        "testWebhook": "operator",
     }
 
 

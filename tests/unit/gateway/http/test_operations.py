@@ -224,9 +224,10 @@ async def test_stores_an_asset_once_and_gives_it_back() -> None:
 async def test_gives_a_result_of_the_jobs_outcome_and_no_other() -> None:
     gateway = Gateway()
     view = await gateway.waiting()
-    await gateway.report(view.job_id, ReportKind.FINISHED)
+    stored = outcome(view.job_id, ASSET)
+    await gateway.report(view.job_id, ReportKind.FINISHED, outcome=stored)
     gateway.results.stored = {ASSET: b"sealed", "00" * 16: b"another job's"}
-    gateway.outcomes.stored[view.job_id, 1] = outcome(view.job_id, ASSET)
+    gateway.outcomes.stored[view.job_id, 1] = stored
     target = f"/v1/jobs/{view.job_id}/results"
     assert (await gateway.call("GET", f"{target}/{ASSET}")).body == b"sealed"
     missing = await gateway.call("GET", f"{target}/{'00' * 16}")
@@ -236,10 +237,9 @@ async def test_gives_a_result_of_the_jobs_outcome_and_no_other() -> None:
 async def test_a_result_that_an_enclave_left_unreadable_is_none() -> None:
     gateway = Gateway()
     view = await gateway.waiting()
-    await gateway.report(view.job_id, ReportKind.FINISHED)
-    gateway.outcomes.stored[view.job_id, 1] = OutcomeRecord(
-        job_id=view.job_id, attempt=1, results={"results": b"r"}, receipt=b""
-    )
+    stored = OutcomeRecord(job_id=view.job_id, attempt=1, results={"results": b"r"}, receipt=b"")
+    await gateway.report(view.job_id, ReportKind.FINISHED, outcome=stored)
+    gateway.outcomes.stored[view.job_id, 1] = stored
     answer = await gateway.call("GET", f"/v1/jobs/{view.job_id}/results/{ASSET}")
     assert (answer.status, answer.code) == (404, "result.not_found")
 
@@ -247,14 +247,15 @@ async def test_a_result_that_an_enclave_left_unreadable_is_none() -> None:
 async def test_what_is_another_tenants_does_not_exist() -> None:
     gateway = Gateway()
     view = await gateway.waiting()
-    await gateway.report(view.job_id, ReportKind.FINISHED)
+    stored = outcome(view.job_id, ASSET)
+    await gateway.report(view.job_id, ReportKind.FINISHED, outcome=stored)
     gateway.results.stored[ASSET] = b"sealed"
-    gateway.outcomes.stored[view.job_id, 1] = outcome(view.job_id, ASSET)
+    gateway.outcomes.stored[view.job_id, 1] = stored
     job = f"/v1/jobs/{view.job_id}"
     rows = [row for row in OPERATIONS if "{job_id}" in row.path]
-    assert len(rows) == 9
+    assert len(rows) == 10
     for row in rows:
-        target = row.path.format(job_id=view.job_id, asset_id=ASSET)
+        target = row.path.format(job_id=view.job_id, asset_id=ASSET, seq=1)
         body = [json.dumps(release(view)).encode()] if row.id == "releaseKey" else []
         call = {"body": body, "headers": [JSON] if body else []}
         foreign = await gateway.call(row.method, target, token=FOREIGN.text, **call)

@@ -4,8 +4,7 @@ from typing import Final
 
 from atoll.sealing.release import KeyRelease
 from atoll.wire import cloudevents
-from atoll.wire import webhooks as w
-from atoll.wire.access import AccessRole, CreateTokenRequest, TokenList, TokenView
+from atoll.wire.access import AccessRole, TokenView
 from atoll.wire.messages import (
     AgreedManifest,
     EvidenceRecord,
@@ -17,9 +16,10 @@ from atoll.wire.messages import (
     WithdrawReply,
     WithdrawRequest,
 )
-from atoll_gateway.http import body, events, operations, stream, webhooks
+from atoll_gateway.http import body, events, operations, stream
 from atoll_gateway.http.operation import Answer, Body, Operation, Parameter
 from atoll_gateway.http.operations import AssetInfo, Health, Operations
+from atoll_gateway.http.operator_routes import FOR_OPERATORS
 
 TOKEN_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"  # noqa: S105
 NUMBER_PATTERN: Final = "^[0-9]{1,15}$"
@@ -36,18 +36,6 @@ _ASSET: Final = Parameter(
     place="path",
     schema={"type": "string", "pattern": ASSET_PATTERN},
     text="The sealed asset's id, from its header.",
-)
-_TOKEN: Final = Parameter(
-    name="token_id",
-    place="path",
-    schema={"type": "string", "pattern": "^[0-9A-Za-z]{12}$"},
-    text="The token's id: what stands between the first and the second `_`.",
-)
-_TENANT: Final = Parameter(
-    name="tenant",
-    place="query",
-    schema={"type": "string", "pattern": TOKEN_PATTERN},
-    text="Only tokens of this tenant.",
 )
 _STATE: Final = Parameter(
     name="state",
@@ -84,12 +72,6 @@ _PAGE: Final = Parameter(
     place="query",
     schema={"type": "integer", "minimum": 1, "maximum": events.MAX_PAGE},
     text="At most so many in a batch.",
-)
-_WEBHOOK: Final = Parameter(
-    name="webhook_id",
-    place="path",
-    schema={"type": "string", "pattern": TOKEN_PATTERN},
-    text="The webhook's id.",
 )
 _SEQ: Final = Parameter(
     name="seq",
@@ -219,60 +201,6 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         answers={200: _EVENTS},
     ),
     Operation(
-        method="POST",
-        path="/v1/webhooks",
-        id="addWebhook",
-        summary="Push events from now on to an address; the secret is answered once.",
-        role=AccessRole.OPERATOR,
-        call=webhooks.add,
-        body=Body(message=w.WebhookAddRequest, limit=webhooks.MAX_ADD),
-        answers={201: Answer(text="It is registered.", message=w.WebhookAdded)},
-        errors=(403, 404),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/webhooks",
-        id="listWebhooks",
-        summary="All webhooks, the oldest first.",
-        role=AccessRole.OPERATOR,
-        call=webhooks.list_,
-        answers={200: Answer(text="Webhooks.", message=w.WebhookList)},
-        errors=(404,),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/webhooks/{webhook_id}",
-        id="getWebhook",
-        summary="One webhook.",
-        role=AccessRole.OPERATOR,
-        call=webhooks.get,
-        parameters=(_WEBHOOK,),
-        answers={200: Answer(text="The webhook.", message=w.WebhookView)},
-        errors=(404,),
-    ),
-    Operation(
-        method="DELETE",
-        path="/v1/webhooks/{webhook_id}",
-        id="removeWebhook",
-        summary="Push nothing to it any more; what waits for it is dropped.",
-        role=AccessRole.OPERATOR,
-        call=webhooks.remove,
-        parameters=(_WEBHOOK,),
-        answers={200: Answer(text="The webhook that was.", message=w.WebhookView)},
-        errors=(404,),
-    ),
-    Operation(
-        method="POST",
-        path="/v1/webhooks/{webhook_id}/test",
-        id="testWebhook",
-        summary="Call it once, now, with an event of its own type.",
-        role=AccessRole.OPERATOR,
-        call=webhooks.test,
-        parameters=(_WEBHOOK,),
-        answers={200: Answer(text="What it answered.", message=w.WebhookTested)},
-        errors=(404,),
-    ),
-    Operation(
         method="GET",
         path="/v1/jobs/{job_id}/manifest",
         id="getManifest",
@@ -385,47 +313,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         call=Operations.own_token,
         answers={200: Answer(text="The token.", message=TokenView)},
     ),
-    Operation(
-        method="GET",
-        path="/v1/tokens",
-        id="listTokens",
-        summary="Access tokens, the newest first, without what they are checked by.",
-        role=AccessRole.OPERATOR,
-        call=Operations.list_tokens,
-        parameters=(_TENANT,),
-        answers={200: Answer(text="Tokens.", message=TokenList)},
-    ),
-    Operation(
-        method="POST",
-        path="/v1/tokens",
-        id="createToken",
-        summary="Let an access token count, by the SHA-256 of the secret that its maker keeps.",
-        role=AccessRole.OPERATOR,
-        call=Operations.create_token,
-        body=Body(message=CreateTokenRequest, limit=operations.MAX_TOKEN),
-        answers={201: Answer(text="It counts.", message=TokenView)},
-        errors=(409,),
-    ),
-    Operation(
-        method="GET",
-        path="/v1/tokens/{token_id}",
-        id="getToken",
-        summary="One access token.",
-        role=AccessRole.OPERATOR,
-        call=Operations.get_token,
-        parameters=(_TOKEN,),
-        answers={200: Answer(text="The token.", message=TokenView)},
-        errors=(404,),
-    ),
-    Operation(
-        method="POST",
-        path="/v1/tokens/{token_id}/revoke",
-        id="revokeToken",
-        summary="Refuse an access token from now on, for good.",
-        role=AccessRole.OPERATOR,
-        call=Operations.revoke_token,
-        parameters=(_TOKEN,),
-        answers={200: Answer(text="The token.", message=TokenView)},
-        errors=(404, 409),
-    ),
+    *FOR_OPERATORS,
 )
