@@ -109,6 +109,12 @@ class SimBus:
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
 
+    def now(self) -> float:
+        return self.wire.process.scheduler.now / 1000
+
+    async def pause(self, seconds: float) -> None:
+        await Sleep(round(seconds * 1000))
+
     async def call(
         self,
         subject: str,

@@ -7,7 +7,7 @@ from atoll.client.connection import AtollClient
 from atoll.client.release import StaleAttemptError, require_waiting
 from atoll.errors import AtollError, ConflictError, NotFoundError, UnreachableError
 from atoll.sealing.release import make_release
-from atoll.wire import schema, subjects
+from atoll.wire import cloudevents, subjects
 from atoll.wire.messages import EventType, JobEvent, JobState, JobView
 from simulation.bus import SimBus, Weather, Wire
 from simulation.enclave import MANIFEST, MANIFEST_DIGEST, OWNER, RELEASE_WAIT_MS, URGENT
@@ -61,7 +61,7 @@ class ClientProcess(Process):
         seen = 0
         while True:
             item: Stored = await events.get()
-            event = schema.decode(JobEvent, item.payload)
+            event = cloudevents.read_job(item.headers, item.payload)
             if event.seq <= seen:
                 continue
             if event.seq != seen + 1:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from atoll.wire import schema
+from atoll.wire import cloudevents, schema
 from atoll.wire.messages import JobEvent, JobRecord, JobState, JobView, OutcomeRecord, SpawnRequest
 from simulation.scheduler import Scheduler
 from simulation.server import Server, Stored
@@ -123,7 +123,7 @@ class Oracle:
 
     def _event(self, stored: Stored) -> None:
         """Each event once, in order, without gaps."""
-        event = schema.decode(JobEvent, stored.payload)
+        event = cloudevents.read_job(stored.headers, stored.payload)
         events = self.jobs[event.job_id].events
         self._require(
             event.seq == len(events) + 1,

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from atoll.bus import publish
 from atoll.client.connection import AtollClient
-from atoll.wire import schema, subjects
+from atoll.wire import cloudevents, schema
 from atoll.wire.messages import JobEvent, JobRecord, OutboxItem, Report, ReportKind
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_gateway import core
@@ -115,8 +115,8 @@ def events_without_ids() -> Iterator[None]:
     """An event is published without a look at the newest and without an id."""
 
     async def event(self: BusOutlet, event: JobEvent, traceparent: str) -> None:
-        subject = subjects.EVENT.of("job", event.job_id, event.type.value)
-        await publish(self._bus, subject, schema.encode(event))
+        headers, payload = cloudevents.binary(event, traceparent)
+        await publish(self._bus, cloudevents.subject_of(event), payload, headers=headers)
 
     with patch.object(BusOutlet, "event", event):
         yield

@@ -147,6 +147,7 @@ COVERED = {
     "atoll.evidence.document:parse": "evidence_document",
     "atoll.evidence.ear_keys:KeyRing.from_bytes": "key_ring",
     "atoll.evidence.eventlog.ccel:EventLog.from_bytes": "ccel",
+    "atoll.credentials.door_keys:DoorKeys.from_bytes": "door_keys",
     "atoll.evidence.eventlog.rtmr_json:RtmrLog.from_bytes": "rtmr_json",
     "atoll.evidence.id_block:IdAuth.from_bytes": "id_auth",
     "atoll.evidence.id_block:IdBlock.from_bytes": "id_block",

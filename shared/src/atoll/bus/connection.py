@@ -20,6 +20,7 @@ from nats import errors as nats_errors
 from nats.aio.msg import Msg
 
 from atoll.bus import faults
+from atoll.bus.clock import LoopClock
 from atoll.bus.config import BusConfig
 from atoll.bus.message import Message, Reply
 from atoll.bus.nats_client import PatientClient, Subscription, next_server, require_version, too_old
@@ -40,7 +41,7 @@ ATTEMPT_S: Final = 3.0
 _DENIED: Final = re.compile(r'permissions violation for (publish|subscription) to "([^"]+)"')
 
 
-class Bus:
+class Bus(LoopClock):
     """A live connection. Made by `connect`, used by everything else in `atoll.bus`."""
 
     def __init__(self, config: BusConfig, logger: logging.Logger) -> None:

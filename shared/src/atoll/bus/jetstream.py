@@ -13,7 +13,6 @@ In a cluster a stream has no leader for the seconds of an election. What the ser
 or leaves unanswered, is a reason to ask again, not an answer.
 """
 
-import asyncio
 import base64
 import json
 import secrets
@@ -179,29 +178,27 @@ async def _answer(
     timeout_s: float = API_TIMEOUT_S,
 ) -> T:
     """What `read` makes of the reply; asked again while it makes it an `UnreachableError`."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
+    deadline = bus.now() + timeout_s
     while True:
-        left = max(deadline - loop.time(), 0.001)
+        left = max(deadline - bus.now(), 0.001)
         reply = await bus.call(subject, payload, headers=headers, timeout_s=left, retry=True)
         try:
             return read(reply)
         except UnreachableError:
-            if deadline - loop.time() <= RETRY_PAUSE_S:
+            if deadline - bus.now() <= RETRY_PAUSE_S:
                 raise
-        await asyncio.sleep(RETRY_PAUSE_S)
+        await bus.pause(RETRY_PAUSE_S)
 
 
 async def newer_message(bus: Bus, stream: str, subject: str, than: int) -> StreamMessage | None:
     """The newest message; on a cluster, from a replica that knows more than `than`, for
     the leader does, unless none does within `LAG_S`."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + (LAG_S if bus.clustered else 0.0)
+    deadline = bus.now() + (LAG_S if bus.clustered else 0.0)
     while True:
         last = await last_message(bus, stream, subject)
-        if (last is not None and last.seq > than) or loop.time() >= deadline:
+        if (last is not None and last.seq > than) or bus.now() >= deadline:
             return last
-        await asyncio.sleep(RETRY_PAUSE_S)
+        await bus.pause(RETRY_PAUSE_S)
 
 
 def pub_ack(reply: Message, subject: str) -> PubAck:
