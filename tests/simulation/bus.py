@@ -184,6 +184,10 @@ class SimDelivery:
         if queue.release(self.reply_subject):
             queue.bus.wire.up(lambda: queue.model.nak(seq, round(delay_s * 1000)))
 
+    async def retry(self) -> None:
+        steps = self._queue.model.consumer.retry_s
+        await self.nak(steps[min(self.num_delivered, len(steps)) - 1] if steps else 0.0)
+
     async def term(self, reason: str) -> None:
         raise AssertionError(f"nothing here is unreadable: {reason}")
 
