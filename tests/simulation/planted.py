@@ -21,6 +21,7 @@ from atoll_manager import lease as leases
 from atoll_manager import lease_terms as terms
 from simulation import client
 from simulation.manager import Attempt
+from simulation.scheduler import Sleep
 
 Planted = Callable[[], AbstractContextManager[None]]
 
@@ -74,11 +75,12 @@ def outbox_cleared_unperformed() -> Iterator[None]:
 
 @contextmanager
 def ack_before_effect() -> Iterator[None]:
-    """A report is acknowledged before it is applied."""
+    """A report is acknowledged before it is applied, which then takes its time."""
     real = ReportWorker._handle
 
     async def handle(self: ReportWorker, delivery: Any) -> None:
         await delivery.ack()
+        await Sleep(400)
         await real(self, delivery)
 
     with patch.object(ReportWorker, "_handle", handle):
