@@ -8,8 +8,8 @@ from atoll.client.appraisal import Appraiser
 from atoll.client.results import check_receipt
 from atoll.errors import AtollError, ReceiptError
 from atoll.sealing.release import KeyRelease
-from atoll.wire import schema, subjects, topology
-from atoll.wire.messages import JobEvent, JobRecord, JobView, OutcomeRecord
+from atoll.wire import cloudevents, schema, subjects, topology
+from atoll.wire.messages import JobRecord, JobView, OutcomeRecord
 from chaos.facts import Accepted, Facts, Kill, Outcome, Released, Sighting, Told
 
 
@@ -54,9 +54,9 @@ async def _ledger(bus: Bus) -> tuple[dict[str, JobView], frozenset[str]]:
 async def _history(bus: Bus, faults: list[str]) -> dict[str, tuple[Told, ...]]:
     history: dict[str, list[Told]] = defaultdict(list)
     async for item in read_stream(bus, topology.EVENTS.name, subjects.EVENT.under("job")):
-        event = schema.decode(JobEvent, item.payload)
+        event = cloudevents.read_job(item.headers, item.payload)
         history[event.job_id].append(Told(time_ms=_ms(item.time), event=event))
-        if item.headers.get("ce-id") != f"{event.job_id}.{event.seq}":
+        if item.headers.get("ce-id") != cloudevents.event_id(event):
             faults.append(f"event {item.seq} has the id {item.headers.get('ce-id')}")
     return {job_id: tuple(told) for job_id, told in history.items()}
 
