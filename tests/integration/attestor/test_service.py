@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from atoll.bus import Bus, KeyValue, Service, provision, read_stream
+from atoll.bus import Bus, BusConfig, KeyValue, Service, provision, read_stream
 from atoll.bus.jetstream import purge
 from atoll.errors import AtollError, ConflictError, EvidenceError, InputError, MessageError
 from atoll.evidence import cmw
@@ -35,11 +36,15 @@ from atoll.wire.messages import (
     PolicyView,
 )
 from atoll.wire.verification import VerifyReply, VerifyRequest
-from atoll_attestor.bus_ports import BusArchive, BusPolicies
-from atoll_attestor.main import rows
+from atoll_attestor.admitting import Admitter
+from atoll_attestor.bus_ports import BusArchive, BusEvidence, BusPolicies
+from atoll_attestor.door import Keyring
+from atoll_attestor.doorkeeper import BusRevocations, Doorkeeper
+from atoll_attestor.main import admission_rows, rows
 from atoll_attestor.setup import Setup
 from support.audit import MemoryAudit
 from support.evidence import Binding, document
+from support.logins import IDENTITIES
 from support.nats import wait_for
 from unit.attestor import given
 
@@ -100,7 +105,26 @@ async def kept(bus: Bus, role: str) -> list[AppraisalRecord]:
 
 
 async def test_exactly_the_rows_of_the_table_are_served(tmp_path: Path) -> None:
-    served = rows(given.attestor(given.write(tmp_path)).verifier, given.judging(), recorder())
+    verifier = given.attestor(given.write(tmp_path)).verifier
+    nobody = Bus(
+        BusConfig(url="nats://nobody", name="none", inbox_prefix="_INBOX"),
+        logging.getLogger(__name__),
+    )
+    revocations = BusRevocations(nobody)
+    policies = given.MemoryPolicies()
+    ring = Keyring(IDENTITIES.door_keys())
+    admitter = Admitter(
+        verifier=verifier,
+        ring=ring,
+        evidence=BusEvidence(nobody),
+        revocations=revocations,
+        ttl_s=300,
+    )
+    door = Doorkeeper(nobody, nobody, ring, policies, revocations)
+    served = [
+        *rows(verifier, given.judging(), recorder()),
+        *admission_rows(admitter, door, recorder()),
+    ]
     owned = {row.subject.template for row in endpoints.ENDPOINTS if row.owner == "attestor"}
     assert {endpoint.subject for endpoint in served} == owned
 
