@@ -72,7 +72,10 @@ class LoadClient:
     def _login(self) -> dict[str, str]:
         """The fields of CONNECT that say who we are; the server's greeting is read for that."""
         while b"\r\n" not in self._rest:
-            self._rest += self._socket.recv(1 << 16)
+            read = self._socket.recv(READ)
+            if not read:
+                raise BenchError("the server closed the connection")
+            self._rest += read
         greeting, _, self._rest = self._rest.partition(b"\r\n")
         known = self._config.who.options()
         if "user_jwt_cb" not in known:

@@ -74,6 +74,7 @@ def _stutter(listening: socket.socket) -> None:
     peer, _ = listening.accept()
     with peer:
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer.sendall(b'INFO {"nonce":"n"}\r\n')
         seen = b""
         while seen.count(b"\r\n") < 6:
             seen += peer.recv(4096)
@@ -87,6 +88,7 @@ def _stutter(listening: socket.socket) -> None:
 def _hang_up(listening: socket.socket) -> None:
     peer, _ = listening.accept()
     with peer:
+        peer.sendall(b'INFO {"nonce":"n"}\r\n')
         seen = b""
         while seen.count(b"\r\n") < 4:
             seen += peer.recv(4096)
