@@ -66,6 +66,11 @@ async def job(
         yield running
 
 
+def memory_of(enclave_id: str | None) -> Path:
+    """Where an enclave has its memory-only storage."""
+    return Path(f"/dev/shm/atoll-{enclave_id}")
+
+
 def sigkill(pids: list[int]) -> None:
     (pid,) = pids
     os.kill(pid, signal.SIGKILL)
@@ -112,18 +117,45 @@ async def test_a_killed_worker_fails_the_job_with_a_code_and_a_receipt(
     stack.require_nothing_left(outcome.view.enclave_id)
 
 
-async def test_a_killed_manager_comes_back_and_the_job_completes_once(
+async def test_a_killed_manager_finds_its_enclave_again_which_completes_the_job(
     stack: Stack, job: InFlight
 ) -> None:
     await job.at(RUNNING)
     enclave = job.watcher.events[-1].enclave_id
-    agents = stack.agents()
     stack.kill_service("manager")
-    wait_until(lambda: not set(stack.agents()) & set(agents), "no orphan of the dead manager")
-    stack.require_nothing_left(enclave)
+    outcome = await job.completed()
+    assert (outcome.view.attempt, outcome.view.enclave_id) == (1, enclave)
+    assert job.count(EventType.RETRYING) == 0
+    assert await job.stored_outcomes() == [1]
+    stack.require_settled(enclave)
+
+
+async def test_a_manager_and_its_enclave_killed_at_once_leave_nothing(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(RUNNING)
+    enclave = job.watcher.events[-1].enclave_id
+    agents, keepers = stack.agents(), stack.keepers()
+    assert memory_of(enclave).exists()
+    for pid in (stack.service("manager"), *keepers, *agents):
+        os.kill(pid, signal.SIGKILL)
     outcome = await job.completed()
     assert outcome.view.attempt == 2
     assert await job.stored_outcomes() == [2]
+    assert not memory_of(enclave).exists()
+    stack.require_settled(outcome.view.enclave_id)
+
+
+async def test_a_killed_keeper_takes_its_enclave_with_it_and_the_job_is_done_again(
+    stack: Stack, job: InFlight
+) -> None:
+    await job.at(RUNNING)
+    enclave = job.watcher.events[-1].enclave_id
+    sigkill(stack.keepers())
+    outcome = await job.completed()
+    assert outcome.view.attempt == 2
+    assert not memory_of(enclave).exists()
+    stack.require_settled(outcome.view.enclave_id)
 
 
 async def test_a_killed_gateway_comes_back_and_the_job_never_noticed(

@@ -188,6 +188,11 @@ def descendants(of: int | None = None) -> dict[int, str]:
     return found
 
 
+def family(pid: int) -> dict[int, str]:
+    """A process and those below it."""
+    return {pid: _command(pid), **descendants(pid)}
+
+
 def _command(pid: int) -> str:
     try:
         raw = Path(f"/proc/{pid}/cmdline").read_bytes()

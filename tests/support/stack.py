@@ -82,7 +82,17 @@ class Stack(command.Stack):
 
     def pids(self, command: str) -> list[int]:
         """Processes of this stack in whose command line `command` stands."""
-        return [pid for pid, line in descendants(self.pid).items() if command in line]
+        return [pid for pid, line in self.processes().items() if command in line]
+
+    def processes(self) -> dict[int, str]:
+        """All of this stack's with their command lines; enclaves of a killed manager too."""
+        found = descendants(self.pid)
+        for path in (self.data_dir / "enclaves").glob("*.json"):
+            with contextlib.suppress(OSError, ValueError):
+                keeper = json.loads(path.read_bytes())["keeper"]
+                if keeper is not None and keeper[0] not in found and is_atoll(keeper[0]):
+                    found |= command.family(keeper[0])
+        return found
 
     def service(self, name: str) -> int:
         """The process of `gateway`, `manager`, `attestor` or `nats-server`."""
@@ -94,6 +104,10 @@ class Stack(command.Stack):
     def agents(self) -> list[int]:
         """The processes of enclaves."""
         return self.pids("-m atoll_agent.main")
+
+    def keepers(self) -> list[int]:
+        """The processes that keep enclaves for the manager, which may have died meanwhile."""
+        return self.pids("-m atoll_manager.keeper")
 
     def workers(self) -> list[int]:
         """The processes in which guests run."""
@@ -108,7 +122,7 @@ class Stack(command.Stack):
 
     def kill_and_wait(self) -> list[int]:
         """SIGKILL to the supervisor; those of its processes that do not end of themselves."""
-        below = list(descendants(self.pid))
+        below = list(self.processes())
         self.kill()
         deadline = time.monotonic() + 20.0
         while (left := [pid for pid in below if is_atoll(pid)]) and time.monotonic() < deadline:
@@ -120,6 +134,14 @@ class Stack(command.Stack):
         wait_until(lambda: not (self.agents() or self.workers()), "the enclaves have ended")
         assert not Path(f"/dev/shm/atoll-{enclave_id}").exists()
 
+    def require_settled(self, enclave_id: str | None) -> None:
+        """Fail unless nothing is left, and nothing is written down that would be looked for."""
+        self.require_nothing_left(enclave_id)
+        enclaves = self.data_dir / "enclaves"
+        wait_until(lambda: not list(enclaves.glob("*.json")), "the enclaves are forgotten")
+        wait_until(lambda: not self.keepers(), "the keepers have ended")
+        assert not list(enclaves.glob("*.sock"))
+
 
 @contextlib.contextmanager
 def running(root: Path, *, slots: int = 2) -> Iterator[Stack]:
@@ -129,7 +151,7 @@ def running(root: Path, *, slots: int = 2) -> Iterator[Stack]:
     seen: set[int] = set()
     try:
         yield stack
-        seen = set(descendants(stack.pid))
+        seen = set(stack.processes())
     finally:
         status = stack.stop()
     assert status == 0, stack.log.read_text()

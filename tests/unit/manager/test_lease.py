@@ -64,6 +64,20 @@ def begun(*, delivered: int = 1, is_last: bool = False) -> Lease:
     return lease
 
 
+def adopted(attempt: int = 1, *, delivered: int = 1) -> Lease:
+    lease, commands = leases.begin(
+        job_id=JOB,
+        enclave_id=OURS,
+        spawn_seq=7,
+        delivered=delivered,
+        is_last=False,
+        timing=TIMING,
+        adopted=attempt,
+    )
+    assert commands == (terms.AskLedger(),)
+    return lease
+
+
 def play(lease: Lease, *events: terms.Event) -> tuple[Lease, terms.Commands]:
     """After all of the events, and what the last one ordered."""
     commands: terms.Commands = ()
@@ -224,6 +238,103 @@ def test_beyond_the_last_attempt_no_enclave_is_started() -> None:
     assert lease.reason is not None
     assert commands == (terms.Tell(ReportKind.GAVE_UP, reason=lease.reason),)
     assert lease.reason.code == "job.attempts"
+
+
+@pytest.mark.parametrize(
+    "known",
+    [ledger(), SCHEDULED, ledger(JobState.ATTESTING, 1, OURS, 7)],
+    ids=["behind", "scheduled", "attesting"],
+)
+def test_an_adopted_enclave_that_has_no_work_yet_is_awaited_and_judged(
+    known: terms.LedgerSays,
+) -> None:
+    lease, commands = play(adopted(), known)
+    assert commands == (terms.SetTimer(20), terms.Tell(ReportKind.ATTESTING))
+    assert (lease.phase, lease.attempt) == (Phase.BOOTING, 1)
+    assert play(lease, terms.EvidenceSeen(EVIDENCE))[1][1] == terms.Judge(EVIDENCE)
+    assert play(lease, terms.TimedOut())[1] == (terms.SetTimer(None), terms.StopEnclave())
+
+
+@pytest.mark.parametrize("state", [JobState.AWAITING_ASSETS, JobState.RUNNING])
+def test_an_adopted_enclave_that_has_its_work_is_neither_leased_nor_judged_again(
+    state: JobState,
+) -> None:
+    lease, commands = play(adopted(2), ledger(state, 2, OURS, 7))
+    assert (lease.phase, commands) == (Phase.WORKING, ())
+    lease, commands = play(lease, terms.EvidenceSeen(EVIDENCE))
+    assert (lease.phase, commands) == (Phase.WORKING, ())
+    lease, _ = play(lease, terms.Exited(0), ledger(JobState.COMPLETED, 2, OURS, 7))
+    assert play(lease, terms.Done())[1] == (terms.Ack(),)
+
+
+@pytest.mark.parametrize(
+    ("known", "settled"),
+    [
+        (ledger(JobState.SCHEDULED, 2, "other", 7), ()),
+        (ledger(JobState.RUNNING, 1, "twin", 7), ()),
+        (ledger(JobState.RUNNING, 1, "first", 6), (terms.Ack(),)),
+        (ledger(JobState.CANCELLED, 1, OURS, 7), (terms.Ack(),)),
+        (ledger(JobState.EXPIRED, 1, OURS, 7, "job.deadline"), (terms.Ack(),)),
+        (ledger(JobState.COMPLETED, 2, "other", 7), (terms.Ack(),)),
+    ],
+    ids=["overtaken", "twin", "double", "cancelled", "expired", "done-elsewhere"],
+)
+def test_an_adopted_enclave_whose_job_is_over_or_elsewhere_is_stopped_before_anything(
+    known: terms.LedgerSays, settled: terms.Commands
+) -> None:
+    lease, commands = play(adopted(), known)
+    assert commands == (terms.SetTimer(None), terms.StopEnclave())
+    assert play(lease, terms.Done())[1] == settled
+
+
+def test_an_adopted_enclave_that_said_its_last_word_may_erase_by_itself() -> None:
+    lease, commands = play(adopted(), ledger(JobState.COMPLETED, 1, OURS, 7))
+    assert (lease.phase, commands) == (Phase.LINGERING, (terms.SetTimer(3),))
+    assert play(lease, terms.Exited(0), terms.Done())[1] == (terms.Ack(),)
+
+
+@pytest.mark.parametrize("known", [ledger(), SCHEDULED, ledger(JobState.RUNNING, 1, OURS, 7)])
+def test_an_adopted_enclave_that_died_meanwhile_is_handed_back(known: terms.LedgerSays) -> None:
+    lease, commands = play(adopted(), known, terms.Exited(-9))
+    assert commands == (terms.SetTimer(None), terms.StopEnclave())
+    lease, commands = play(lease, terms.Done())
+    assert isinstance(commands[0], terms.Tell)
+    assert commands[0].kind is ReportKind.LOST
+    assert play(lease, terms.Done())[1] == (terms.Nak(leases.NAK_STEP_S),)
+
+
+@pytest.mark.parametrize(
+    "event", [terms.Failed(WHY, away=True), terms.WatchLost(WHY), terms.StopAsked()]
+)
+def test_an_adopted_enclave_that_nobody_can_ask_about_is_stopped_and_handed_back(
+    event: terms.Event,
+) -> None:
+    lease, commands = play(adopted(), event)
+    assert commands == (terms.SetTimer(None), terms.StopEnclave())
+    assert lease.ending is leases.Ending.HAND_BACK
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(EVENTS), max_size=40))
+def test_whatever_happens_an_adopted_enclave_is_gone_before_the_request_is_settled(
+    events: list[terms.Event],
+) -> None:
+    lease = adopted()
+    runs = True
+    for event in events:
+        under_way = lease.phase
+        lease, commands = leases.step(lease, event)
+        assert not any(
+            isinstance(one, terms.StartEnclave) or one == terms.Tell(ReportKind.LEASED)
+            for one in commands
+        )
+        if under_way is Phase.STOPPING and isinstance(event, terms.Done | terms.Failed):
+            runs = False
+        if any(isinstance(one, terms.Ack | terms.Nak) for one in commands):
+            assert not runs
+        if lease.phase is Phase.OVER:
+            assert not runs
+            return
 
 
 @settings(max_examples=400, deadline=None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from atoll.evidence.snp import AttestationReport
 from atoll.simulated import device as wire
-from atoll_manager.secure_processor import GuestDevice
+from atoll_manager.secure_processor import serve
 from support.evidence import MEASUREMENT, chain, guest
 
 TABLE = chain().table().to_bytes()
@@ -21,15 +21,14 @@ DATA = bytes(range(64))
 @asynccontextmanager
 async def served() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """The guest's end of a device."""
-    device = GuestDevice(guest(), TABLE)
+    host_end, guest_end = socket.socketpair()
     async with asyncio.TaskGroup() as group:
-        group.create_task(device.serve())
-        reader, writer = await asyncio.open_connection(sock=device.guest_end)
+        group.create_task(serve(host_end, guest(), TABLE))
+        reader, writer = await asyncio.open_connection(sock=guest_end)
         try:
             yield reader, writer
         finally:
             writer.close()
-    device.close()
 
 
 async def asked(request: bytes) -> wire.DeviceReply:
@@ -76,10 +75,3 @@ def test_no_bytes_of_a_guest_end_the_host(raw: bytes) -> None:
             writer.write(raw)
 
     asyncio.run(attempt())
-
-
-def test_both_ends_are_given_back_when_nothing_was_served() -> None:
-    device = GuestDevice(guest(), TABLE)
-    device.close()
-    assert device.guest_end.fileno() == -1
-    assert isinstance(device.guest_end, socket.socket)

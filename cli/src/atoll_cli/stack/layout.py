@@ -17,6 +17,10 @@ from atoll_cli.stack.service import ServiceSpec
 PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
 """Beginnings of the only variables that services get from our environment."""
 
+ADOPTION_WINDOW_S: Final = 12.0
+"""How long enclaves wait for a killed manager; if it was killed with its supervisor, nobody
+starts another one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -63,6 +67,7 @@ class Plan:
             data_dir=data,
             simulated_dir=data / "simulated",
             slots=self.slots,
+            adoption_window_s=ADOPTION_WINDOW_S,
             python=sys.executable,
             **({"docker_host": self.docker} if self.docker else {}),
         )

@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -25,6 +25,7 @@ from atoll.bus import Bus, KeyValue, bury, publish
 from atoll.errors import (
     AtollError,
     EvidenceError,
+    MessageError,
     NotFoundError,
     RefusedError,
     UnreachableError,
@@ -46,10 +47,11 @@ from atoll.wire.messages import (
 from atoll_manager import lease as leases
 from atoll_manager import lease_terms as terms
 from atoll_manager.admission import admit
-from atoll_manager.drivers.driver import Driver, EnclaveSpec, RunningEnclave
+from atoll_manager.delivery import Delivery
+from atoll_manager.drivers.driver import Claim, Driver, EnclaveSpec, RunningEnclave
 from atoll_manager.lease import Lease, Timing
 
-__all__ = ["AttemptRunner", "Delivery", "Timing"]
+__all__ = ["AttemptRunner", "Timing"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,28 +60,6 @@ Keys = Callable[[], Awaitable[Mapping[str, Ed25519PublicKey]]]
 MAX_TEXT: Final = 1024
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
 _MAX_CODE: Final = 64
-
-
-class Delivery(Protocol):
-    """A spawn request as the queue hands it out (`atoll.bus.Delivery`)."""
-
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def num_delivered(self) -> int: ...
-    @property
-    def stream_seq(self) -> int: ...
-    @property
-    def stored(self) -> datetime: ...
-    @property
-    def is_last(self) -> bool: ...
-    async def ack(self) -> None: ...
-    async def nak(self, delay_s: float = 0.0) -> None: ...
-    async def term(self, reason: str) -> None: ...
 
 
 class AttemptRunner:
@@ -94,6 +74,7 @@ class AttemptRunner:
         keys: Keys,
         timing: Timing,
         tracer: Tracer,
+        new_enclave_id: Callable[[], str] = lambda: "e" + secrets.token_hex(12),
     ) -> None:
         self.bus = bus
         self.driver = driver
@@ -101,6 +82,7 @@ class AttemptRunner:
         self.keys = keys
         self.timing = timing
         self.tracer = tracer
+        self.new_enclave_id = new_enclave_id
 
     async def run(self, delivery: Delivery) -> None:
         """See one spawn request through to its settlement.
@@ -119,6 +101,22 @@ class AttemptRunner:
         with wiring.consume(self.tracer, spans.SPAWN, delivery.headers):
             await Attempt(self, delivery, request).run()
 
+    async def adopt(self, delivery: Delivery, spec: EnclaveSpec, enclave: RunningEnclave) -> None:
+        """See an attempt through that an earlier manager of this host began; as `run`.
+
+        What is said again by this was heard before. At the end nothing of the enclave is
+        left, also when the job ended meanwhile or is another manager's by now.
+        """
+        _log.info("job %s attempt %d: found its enclave again", spec.job_id, spec.attempt)
+        try:
+            request = schema.decode(SpawnRequest, delivery.payload)
+            with wiring.consume(self.tracer, spans.SPAWN, delivery.headers):
+                await Attempt(self, delivery, request, (spec, enclave)).run()
+        except MessageError as error:
+            await self._bury(delivery, error)
+        finally:
+            await enclave.stop(self.timing.stop_grace_s)
+
     async def _bury(self, delivery: Delivery, error: AtollError) -> None:
         # Full or away: no longer kept alive, it is delivered again.
         with contextlib.suppress(UnreachableError, RefusedError):
@@ -128,27 +126,34 @@ class AttemptRunner:
 class Attempt:
     """One lease: performs its commands and tells it what came of them."""
 
-    def __init__(self, runner: AttemptRunner, delivery: Delivery, request: SpawnRequest) -> None:
+    def __init__(
+        self,
+        runner: AttemptRunner,
+        delivery: Delivery,
+        request: SpawnRequest,
+        adopted: tuple[EnclaveSpec, RunningEnclave] | None = None,
+    ) -> None:
         self._runner = runner
         self._delivery = delivery
-        self._manifest_digest = request.manifest_digest
+        self._request = request
         self._jobs = KeyValue(runner.bus, topology.JOBS)
         self._manifests = KeyValue(runner.bus, topology.MANIFESTS)
         self._evidence = KeyValue(runner.bus, topology.EVIDENCE)
         self._lease, self._first = leases.begin(
             job_id=request.job_id,
-            enclave_id="e" + secrets.token_hex(12),
+            enclave_id=runner.new_enclave_id() if adopted is None else adopted[0].enclave_id,
             spawn_seq=delivery.stream_seq,
             delivered=delivery.num_delivered,
             is_last=delivery.is_last,
             timing=runner.timing,
+            adopted=None if adopted is None else adopted[0].attempt,
         )
         self._events: asyncio.Queue[terms.Event] = asyncio.Queue()
         self._group = asyncio.TaskGroup()
         self._under_way: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watches: list[asyncio.Task[None]] = []
-        self._enclave: RunningEnclave | None = None
+        self._enclave: RunningEnclave | None = None if adopted is None else adopted[1]
 
     async def run(self) -> None:
         """Until the lease is over.
@@ -248,6 +253,8 @@ class Attempt:
             raise NotFoundError(f"job {lease.job_id} is not in the ledger", code="job.not_found")
         record = schema.decode(JobRecord, entry.value)
         self._watch(self._follow(lease.job_id))
+        if lease.adopted and self._enclave is not None:
+            self._watch_enclave(self._enclave)
         return terms.LedgerSays(record)
 
     async def _start(self, lease: Lease) -> None:
@@ -256,16 +263,26 @@ class Attempt:
         with runner.tracer.span(spans.ENCLAVE_START):
             enclave = await runner.driver.start(spec)
         self._enclave = enclave
+        self._watch_enclave(enclave)
+
+    def _watch_enclave(self, enclave: RunningEnclave) -> None:
         self._watch(self._await_exit(enclave))
-        self._watch(self._await_evidence(lease.enclave_id))
+        self._watch(self._await_evidence(enclave.enclave_id))
 
     def _spec(self, lease: Lease) -> EnclaveSpec:
         return EnclaveSpec(
             enclave_id=lease.enclave_id,
             job_id=lease.job_id,
             attempt=lease.attempt,
-            manifest_digest=self._manifest_digest,
+            manifest_digest=self._request.manifest_digest,
             traceparent=wiring.headers(self._runner.tracer).get("traceparent", ""),
+            expires_ms=self._request.expires_ms,
+            claim=Claim(
+                reply=self._delivery.reply_subject,
+                subject=self._delivery.subject,
+                payload=self._delivery.payload,
+                headers=self._delivery.headers,
+            ),
         )
 
     async def _judge(self, record: EvidenceRecord, lease: Lease) -> terms.Event:
@@ -278,11 +295,10 @@ class Attempt:
         return terms.Done()
 
     async def _offer(self, lease: Lease) -> None:
-        entry = await self._manifests.get(self._manifest_digest)
+        digest = self._request.manifest_digest
+        entry = await self._manifests.get(digest)
         if entry is None or entry.value is None:
-            raise NotFoundError(
-                f"manifest {self._manifest_digest} is not stored", code="manifest.not_found"
-            )
+            raise NotFoundError(f"manifest {digest} is not stored", code="manifest.not_found")
         assignment = Assignment(
             job_id=lease.job_id,
             attempt=lease.attempt,

@@ -33,7 +33,7 @@ class ManagerConfig:
     """Who this host is in the registry; unique among hosts."""
 
     data_dir: Path
-    """Logs of enclaves."""
+    """Logs of enclaves, and what is needed to find them again; one manager's alone."""
 
     simulated_dir: Path | None = None
     """The development chain of the simulated TEE (`chain.pem`). Naming it here is what
@@ -47,6 +47,9 @@ class ManagerConfig:
 
     stop_grace_s: float = 3.0
     """How long an enclave may take to erase and end after it was told to."""
+
+    adoption_window_s: float = 60.0
+    """How long enclaves go on after this process was killed, for the next one to find them."""
 
     python: str = sys.executable
     """The interpreter that runs the agent."""
@@ -67,7 +70,6 @@ class ManagerConfig:
             raise ConfigError(
                 f"{PREFIX}SLOTS={self.slots}: want 1 to {MAX_SLOTS}", code="config.invalid"
             )
-        if self.boot_timeout_s <= 0 or self.stop_grace_s <= 0:
-            raise ConfigError(
-                f"{PREFIX}BOOT_TIMEOUT_S and STOP_GRACE_S must be positive", code="config.invalid"
-            )
+        for name in ("boot_timeout_s", "stop_grace_s", "adoption_window_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{PREFIX}{name.upper()} must be positive", code="config.invalid")

@@ -1,6 +1,7 @@
 """One lease on one job as a pure state machine: `step(state, event) -> (state, commands)`.
 
     asking -> leasing -> starting -> booting -> judging -> offering -> admitting -> working
+    asking -> booting | working, with an adopted enclave
     working -> finishing | lingering; any of these -> stopping -> settling -> over
 
 The shell performs the commands and says what came of them:
@@ -10,7 +11,7 @@ The shell performs the commands and says what came of them:
   `StartEnclave` and `StopEnclave` are never abandoned.
 * There is one timer. `SetTimer` sets it anew or, with None, stops it.
 * `AskLedger` is done with a first `LedgerSays`; every later change of the job is one more.
-* After a started enclave come `EvidenceSeen` and `Exited`, when it is time.
+* After a started or adopted enclave come `EvidenceSeen` and `Exited`, when it is time.
 
 Rules:
 
@@ -19,7 +20,10 @@ Rules:
 2. Who is overtaken (a later attempt, or another enclave for the same one) ends its enclave and
    says nothing; the spawn request is somebody else's to settle.
 3. A spawn request other than the one the job was leased under is a double: it is acknowledged.
-4. The spawn request is acknowledged when the ledger says that the job has ended, and handed back
+4. The enclave of a manager that died is adopted: its lease is known to the bus, so it is neither
+   leased nor started again. If it still is the job's, the lease goes on where the ledger says
+   that it was; else the enclave is stopped first, and the request settled as ever.
+5. The spawn request is acknowledged when the ledger says that the job has ended, and handed back
    when nothing of the enclave is left. After the last attempt nobody gets it: the job is given up.
 """
 
@@ -36,6 +40,7 @@ from atoll.wire.messages import (
     ReportKind,
 )
 from atoll.wire.topology import MAX_ATTEMPTS
+from atoll_manager import reasons
 from atoll_manager.lease_terms import (
     Ack,
     AskLedger,
@@ -65,9 +70,6 @@ FINISH_WAIT_S: Final = 30.0
 
 HAND_BACK_S: Final = 5.0
 """How long a stopping host tries to settle; then the lease runs out by itself."""
-
-UNFIT_STATUS: Final = 2
-"""Exit status of an agent that cannot work on this host (`atoll.process.EXIT_CONFIG`)."""
 
 NAK_STEP_S: Final = 0.2
 """How much longer each further attempt has to wait for its turn."""
@@ -103,6 +105,10 @@ _RUNNING: Final = frozenset(
 )
 
 
+_OFFERED: Final = frozenset({JobState.AWAITING_ASSETS, JobState.RUNNING})
+"""The enclave was admitted and has its assignment."""
+
+
 class Ending(Enum):
     """How the spawn request is settled when nothing of the enclave is left."""
 
@@ -129,6 +135,8 @@ class Lease:
     reason: Reason | None = None
     """Why it is handed back."""
     stopping: bool = False
+    adopted: bool = False
+    """Its enclave is already there, by an earlier manager of this host."""
 
     @property
     def last(self) -> bool:
@@ -152,8 +160,14 @@ def begin(
     delivered: int,
     is_last: bool,
     timing: Timing,
+    adopted: int | None = None,
 ) -> Step:
-    """The lease on a spawn request that was just delivered."""
+    """The lease on a spawn request that was just delivered, or that was taken over.
+
+    Args:
+        adopted: the attempt for which the enclave was started by an earlier manager of this
+            host, which had leased the job for it; None: there is no enclave yet.
+    """
     lease = Lease(
         job_id=job_id,
         enclave_id=enclave_id,
@@ -161,7 +175,8 @@ def begin(
         delivered=delivered,
         is_last=is_last,
         timing=timing,
-        attempt=delivered,
+        attempt=delivered if adopted is None else adopted,
+        adopted=adopted is not None,
     )
     return lease, (AskLedger(),)
 
@@ -209,8 +224,7 @@ def _done(lease: Lease) -> Step:
         case Phase.STARTING:
             if lease.ending is not None:
                 return replace(lease, phase=Phase.STOPPING), (StopEnclave(),)
-            timer = SetTimer(lease.timing.boot_timeout_s)
-            return replace(lease, phase=Phase.BOOTING), (timer, Tell(ReportKind.ATTESTING))
+            return _boot(lease)
         case Phase.JUDGING:
             return replace(lease, phase=Phase.OFFERING), (Offer(),)
         case Phase.OFFERING:
@@ -262,24 +276,39 @@ def _ledger(lease: Lease, record: JobRecord) -> Step:
         return _job_ended(lease, view)
     if record.spawn_seq not in (0, lease.spawn_seq):
         return _end(lease, Ending.ACK)
-    if lease.phase is Phase.ASKING:
+    if lease.phase is Phase.ASKING and not lease.adopted:
         return _take(lease, view)
     twin = view.attempt == lease.attempt and view.enclave_id not in (None, lease.enclave_id)
     if view.attempt > lease.attempt or twin:
         return _end(lease, Ending.LET_GO)
+    if lease.phase is Phase.ASKING:
+        return _go_on(lease, view)
     return lease, ()
+
+
+def _go_on(lease: Lease, view: JobView) -> Step:
+    """With an adopted enclave. A ledger that is behind has its lease still to apply."""
+    if view.attempt == lease.attempt and view.state in _OFFERED:
+        # Not judged again: the result that admitted it may have expired.
+        return replace(lease, phase=Phase.WORKING), ()
+    return _boot(lease)
+
+
+def _boot(lease: Lease) -> Step:
+    timer = SetTimer(lease.timing.boot_timeout_s)
+    return replace(lease, phase=Phase.BOOTING), (timer, Tell(ReportKind.ATTESTING))
 
 
 def _take(lease: Lease, view: JobView) -> Step:
     taken = replace(lease, attempt=max(lease.delivered, view.attempt + 1))
     if taken.attempt > MAX_ATTEMPTS:
-        reason = Reason(code="job.attempts", message=f"{MAX_ATTEMPTS} attempts came to no end")
-        return _end(taken, Ending.HAND_BACK, reason)
+        return _end(taken, Ending.HAND_BACK, reasons.NO_END)
     return replace(taken, phase=Phase.LEASING), (Tell(ReportKind.LEASED),)
 
 
 def _job_ended(lease: Lease, view: JobView) -> Step:
-    if lease.phase in _RUNNING and _ended_by_itself(lease, view):
+    runs = lease.phase in _RUNNING or (lease.phase is Phase.ASKING and lease.adopted)
+    if runs and _ended_by_itself(lease, view):
         # Its last word is said; let it send its spans and erase by itself.
         ended = replace(lease, phase=Phase.LINGERING, ending=Ending.ACK)
         return ended, (SetTimer(lease.timing.stop_grace_s),)
@@ -303,26 +332,16 @@ def _exited(lease: Lease, status: int) -> Step:
     if status == 0:
         # Its word that its last report is durable on the bus.
         return replace(lease, phase=Phase.FINISHING), (SetTimer(FINISH_WAIT_S),)
-    if status == UNFIT_STATUS:
-        reason = Reason(
-            code="enclave.unfit_host",
-            message="this host has no room in memory for the job, or is set up wrongly",
-        )
-    else:
-        reason = _lost(f"enclave {lease.enclave_id} ended with status {status}")
-    return _end(lease, Ending.HAND_BACK, reason)
+    return _end(lease, Ending.HAND_BACK, reasons.exited(lease.enclave_id, status))
 
 
 def _timed_out(lease: Lease) -> Step:
     match lease.phase:
         case Phase.BOOTING:
-            wait_s = lease.timing.boot_timeout_s
-            message = f"enclave {lease.enclave_id} gave no evidence in {wait_s:g} s"
-            reason = Reason(code="enclave.boot_timeout", message=message)
+            reason = reasons.without_evidence(lease.enclave_id, lease.timing.boot_timeout_s)
             return _end(lease, Ending.HAND_BACK, reason)
         case Phase.FINISHING:
-            message = f"enclave {lease.enclave_id} ended and the ledger does not know why"
-            return _end(lease, Ending.HAND_BACK, _lost(message))
+            return _end(lease, Ending.HAND_BACK, reasons.unknown_end(lease.enclave_id))
         case Phase.LINGERING:
             return _end(lease, Ending.ACK)
         case Phase.TELLING | Phase.SETTLING if lease.stopping:
@@ -337,8 +356,7 @@ def _stop_asked(lease: Lease) -> Step:
     if lease.phase is Phase.LINGERING:
         return _end(asked, Ending.ACK)
     if lease.ending is None:
-        reason = Reason(code="enclave.host_stopped", message="the host is stopping")
-        return _end(asked, Ending.HAND_BACK, reason)
+        return _end(asked, Ending.HAND_BACK, reasons.STOPPING)
     if lease.phase in (Phase.TELLING, Phase.SETTLING):
         return asked, (SetTimer(HAND_BACK_S),)
     return asked, ()
@@ -354,7 +372,9 @@ def _end(lease: Lease, ending: Ending, reason: Reason | None = None) -> Step:
     match lease.phase:
         case Phase.STARTING | Phase.STOPPING:
             return ended, ()
-        case Phase.ASKING | Phase.LEASING | Phase.TELLING:
+        case Phase.ASKING if not lease.adopted:
+            return _settle(ended)
+        case Phase.LEASING | Phase.TELLING:
             return _settle(ended)
         case _:
             return replace(ended, phase=Phase.STOPPING), (SetTimer(None), StopEnclave())
@@ -377,7 +397,3 @@ def _settlement(lease: Lease) -> Command:
     if lease.last or lease.ending is Ending.ACK:
         return Ack()
     return Nak(NAK_STEP_S * lease.attempt)
-
-
-def _lost(message: str) -> Reason:
-    return Reason(code="enclave.lost", message=message)

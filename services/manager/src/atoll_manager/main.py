@@ -5,11 +5,11 @@ import logging
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from atoll import process, version
 from atoll.bus import BusConfig, connect, login_from, require_jetstream
-from atoll.enclave_storage import erase, workspace_path
 from atoll.errors import ConfigError
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
@@ -22,13 +22,12 @@ from atoll_manager.config import PREFIX, ManagerConfig
 from atoll_manager.drivers.process import ProcessDriver
 from atoll_manager.keys import AttestorKeys
 from atoll_manager.pool import SlotPool
+from atoll_manager.records import Records
 from atoll_manager.registry import HostRegistry
 
 _log = logging.getLogger("atoll_manager")
 
 FLUSH_S = 2.0
-REAP_TRIES = 20
-REAP_PAUSE_S = 0.05
 
 
 async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
@@ -45,6 +44,17 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
         log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
+    with closing(Records(config.data_dir / "enclaves")) as store:
+        await _serve(config, stop, simulated, log_dir, store)
+
+
+async def _serve(
+    config: ManagerConfig,
+    stop: asyncio.Event,
+    simulated: simulation.Simulation,
+    log_dir: Path,
+    store: Records,
+) -> None:
     bus_config = BusConfig(
         url=config.nats_url,
         domain=config.nats_domain,
@@ -69,9 +79,10 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
                 "ATOLL_AGENT_DOCKER_HOST": config.docker_host,
             },
             launch=simulated.launch,
-            table=simulated.table,
             log_dir=log_dir,
-            reap=reap_workspace,
+            store=store,
+            window_s=config.adoption_window_s,
+            grace_s=config.stop_grace_s,
             group=group,
         )
         runner = AttemptRunner(
@@ -81,8 +92,11 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             keys=AttestorKeys(bus),
             timing=Timing(boot_timeout_s=config.boot_timeout_s, stop_grace_s=config.stop_grace_s),
             tracer=tracing.tracer,
+            new_enclave_id=store.new_enclave_id,
         )
-        pool = SlotPool(bus, topology.spawn_consumer(Tee.SIMULATED), runner, config.slots)
+        adopted = await driver.adopt()
+        queue = topology.spawn_consumer(Tee.SIMULATED)
+        pool = SlotPool(bus, queue, runner, config.slots, adopted)
         started_ms = time.time_ns() // 1_000_000
 
         def describe() -> HostRecord:
@@ -117,25 +131,6 @@ def _sentinel(path: Path) -> str:
         return path.read_text("ascii").strip()
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read", code="config.unreadable") from error
-
-
-def reap_workspace(enclave_id: str) -> None:
-    """Erase what an enclave that was killed left in memory-only storage.
-
-    Its guest dies with it, but may for a moment still add to the tree while we take it
-    away; hence several tries. What cannot be erased at all is logged: it is not ours.
-    Blocks; for a thread.
-    """
-    path = workspace_path(enclave_id)
-    for _ in range(REAP_TRIES):
-        try:
-            erase(path)
-        except OSError as error:
-            failure = error
-            time.sleep(REAP_PAUSE_S)
-        else:
-            return
-    _log.error("%s could not be erased: %s", path, failure.strerror)
 
 
 def main() -> int:

@@ -20,7 +20,6 @@ class Simulation:
     def __init__(self, chain: DevelopmentChain) -> None:
         self._processor = SimulatedProcessor(chain=chain)
         self.measurement = agent_measurement(agent_image(installed_agent_files()))
-        self.table: bytes = chain.table().to_bytes()
 
     def launch(self, spec: EnclaveSpec) -> SimulatedGuest:
         """Measure the agent as it is installed now, and launch it."""

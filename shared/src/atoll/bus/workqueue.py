@@ -14,6 +14,7 @@ cluster `$JS.API.STREAM.MSG.GET.<stream>`, and `$JS.API.STREAM.INFO.<stream>`.
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,7 +22,7 @@ from atoll.bus.connection import RETRY_PAUSE_S, Bus
 from atoll.bus.jetstream import api, message_at
 from atoll.bus.message import AckSubject, Message
 from atoll.bus.pull import Interrupted, Puller
-from atoll.errors import AtollError, NotFoundError, UnreachableError
+from atoll.errors import AtollError, MessageError, NotFoundError, UnreachableError
 from atoll.wire.topology_types import Consumer
 
 ACK_TIMEOUT_S: Final = 20.0
@@ -196,6 +197,36 @@ class WorkQueue:
             self._tasks.create_task(puller.retire(self._hand_back))
         delivery = Delivery(self, message, AckSubject.parse(message.reply))
         self.hold(delivery)
+        return delivery
+
+    async def take_over(
+        self, reply: str, *, subject: str, payload: bytes, headers: Mapping[str, str]
+    ) -> Delivery:
+        """A delivery that an earlier process took and did not settle; held again from now on.
+
+        The server is told at once that work goes on. Whether the delivery is still the
+        newest of its message it does not say: the caller must know from elsewhere.
+
+        Raises:
+            MessageError: `bus.not_a_delivery`: not one of this consumer's.
+        """
+        place = AckSubject.parse(reply)
+        if (place.stream, place.consumer) != (self.consumer.stream, self.consumer.name):
+            raise MessageError(
+                f"{reply[:80]!r} is no delivery of {self.consumer.name}",
+                code="bus.not_a_delivery",
+            )
+        message = Message(
+            subject=subject,
+            reply=reply,
+            payload=payload,
+            headers=dict(headers),
+            status=None,
+            description="",
+        )
+        delivery = Delivery(self, message, place)
+        self.hold(delivery)
+        await self.bus.send(reply, b"+WPI")
         return delivery
 
     async def _take(self, puller: Puller) -> Message:

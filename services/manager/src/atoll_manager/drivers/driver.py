@@ -1,7 +1,22 @@
-"""The interface of a driver: start an enclave, wait for its end, end it."""
+"""The interface of a driver: start an enclave, wait for its end, end it, find it again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The unacknowledged spawn request that an enclave runs for, as the queue handed it out.
+
+    Whoever has it can go on to hold the request and settle it, over another connection too.
+    """
+
+    reply: str
+    """Where acknowledgements go."""
+    subject: str
+    payload: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +29,10 @@ class EnclaveSpec:
     attempt: int
     manifest_digest: str
     traceparent: str = field(default="")
+    expires_ms: int = 0
+    """When it is ended whatever happens, in milliseconds since the epoch; 0: never."""
+    claim: Claim | None = None
+    """None: nothing of it is found again by a manager that starts later."""
 
 
 class RunningEnclave(Protocol):
