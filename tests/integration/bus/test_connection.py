@@ -235,3 +235,14 @@ async def test_a_timeout_holds_when_the_server_stops_reading(nats: EmbeddedNats)
                     assert caught.value.code == "bus.timeout"
         finally:
             gone.set()
+
+
+async def test_a_flush_that_is_cancelled_does_not_end_the_connection(bus: Bus) -> None:
+    for turns in range(6):
+        flushing = asyncio.get_running_loop().create_task(bus.flush())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.wait({flushing})
+        await bus.flush()
+    assert bus.connected

@@ -38,6 +38,13 @@ class PatientClient(Client):
         self.abort()
         await super()._connect_to_server(s)
 
+    async def _process_pong(self) -> None:
+        # Of a flush that was cancelled nobody waits for the answer; nats-py would fail to
+        # give it, and end its read loop.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     def forget(self) -> None:
         """Drop what waits for a connection. `close` would write it to the transport that is
         gone, which asyncio of Python 3.12 and later answers with a TypeError."""
