@@ -20,6 +20,7 @@ _ROLES: Final = {
     b"atoll_agent.main": "agent",
     b"atoll_gateway.main": "gateway",
     b"atoll_manager.main": "manager",
+    b"atoll_manager.keeper": "keeper",
     b"atoll_attestor.main": "attestor",
     b"atoll_cli.main": "atoll up",
     b"nats-server": "nats-server",

@@ -18,8 +18,9 @@ from atoll.wire.topology_types import Stream
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
-from atoll_gateway.audited import AuditedJobs, AuditedTokens
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
+from atoll_gateway.hosts import HostOrders
 from atoll_gateway.http import sources
 from atoll_gateway.http.app import make_app
 from atoll_gateway.http.gate import Gate
@@ -122,7 +123,14 @@ async def gateway_on(
             idle_s=0.5,
         )
         await stack.enter_async_context(
-            gateway_service(bus, audited, audited_tokens, LetterDesk(bus, ledger), tracer)
+            gateway_service(
+                bus,
+                audited,
+                audited_tokens,
+                LetterDesk(bus, ledger),
+                AuditedHosts(HostOrders(bus, now_ms), recorder),
+                tracer,
+            )
         )
         listening = HttpServer("127.0.0.1", 0, app, grace_s=1.0, limits=limits)
         http = await stack.enter_async_context(listening)

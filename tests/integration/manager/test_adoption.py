@@ -53,7 +53,7 @@ async def taken(host: Host, job_id: str) -> FakeEnclave:
 
 @asynccontextmanager
 async def adopting(host: Host, *enclaves: FakeEnclave, slots: int = 2) -> AsyncIterator[SlotPool]:
-    pool = SlotPool(host.bus, QUEUE, host.runner(), slots, enclaves)
+    pool = SlotPool(host.bus, QUEUE, host.runner(), slots, adopted=enclaves)
     task = host.group.create_task(pool.run())
     try:
         yield pool

@@ -9,6 +9,7 @@ from atoll_cli.remote import connected
 from atoll_cli.session import Session
 from atoll_cli.stopping import run_stoppable
 from atoll_cli.text import table
+from atoll_cli.waiting import why_waiting
 
 
 @click.group()
@@ -46,13 +47,19 @@ def list_(session: Session, state: str | None, limit: int) -> None:
 @json_option
 @pass_session
 def show(session: Session, job: str) -> None:
-    """Show one JOB."""
+    """Show one JOB, and why it waits if no host has taken it."""
 
-    async def ask() -> JobView:
+    async def ask() -> tuple[JobView, str | None]:
         async with connected(session) as remote:
-            return await remote.client.get(job)
+            view = await remote.client.get(job)
+            return view, why_waiting(view, await remote.client.hosts())
 
-    _show(session, run_stoppable(ask()))
+    view, waits = run_stoppable(ask())
+    for line in shown.job_lines(view):
+        session.print(line)
+    if waits is not None:
+        session.say(f"waits: {waits}")
+    session.document({**shown.job_document(view), "waits": waits})
 
 
 @jobs.command()

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from atoll.errors import AtollError, UnreachableError
-from atoll.wire.messages import HostRecord, JobState, JobView, Tee
+from atoll.wire.hosts import HostRecord
+from atoll.wire.messages import JobState, JobView, Tee
 from atoll_cli import discovery
 from atoll_cli.discovery import ServiceInfo
 from atoll_cli.options import json_option, pass_session
@@ -116,6 +117,7 @@ def show(session: Session, found: Status) -> None:
             host.host_id,
             f"{host.busy} of {host.slots} slots busy",
             ", ".join(tee.value for tee in host.tees),
+            host.state.value,
             host.version,
         )
         for host in found.hosts

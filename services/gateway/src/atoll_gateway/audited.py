@@ -7,6 +7,7 @@ from atoll.audit import Action, ActorKind, Audit, AuditEntry, audited
 from atoll.telemetry.context import SpanContext
 from atoll.wire.access import CreateTokenRequest, TokenList, TokenListRequest, TokenRequest
 from atoll.wire.access import TokenView as View
+from atoll.wire.hosts import HostOrder, HostOrderRequest
 from atoll.wire.messages import (
     JobList,
     JobListRequest,
@@ -19,6 +20,7 @@ from atoll.wire.messages import (
 )
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.caller import BUS, BUS_OPERATOR, Caller
+from atoll_gateway.hosts import HostOrders
 from atoll_gateway.tokens import TokenDesk
 
 
@@ -140,3 +142,18 @@ class AuditedTokens:
     async def list(self, request: TokenListRequest) -> TokenList:
         """As `TokenDesk.list`."""
         return await self._desk.list(request)
+
+
+class AuditedHosts:
+    """`HostOrders`, recorded: no order is given that is not on record first."""
+
+    def __init__(self, orders: HostOrders, recorder: Recorder) -> None:
+        self._orders = orders
+        self._recorder = recorder
+
+    async def order(self, request: HostOrderRequest, caller: Caller = BUS_OPERATOR) -> HostOrder:
+        """As `HostOrders.order`."""
+        what = f"{request.host_id} {request.wish.value}"
+        entry = self._recorder.entry(Action.HOST_ORDER, caller, what)
+        async with audited(self._recorder.audit, entry, strict=True):
+            return await self._orders.order(request)

@@ -18,9 +18,10 @@ from atoll.wire import topology
 from atoll.wire.messages import Tee
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
-from atoll_gateway.audited import AuditedJobs, AuditedTokens, Recorder
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens, Recorder
 from atoll_gateway.config import PREFIX, GatewayConfig
 from atoll_gateway.forwarder import TraceForwarder
+from atoll_gateway.hosts import HostOrders
 from atoll_gateway.http.app import make_app
 from atoll_gateway.http.gate import Gate
 from atoll_gateway.http.server import HttpServer
@@ -134,6 +135,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             audited,
             audited_tokens,
             LetterDesk(bus, ledger),
+            AuditedHosts(HostOrders(bus, _now_ms), recorder),
             tracing.tracer,
             webhooks.api if webhooks else None,
         )

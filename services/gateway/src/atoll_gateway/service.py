@@ -7,7 +7,7 @@ from atoll.bus import Bus, Endpoint, Service
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints
-from atoll_gateway.audited import AuditedJobs, AuditedTokens
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.webhooks.api import WebhookApi
 
@@ -17,6 +17,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
     api: AuditedJobs,
     tokens: AuditedTokens,
     desk: LetterDesk,
+    hosts: AuditedHosts,
     tracer: Tracer,
     webhooks: WebhookApi | None = None,
 ) -> Service:
@@ -40,6 +41,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
             wiring.endpoint(endpoints.LETTERS_SHOW, desk.show, tracer),
             wiring.endpoint(endpoints.LETTERS_REDRIVE, desk.redrive, tracer),
             wiring.endpoint(endpoints.LETTERS_DROP, desk.drop, tracer),
+            wiring.endpoint(endpoints.HOST_ORDER, hosts.order, tracer),
             *(_webhooks(webhooks, tracer) if webhooks else ()),
         ],
     )

@@ -42,6 +42,22 @@ class ManagerConfig:
     slots: int = 4
     """How many enclaves may run at once."""
 
+    cpus: int = 0
+    """Processors to say that this host has; 0: those that are there."""
+
+    memory_bytes: int = 0
+    """Memory likewise."""
+
+    reserve_bytes: int = 0
+    """Memory that must be free beyond this to take a job; 0: it is not looked at."""
+
+    labels: tuple[str, ...] = ()
+    """What to say of this host, as `name=value`."""
+
+    lame_duck_s: float = 0.0
+    """After a stop signal, how long jobs may go on before they are handed back. A second
+    signal ends that."""
+
     boot_timeout_s: float = 60.0
     """From start to evidence; an enclave that takes longer is given up."""
 
@@ -69,6 +85,11 @@ class ManagerConfig:
         if not 1 <= self.slots <= MAX_SLOTS:
             raise ConfigError(
                 f"{PREFIX}SLOTS={self.slots}: want 1 to {MAX_SLOTS}", code="config.invalid"
+            )
+        if min(self.cpus, self.memory_bytes, self.reserve_bytes, self.lame_duck_s) < 0:
+            raise ConfigError(
+                f"{PREFIX}CPUS, MEMORY_BYTES, RESERVE_BYTES and LAME_DUCK_S cannot be negative",
+                code="config.invalid",
             )
         for name in ("boot_timeout_s", "stop_grace_s", "adoption_window_s"):
             if getattr(self, name) <= 0:

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
+import socket
 import sys
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from atoll import process, version
@@ -15,12 +17,16 @@ from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import topology
-from atoll.wire.messages import HostRecord, Tee
-from atoll_manager import simulation
+from atoll.wire.hosts import HostRecord, HostWish
+from atoll.wire.messages import Tee
+from atoll_manager import capacity, simulation
 from atoll_manager.attempt import AttemptRunner, Timing
 from atoll_manager.config import PREFIX, ManagerConfig
 from atoll_manager.drivers.process import ProcessDriver
+from atoll_manager.duty import Duty
 from atoll_manager.keys import AttestorKeys
+from atoll_manager.memory import Room
+from atoll_manager.orders import HostOrders, host_state
 from atoll_manager.pool import SlotPool
 from atoll_manager.records import Records
 from atoll_manager.registry import HostRegistry
@@ -28,6 +34,7 @@ from atoll_manager.registry import HostRegistry
 _log = logging.getLogger("atoll_manager")
 
 FLUSH_S = 2.0
+MAX_MACHINE = 255
 
 
 async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
@@ -39,22 +46,28 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             hint=f"set {PREFIX}SIMULATED_DIR to use the simulated one",
         )
     simulated = simulation.load(config.simulated_dir)
+    labels = capacity.labels(config.labels)
     log_dir = config.data_dir / "logs"
     try:
         log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
     with closing(Records(config.data_dir / "enclaves")) as store:
-        await _serve(config, stop, simulated, log_dir, store)
+        await _serve(config, stop, _Parts(simulated, labels, log_dir, store))
 
 
-async def _serve(
-    config: ManagerConfig,
-    stop: asyncio.Event,
-    simulated: simulation.Simulation,
-    log_dir: Path,
-    store: Records,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What was read and opened before the bus is needed."""
+
+    simulated: simulation.Simulation
+    labels: dict[str, str]
+    log_dir: Path
+    store: Records
+
+
+async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> None:
+    simulated, store = parts.simulated, parts.store
     bus_config = BusConfig(
         url=config.nats_url,
         domain=config.nats_domain,
@@ -79,7 +92,7 @@ async def _serve(
                 "ATOLL_AGENT_DOCKER_HOST": config.docker_host,
             },
             launch=simulated.launch,
-            log_dir=log_dir,
+            log_dir=parts.log_dir,
             store=store,
             window_s=config.adoption_window_s,
             grace_s=config.stop_grace_s,
@@ -94,36 +107,61 @@ async def _serve(
             tracer=tracing.tracer,
             new_enclave_id=store.new_enclave_id,
         )
-        adopted = await driver.adopt()
-        queue = topology.spawn_consumer(Tee.SIMULATED)
-        pool = SlotPool(bus, queue, runner, config.slots, adopted)
+        orders = HostOrders(bus, config.host_id)
         started_ms = time.time_ns() // 1_000_000
+        busy = 0
+        room = Room(config.reserve_bytes)
 
         def describe() -> HostRecord:
             return HostRecord(
                 host_id=config.host_id,
+                instance=store.instance,
+                machine=socket.gethostname()[:MAX_MACHINE],
                 tees=(Tee.SIMULATED,),
+                state=host_state(HostWish.DRAIN if stop.is_set() else orders.wish, busy),
                 slots=config.slots,
-                busy=pool.busy,
+                busy=busy,
+                cpus=config.cpus or capacity.machine_cpus(),
+                memory_bytes=config.memory_bytes or capacity.machine_memory(),
+                has_room=room.there,
+                labels=parts.labels,
                 started_ms=started_ms,
                 version=version.VERSION,
                 measurement=simulated.measurement,
             )
 
         registry = HostRegistry(bus, describe)
-        await registry.announce()
-        tasks = [group.create_task(registry.run()), group.create_task(pool.run())]
+        # Before anything is found again: whoever else has this id may be at work on it.
+        await registry.claim()
+        await orders.read()
+
+        def changed(running: int) -> None:
+            nonlocal busy
+            busy = running
+            registry.poke()
+
+        queue = topology.spawn_consumer(Tee.SIMULATED)
+        adopted = await driver.adopt()
+        pool = SlotPool(
+            bus, queue, runner, config.slots, adopted=adopted, on_change=changed, room=room
+        )
+        duty = Duty(pool, orders, registry, stop)
+        background = [group.create_task(duty.hold_identity()), group.create_task(duty.obey())]
+        working = group.create_task(pool.run())
         if config.supervised:
-            tasks.append(group.create_task(process.wait_for_end_of_input(stop)))
+            background.append(group.create_task(process.wait_for_end_of_input(stop)))
         process.announce_ready(host=config.host_id, measurement=simulated.measurement.hex())
         await stop.wait()
-        for task in tasks:
+        await duty.lame_duck(config.lame_duck_s)
+        for task in (working, *background):
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.wait({working, *background})
         if bus.connected:  # otherwise the entry expires by itself
             await registry.withdraw()
         exporting.cancel()
         await tracing.flush(FLUSH_S)
+    if duty.lost is not None:
+        raise duty.lost
 
 
 def _sentinel(path: Path) -> str:

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Protocol
 
 from atoll.bus import Bus, Delivery, WorkQueue
 from atoll.errors import AtollError, MessageError
 from atoll.wire.topology_types import Consumer
 from atoll_manager.attempt import AttemptRunner
 from atoll_manager.drivers.driver import EnclaveSpec, RunningEnclave
+from atoll_manager.memory import Room
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,10 @@ class SlotPool:
         consumer: Consumer,
         runner: AttemptRunner,
         slots: int,
+        *,
         adopted: Iterable[Adopted] = (),
+        on_change: Callable[[int], None] = lambda _: None,
+        room: Room | None = None,
     ) -> None:
         self._bus = bus
         self._consumer = consumer
@@ -40,7 +44,37 @@ class SlotPool:
         self._free = asyncio.Semaphore(max(0, slots - len(self._adopted)))
         # With fewer slots than before, some are used twice until enclaves end.
         self._owed = max(0, len(self._adopted) - slots)
+        self._on_change = on_change
+        self._room = room or Room(0)
+        self._pulling = asyncio.Event()
+        self._paused = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
         self.busy = 0
+        self.resume()
+
+    def pause(self) -> None:
+        """Take no more work; what runs goes on."""
+        self._pulling.clear()
+        self._paused.set()
+
+    def resume(self) -> None:
+        """Take work again."""
+        self._paused.clear()
+        self._pulling.set()
+
+    async def idle(self) -> None:
+        """Until nothing runs."""
+        while self._attempts:
+            await asyncio.wait(set(self._attempts))
+
+    def hand_back(self) -> None:
+        """End what runs; each job is handed back and may begin again elsewhere."""
+        # Not before those that were begun just now have started, and can settle anything.
+        asyncio.get_running_loop().call_soon(self._cancel_attempts)
+
+    def _cancel_attempts(self) -> None:
+        for attempt in tuple(self._attempts):
+            attempt.cancel()
 
     async def run(self) -> None:
         """Until cancelled; then every running attempt hands its job back before this returns.
@@ -51,12 +85,48 @@ class SlotPool:
         """
         async with WorkQueue(self._bus, self._consumer) as queue, asyncio.TaskGroup() as group:
             for enclave in self._adopted:
-                group.create_task(self._adopt(queue, enclave), name=enclave.enclave_id)
+                self._begin(group, self._adopt(queue, enclave), enclave.enclave_id)
             while True:
-                await self._free.acquire()
-                delivery = await queue.next()
-                attempt = self._one(queue, delivery, self._runner.run)
-                group.create_task(attempt, name=f"spawn {delivery.stream_seq}")
+                await self._pulling.wait()
+                pulling = group.create_task(self._pull(queue, group))
+                await self._paused.wait()
+                pulling.cancel()
+                await asyncio.wait({pulling})
+
+    async def _pull(self, queue: WorkQueue, group: asyncio.TaskGroup) -> None:
+        while True:
+            await self._free.acquire()
+            try:
+                delivery = await self._next(queue)
+            except BaseException:
+                self._free.release()
+                raise
+            attempt = self._one(queue, delivery, self._runner.run)
+            self._begin(group, attempt, f"spawn {delivery.stream_seq}")
+
+    async def _next(self, queue: WorkQueue) -> Delivery:
+        """The next request, asked for only while there is room."""
+        while True:
+            await self._room.wait()
+            loop = asyncio.get_running_loop()
+            asking, gone = loop.create_task(queue.next()), loop.create_task(self._room.gone())
+            try:
+                await asyncio.wait({asking, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if asking.done():
+                    return asking.result()
+            except asyncio.CancelledError:
+                if asking.done() and asking.exception() is None:
+                    await asking.result().nak()  # it came at this very moment
+                raise
+            finally:
+                gone.cancel()
+                asking.cancel()
+                await asyncio.wait({asking, gone})
+
+    def _begin(self, group: asyncio.TaskGroup, work: Coroutine[Any, Any, None], name: str) -> None:
+        attempt = group.create_task(work, name=name)
+        self._attempts.add(attempt)
+        attempt.add_done_callback(self._attempts.discard)
 
     async def _adopt(self, queue: WorkQueue, enclave: Adopted) -> None:
         spec, claim = enclave.spec, enclave.spec.claim
@@ -78,6 +148,7 @@ class SlotPool:
     ) -> None:
         """One attempt; what goes wrong in it stays in it."""
         self.busy += 1
+        self._on_change(self.busy)
         try:
             await work(delivery)
         except AtollError as error:
@@ -89,6 +160,7 @@ class SlotPool:
             # its lease runs out and the bus hands it to somebody else.
             queue.release(delivery.reply_subject)
             self.busy -= 1
+            self._on_change(self.busy)
             self._give_back()
 
     def _give_back(self) -> None:

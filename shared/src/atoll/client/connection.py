@@ -27,10 +27,10 @@ from atoll.telemetry.span import Span
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import cloudevents, endpoints, schema, subjects, topology
 from atoll.wire.endpoints import Endpoint
+from atoll.wire.hosts import HostOrder, HostRecord
 from atoll.wire.messages import (
     AgreedManifest,
     EvidenceRecord,
-    HostRecord,
     JobEvent,
     JobList,
     JobListRequest,
@@ -197,6 +197,12 @@ class AtollClient:
         return tuple(
             schema.decode(HostRecord, entry.value) for entry in entries if entry.value is not None
         )
+
+    async def host_orders(self) -> dict[str, HostOrder]:
+        """What operators want, by host; nothing stands here for a host that nobody drained."""
+        entries = await KeyValue(self.bus, topology.HOST_ORDERS.name).entries()
+        orders = (schema.decode(HostOrder, entry.value) for entry in entries if entry.value)
+        return {order.host_id: order for order in orders}
 
     async def spans(self, trace_id: str) -> tuple[Span, ...]:
         """Every span of a trace that has arrived so far."""

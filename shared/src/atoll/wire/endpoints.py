@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
-from atoll.wire import access, letters, subjects, verification
+from atoll.wire import access, hosts, letters, subjects, verification
 from atoll.wire import admission_messages as a
 from atoll.wire import messages as m
 from atoll.wire import webhooks as w
@@ -161,6 +161,15 @@ REVOKE_TOKEN: Final = Endpoint(
     callers=OPERATORS,
     summary="Refuse an access token from now on, for good.",
 )
+HOST_ORDER: Final = Endpoint(
+    name="host-order",
+    subject=subjects.HOSTS_ORDER,
+    request=hosts.HostOrderRequest,
+    reply=hosts.HostOrder,
+    owner="gateway",
+    callers=OPERATORS,
+    summary="Drain a host or let it work again; the order stands until the next one.",
+)
 NONCE: Final = Endpoint(
     name="nonce",
     subject=subjects.ATTEST_NONCE,
@@ -294,6 +303,7 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     WEBHOOK_GET,
     WEBHOOK_REMOVE,
     WEBHOOK_TEST,
+    HOST_ORDER,
     NONCE,
     APPRAISE,
     ADMIT,

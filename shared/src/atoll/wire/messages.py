@@ -294,20 +294,6 @@ class OutcomeRecord:
 
 
 @message
-class HostRecord:
-    """A manager's word about its host (bucket `hosts`, expires unless renewed)."""
-
-    host_id: Token
-    tees: Annotated[tuple[Tee, ...], Size(1, 8)]
-    slots: Annotated[int, Range(0, 4096)]
-    busy: Annotated[int, Range(0, 4096)]
-    started_ms: Timestamp
-    version: Annotated[str, Size(1, 32)]
-    measurement: Annotated[bytes, Size(0, 64)] = b""
-    """Launch measurement of the agent image this host starts."""
-
-
-@message
 class NonceRequest:
     pass
 

@@ -66,6 +66,7 @@ JOBS_GET: Final = Subject("atoll.v1.jobs.get")
 JOBS_LIST: Final = Subject("atoll.v1.jobs.list")
 JOBS_CANCEL: Final = Subject("atoll.v1.jobs.cancel")
 JOBS_WITHDRAW: Final = Subject("atoll.v1.jobs.withdraw")
+HOSTS_ORDER: Final = Subject("atoll.v1.hosts.order")
 
 TOKENS_CREATE: Final = Subject("atoll.v1.tokens.create")
 TOKENS_LIST: Final = Subject("atoll.v1.tokens.list")

@@ -212,6 +212,7 @@ WITHDRAWALS: Final = Bucket(name="withdrawals", description="Consents taken back
 EVIDENCE: Final = Bucket(name="evidence", ttl_s=30 * _DAY_S, description="By enclave.")
 OUTCOMES: Final = Bucket(name="outcomes", description="Result records and receipts by attempt.")
 HOSTS: Final = Bucket(name="hosts", ttl_s=30.0, description="Managers that are alive.")
+HOST_ORDERS: Final = Bucket(name="host_orders", description="What operators want of hosts.")
 SESSIONS: Final = Bucket(
     name="sessions", ttl_s=_DAY_S, description="Connections of admitted enclaves, by enclave."
 )
@@ -228,6 +229,7 @@ BUCKETS: Final = (
     EVIDENCE,
     OUTCOMES,
     HOSTS,
+    HOST_ORDERS,
     SESSIONS,
     REVOCATIONS,
     POLICIES,
@@ -254,6 +256,7 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     "KV_evidence": frozenset({"manager"}),
     "KV_hosts": frozenset({"client"}),
     "KV_webhooks": frozenset({"gateway"}),
+    "KV_host_orders": frozenset({"client", "manager"}),
     "OBJ_assets": frozenset({"client", "enclave", "gateway"}),
     # An enclave whose upload was interrupted looks at how much of it is stored.
     "OBJ_results": frozenset({"client", "enclave", "gateway"}),
@@ -339,6 +342,7 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$KV.tokens.>": frozenset({"gateway"}),
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),
+    "$KV.host_orders.>": frozenset({"gateway"}),
     subjects.APPRAISAL.wildcard: frozenset({"attestor"}),
     "$KV.policies.>": frozenset({"attestor"}),
     "$KV.sessions.>": frozenset({"attestor"}),
