@@ -2,6 +2,8 @@
 one beside it is told so.
 """
 
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from support.client import (
     until,
 )
 from support.command import atoll
-from support.stack import Stack
+from support.stack import Stack, is_atoll, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,23 @@ async def test_a_stack_whose_supervisor_is_killed_leaves_no_process_and_loses_no
     stack.start()
     async with stack.client() as client:
         assert (await client.get(job_id)).state is JobState.COMPLETED
+
+
+async def test_enclaves_of_a_manager_that_was_killed_with_its_supervisor_end_by_themselves(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """Nobody starts another manager, which would find them."""
+    module = tmp_path / "sleep.wasm"
+    module.write_bytes(sleeping(300_000))
+    async with stack.client() as client, started(stack, client, module, tmp_path) as job:
+        await job.at(reached(JobState.RUNNING))
+        enclave = job.watcher.events[-1].enclave_id
+    below = list(stack.processes())
+    os.kill(stack.service("manager"), signal.SIGKILL)
+    stack.kill()
+    wait_until(lambda: not any(map(is_atoll, below)), "all have ended", within_s=60)
+    assert not memory_of(enclave).exists()
+    stack.start()
 
 
 def test_a_second_stack_on_the_same_directory_is_refused_and_the_first_serves_on(
