@@ -148,7 +148,9 @@ class Attempt:
             timing=runner.timing,
             adopted=None if adopted is None else adopted[0].attempt,
         )
-        self._events: asyncio.Queue[terms.Event] = asyncio.Queue()
+        self._events: asyncio.Queue[tuple[asyncio.Task[None] | None, terms.Event]]
+        self._events = asyncio.Queue()
+        """With the task whose end an event is."""
         self._group = asyncio.TaskGroup()
         self._under_way: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -171,7 +173,7 @@ class Attempt:
                     if self._lease.phase is leases.Phase.OVER:
                         break
                     try:
-                        event = await self._events.get()
+                        event = await self._next()
                     except asyncio.CancelledError:
                         stopped = True
                         event = terms.StopAsked()
@@ -184,6 +186,16 @@ class Attempt:
                         task.cancel()
         if stopped:
             raise asyncio.CancelledError
+
+    async def _next(self) -> terms.Event:
+        """The next event, but for the end of a command whose place another one took since."""
+        while True:
+            ended, event = await self._events.get()
+            if ended is None:
+                return event
+            if ended is self._under_way:
+                self._under_way = None
+                return event
 
     def _note(self, event: terms.Event) -> None:
         held = self._lease
@@ -206,10 +218,10 @@ class Attempt:
         self._under_way = self._group.create_task(self._perform(command, self._lease))
 
     def _tell(self, event: terms.Event) -> None:
-        self._events.put_nowait(event)
+        self._events.put_nowait((None, event))
 
     async def _perform(self, command: terms.Command, lease: Lease) -> None:
-        """Carry it out and say what came of it, unless another took its place meanwhile."""
+        """Carry it out and say what came of it."""
         try:
             event = await self._carry_out(command, lease)
         except AtollError as error:
@@ -218,9 +230,7 @@ class Attempt:
             # A bug in here must cost one attempt, not the host and all its other jobs.
             _log.exception("job %s attempt %d", lease.job_id, lease.attempt)
             event = terms.Failed(_reason("internal", "the host could not go on"))
-        if asyncio.current_task() is self._under_way:
-            self._under_way = None
-            self._tell(event)
+        self._events.put_nowait((asyncio.current_task(), event))
 
     async def _carry_out(self, command: terms.Command, lease: Lease) -> terms.Event:
         runner, delivery = self._runner, self._delivery
