@@ -32,7 +32,7 @@ from atoll.errors import ConfigError
 START_TIMEOUT_S: Final = 20.0
 STOP_TIMEOUT_S: Final = 10.0
 MAX_PAYLOAD: Final = 1 << 20
-MIN_FILE: Final = 4 << 30
+MIN_FILE: Final = 5 << 30
 """More than all streams of the topology may take together, which the server sets aside."""
 MEMORY_LIMIT: Final = "64MiB"
 """The Go runtime's soft limit. Without it the collector lets buffers of large transfers

@@ -130,8 +130,7 @@ async def test_no_process_starts_on_a_server_without_streams(
     tmp_path: Path, material: Material
 ) -> None:
     trust = server_section(material.identities, tmp_path / "jwt", now=int(time.time()))
-    without = {**trust, "jetstream": None}
-    async with EmbeddedNats(tmp_path / "nats", trust=without) as server:
+    async with running(tmp_path / "nats", extra={**trust, "jetstream": None}) as server:
         for name in SERVICES:
             status, said = await run(material, name, server.url)
             assert status == 2, said

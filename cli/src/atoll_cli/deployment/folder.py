@@ -13,11 +13,14 @@ an upgrade that changes permissions takes hold.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from atoll.client.files import read_private, write_private
+from atoll.credentials import jwt
+from atoll.credentials.creds import MAX_CREDS, Credentials
+from atoll.credentials.nkey import Kind
 from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll_cli.deployment.identities import LOGINS, Identities
 
@@ -85,12 +88,28 @@ class Folder:
         # The keys come first: what follows from keys that were lost could not be changed.
         write_private(self.path / IDENTITIES, identities.to_bytes())
         for login in LOGINS:
-            write_private(self.creds(login), identities.credentials(login, now=now).text.encode())
+            self._write_creds(login, identities.credentials(login, now=now))
         write_private(self.sentinel, identities.sentinel_jwt(now=now).encode() + b"\n")
         write_private(self.door_keys, identities.door_keys().to_bytes())
         trust = server_section(identities, Path("jwt"), now=now)
         write_private(self.path / AUTH_CONF, conf(trust))
         return self
+
+    def _write_creds(self, login: str, fresh: Credentials) -> None:
+        """A file that says the same stays as it is: others have copies of it."""
+        path = self.creds(login)
+        try:
+            known = Credentials.from_text(read_private(path, limit=MAX_CREDS).decode("latin-1"))
+        except (NotFoundError, InputError):
+            known = None
+        if known is None or not _same(known, fresh):
+            write_private(path, fresh.text.encode())
+
+
+def _same(one: Credentials, other: Credentials) -> bool:
+    """Whether they say the same but for when they were issued."""
+    said, says = (jwt.read(each.jwt, Kind.ACCOUNT) for each in (one, other))
+    return replace(said, issued=0) == replace(says, issued=0)
 
 
 def server_section(identities: Identities, resolver: Path, *, now: int) -> dict[str, Any]:
