@@ -182,7 +182,7 @@ async def test_a_refusal_is_told_under_the_publishers_key(gateway: Gateway) -> N
             assert event.reason.code == code, event.reason
         await wait_for(lambda: empty(gateway), "everything was worked off")
     # What could not be read is kept with the reason; what was understood is only refused.
-    dead = await last_message(gateway.bus, topology.DEAD.name, subjects.DEAD.of("INTAKE"))
+    dead = await last_message(gateway.bus, topology.DEAD.name, subjects.DEAD.under("INTAKE"))
     assert dead is not None
     assert dead.seq == 3
     assert dead.headers["atoll-subject"] == "atoll.v1.intake.mine"

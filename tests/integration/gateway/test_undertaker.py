@@ -101,7 +101,10 @@ async def test_an_exhausted_request_is_kept_once_and_its_job_ends(
     (letter,) = await kept(gateway.bus)
     assert (letter.stream, letter.sequence) == ("SPAWN", last.stream_seq)
     assert (letter.subject, letter.payload) == (last.subject, last.payload)
-    assert (letter.code, letter.deliveries) == (EXHAUSTED, topology.MAX_ATTEMPTS)
+    assert (letter.code, letter.deliveries) == (
+        EXHAUSTED,
+        topology.MAX_ATTEMPTS + topology.SPARE_DELIVERIES,
+    )
     assert (letter.message_id, letter.stored) == (f"spawn.{job}", last.stored)
     assert letter.headers == {"traceparent": last.headers["traceparent"]}
     events = read_stream(gateway.bus, "EVENTS", subjects.EVENT.under("job", job))

@@ -141,7 +141,7 @@ async def test_after_a_day_it_is_kept_as_dead(gateway: Gateway) -> None:
         async with running(young):
             await wait_for(lambda: nothing_waits(gateway), "it was given up")
     dead = await last_message(
-        gateway.bus, topology.DEAD.name, subjects.DEAD.of(topology.DELIVERIES.name)
+        gateway.bus, topology.DEAD.name, subjects.DEAD.under(topology.DELIVERIES.name)
     )
     assert dead is not None
     assert dead.headers["atoll-reason"] == "webhook.status_503"

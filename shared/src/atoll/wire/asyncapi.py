@@ -132,6 +132,15 @@ STREAMED: Final = (
         media="application/x-protobuf",
     ),
     Streamed(
+        id="audit",
+        address=subjects.AUDIT.template,
+        summary="Who did what, in chains by writer.",
+        stream=topology.AUDIT,
+        action="send",
+        text="A record of the audit (`docs/audit.md`).",
+        media=_OTHER,
+    ),
+    Streamed(
         id="dead",
         address=subjects.DEAD.template,
         summary="What nobody could process; headers `atoll-subject` and `atoll-reason`.",
