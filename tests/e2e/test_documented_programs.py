@@ -176,7 +176,7 @@ async def test_a_client_keeps_consumers_of_events_and_of_nothing_else(stack: Sta
             for verb in ("DURABLE.CREATE", "CREATE", "DELETE", "INFO", "MSG.NEXT"):
                 assert await refused(bus, f"$JS.API.CONSUMER.{verb}.{queue}.gateways"), queue
             assert await refused(bus, f"$JS.ACK.{queue}.gateways.1.1.1.1.0"), queue
-    for role in ("manager", "attestor", "enclave"):
+    for role in ("manager", "attestor"):
         async with stack.bus(role) as bus:
             with pytest.raises(RefusedError):
                 await bus.request("atoll.v1.intake.x", b"", timeout_s=3.0)
