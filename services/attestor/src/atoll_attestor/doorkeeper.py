@@ -111,9 +111,15 @@ class Doorkeeper:
         self._ending = asyncio.Lock()
 
     async def serve(self) -> None:
-        """Answer servers until cancelled."""
-        await self._door.subscribe(callout.SUBJECT, self._asked, queue=QUEUE)
-        await asyncio.Event().wait()
+        """Answer servers until cancelled, each beside the others: one whose connection cannot be
+        noted yet must not keep the rest waiting."""
+        async with asyncio.TaskGroup() as group:
+
+            async def asked(message: Message) -> None:
+                group.create_task(self._answer(message))
+
+            await self._door.subscribe(callout.SUBJECT, asked, queue=QUEUE)
+            await asyncio.Event().wait()
 
     async def follow(self) -> None:
         """Know every connection until cancelled, and end those that may not be."""
@@ -196,6 +202,13 @@ class Doorkeeper:
             return "another policy is in force"
         record = turned_away(self._revocations.now, enclave_id, session)
         return f"{record.kind.value} {record.id[:40]}: {record.reason}" if record else ""
+
+    async def _answer(self, message: Message) -> None:
+        try:
+            await self._asked(message)
+        except AtollError as error:
+            # The server asks again, here or elsewhere, when its client tries again.
+            _log.warning("a server was not answered: %s (%s)", error, error.code)
 
     async def _asked(self, message: Message) -> None:
         try:
