@@ -56,6 +56,7 @@ def test_dataset_throughput_compares_both_directions_and_sees_every_process(
         "atoll up",
         "attestor",
         "gateway",
+        "keeper",
         "manager",
         "nats-server",
         "worker (the guest)",
