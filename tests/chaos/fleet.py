@@ -73,7 +73,8 @@ class Fleet:
         """Stop everything in order."""
         for task in self._keeping:
             task.cancel()
-        await asyncio.wait(self._keeping)
+        if self._keeping:
+            await asyncio.wait(self._keeping)
         for service in self._second.values():
             if service is not None:
                 await service.stop()
@@ -110,7 +111,12 @@ class Fleet:
 
     def _beside(self, target: Target) -> list[Inmate]:
         pids = {service.pid for service in self._second.values() if service is not None}
-        agents = {one.pid for one in self.census.living(Target.AGENT) if one.parent in pids}
+        # An agent is its keeper's child, and that one the manager's.
+        agents = {
+            one.pid
+            for one in self.census.living(Target.AGENT)
+            if {one.parent, parent_of(one.parent)} & pids
+        }
         return [
             one for one in self.census.living(target) if {one.pid, one.parent} & (pids | agents)
         ]
@@ -122,7 +128,10 @@ class Fleet:
         prefix = f"ATOLL_{target.value.upper()}_"
         changed = {
             Target.GATEWAY: {"HTTP_PORT": "0", "INSTANCE": "second"},
-            Target.MANAGER: {"HOST_ID": "second"},
+            Target.MANAGER: {
+                "HOST_ID": "second",
+                "DATA_DIR": str(self._stack.data_dir.parent / "second"),
+            },
         }.get(target, {})
         return ServiceSpec(
             name=f"{target.value}-second",
@@ -130,6 +139,15 @@ class Fleet:
             env={**env, **{prefix + name: value for name, value in changed.items()}},
             log=self._stack.data_dir / "logs" / f"{target.value}-second.log",
         )
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[1])
 
 
 @contextlib.asynccontextmanager
