@@ -19,6 +19,7 @@ from atoll_cli.stack.service import start
 from support import wat
 from support.client import drafted, party, see_through
 from support.cluster import Site
+from support.nats import wait_for
 from support.stack import recorder
 
 SETTLING_S = 60.0
@@ -71,4 +72,9 @@ async def test_jobs_complete_while_servers_are_restarted_one_by_one(tmp_path: Pa
                 await site.start([server])
                 for name in stream_names():
                     await wait_replicated(client.bus, name, timeout_s=SETTLING_S)
-            assert len((await client.list()).jobs) == len(site.servers)
+
+            async def all_listed() -> bool:
+                return len((await client.list()).jobs) == len(site.servers)
+
+            # The list may trail the ledger.
+            await wait_for(all_listed, "every job is listed", within_s=SETTLING_S)
