@@ -35,6 +35,7 @@ def test_settings_are_read() -> None:
         ("HOST_ID", ""),
         ("BOOT_TIMEOUT_S", "0"),
         ("STOP_GRACE_S", "-1"),
+        ("ADOPTION_WINDOW_S", "7.5"),
     ],
 )
 def test_a_setting_that_makes_no_sense_stops_the_start(name: str, value: str) -> None:

@@ -17,7 +17,7 @@ from atoll_cli.stack.service import ServiceSpec
 PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
 """Beginnings of the only variables that services get from our environment."""
 
-ADOPTION_WINDOW_S: Final = 12.0
+ADOPTION_WINDOW_S: Final = 6.0
 """How long enclaves wait for a killed manager; if it was killed with its supervisor, nobody
 starts another one."""
 

@@ -10,6 +10,9 @@ from atoll.wire.names import require_token
 
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
+SILENCE_S: Final = 10.0
+"""A job goes to another manager at the earliest so long after its manager died: the ack wait
+of `atoll.wire.topology.spawn_consumer` (15 s) less the pause between two in-progress acks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +67,12 @@ class ManagerConfig:
     stop_grace_s: float = 3.0
     """How long an enclave may take to erase and end after it was told to."""
 
-    adoption_window_s: float = 60.0
-    """How long enclaves go on after this process was killed, for the next one to find them."""
+    adoption_window_s: float = 6.0
+    """How long enclaves go on after this process was killed, for the next one to find them.
+
+    With the grace at most `SILENCE_S`: by then nobody else may have the job, so that no key
+    is released to a second attempt while the first one lives.
+    """
 
     python: str = sys.executable
     """The interpreter that runs the agent."""
@@ -94,3 +101,10 @@ class ManagerConfig:
         for name in ("boot_timeout_s", "stop_grace_s", "adoption_window_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{PREFIX}{name.upper()} must be positive", code="config.invalid")
+        if self.adoption_window_s + self.stop_grace_s > SILENCE_S:
+            raise ConfigError(
+                f"{PREFIX}ADOPTION_WINDOW_S={self.adoption_window_s:g} and "
+                f"{PREFIX}STOP_GRACE_S={self.stop_grace_s:g}: want at most {SILENCE_S:g} s "
+                "together, for then another manager may have the job",
+                code="config.invalid",
+            )
