@@ -17,9 +17,9 @@ from atoll_cli.stack.service import ServiceSpec
 PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
 """Beginnings of the only variables that services get from our environment."""
 
-ADOPTION_WINDOW_S: Final = 6.0
-"""How long enclaves wait for a killed manager; if it was killed with its supervisor, nobody
-starts another one."""
+ADOPTION_WINDOW_S: Final = 0.5
+"""How long enclaves wait for a killed manager: next to nothing. An adopted enclave is not
+ended at the moment when its job is delivered to another manager (docs/limitations.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
