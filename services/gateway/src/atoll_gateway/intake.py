@@ -23,18 +23,13 @@ from atoll.telemetry.context import extract, render
 from atoll.telemetry.names import messaging_span
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import media, subjects, topology
-from atoll.wire.messages import (
-    JobView,
-    Reason,
-    SubmitRequest,
-)
+from atoll.wire.messages import JobView, Reason, SubmitRequest, reason_of
 from atoll.wire.submission import SubmissionEvent, SubmissionOutcome
 from atoll_gateway.ports import Clock
 
 _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 2.0
-MAX_REASON: Final = 1024
 _SPAN: Final = messaging_span("process", subjects.INTAKE)
 _NEVER: Final = (InputError, RefusedError, ConflictError, NotFoundError)
 """What trying again cannot help."""
@@ -88,7 +83,7 @@ class IntakeWorker:
             with wiring.consume(self._tracer, _SPAN, delivery.headers):
                 view = await self._submit(read(key, delivery))
         except _NEVER as error:
-            reason = Reason(code=error.code, message=_line(error.message))
+            reason = reason_of(error.code, error.message)
             unreadable = error if isinstance(error, MessageError) else None
         except AtollError as error:
             await self._later(delivery, error)
@@ -133,8 +128,3 @@ def read(key: str, delivery: Delivery) -> SubmitRequest:
             code="intake.other_key",
         )
     return request
-
-
-def _line(text: str) -> str:
-    # Messages quote input; a lone surrogate would have no UTF-8 form.
-    return text.encode("utf-8", "replace").decode()[:MAX_REASON]

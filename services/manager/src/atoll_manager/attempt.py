@@ -12,12 +12,10 @@ that another manager has the job by now, we end our enclave and say nothing.
 import asyncio
 import contextlib
 import logging
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -43,6 +41,7 @@ from atoll.wire.messages import (
     Report,
     ReportKind,
     SpawnRequest,
+    reason_of,
 )
 from atoll_manager import lease as leases
 from atoll_manager import lease_terms as terms
@@ -56,10 +55,6 @@ __all__ = ["AttemptRunner", "Timing"]
 _log = logging.getLogger(__name__)
 
 Keys = Callable[[], Awaitable[Mapping[str, Ed25519PublicKey]]]
-
-MAX_TEXT: Final = 1024
-_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
-_MAX_CODE: Final = 64
 
 
 class AttemptRunner:
@@ -229,7 +224,7 @@ class Attempt:
         except Exception:  # noqa: BLE001 (logged whole)
             # A bug in here must cost one attempt, not the host and all its other jobs.
             _log.exception("job %s attempt %d", lease.job_id, lease.attempt)
-            event = terms.Failed(_reason("internal", "the host could not go on"))
+            event = terms.Failed(reason_of("internal", "the host could not go on"))
         self._events.put_nowait((asyncio.current_task(), event))
 
     async def _carry_out(self, command: terms.Command, lease: Lease) -> terms.Event:
@@ -301,7 +296,7 @@ class Attempt:
             with self._runner.tracer.span(spans.VERIFY_EAR):
                 admit(record, self._spec(lease), keys, now=datetime.now(UTC))
         except EvidenceError as error:
-            return terms.Refused(_reason(error.code, error.message))
+            return terms.Refused(reason_of(error.code, error.message))
         return terms.Done()
 
     async def _offer(self, lease: Lease) -> None:
@@ -342,7 +337,7 @@ class Attempt:
             self._tell(terms.WatchLost(_blame(error)))
         except Exception:  # noqa: BLE001 (as above)
             _log.exception("job %s", self._lease.job_id)
-            self._tell(terms.WatchLost(_reason("internal", "the host could not go on")))
+            self._tell(terms.WatchLost(reason_of("internal", "the host could not go on")))
 
     async def _follow(self, job_id: str) -> None:
         async with aclosing(self._jobs.watch(job_id)) as entries:
@@ -379,11 +374,4 @@ def report(told: terms.Tell, lease: Lease, *, host_id: str) -> Report:
 def _blame(error: AtollError) -> Reason:
     """A refusal may say why; whatever else went wrong here is the host's own matter."""
     own = isinstance(error, RefusedError)
-    return _reason(error.code, error.message if own else "the host could not go on")
-
-
-def _reason(code: str, message: str) -> Reason:
-    """A reason that the ledger takes; a code from elsewhere may be no code."""
-    legal = len(code) <= _MAX_CODE and _CODE.fullmatch(code)
-    text = message.encode("utf-8", "replace").decode()[:MAX_TEXT]
-    return Reason(code=code if legal else "internal", message=text)
+    return reason_of(error.code, error.message if own else "the host could not go on")

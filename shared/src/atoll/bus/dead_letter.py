@@ -7,7 +7,6 @@ bury the same message, one letter is made.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from atoll.bus.stream import Reading, read
 from atoll.bus.subjects import MAX_SUBJECT, require_headers
 from atoll.errors import AtollError, ConflictError, InputError, MessageError
 from atoll.wire import subjects, topology
+from atoll.wire.names import is_code
 
 MAX_TEXT: Final = 256
 """Characters of a reason's text."""
@@ -42,8 +42,6 @@ _KEPT: Final = "atoll-was-"
 _MSG_ID: Final = "Nats-Msg-Id"
 _SIZE: Final = "Nats-Msg-Size"
 _MAX_DIGITS: Final = 15
-_MAX_CODE: Final = 64
-_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,7 +310,7 @@ def _legal(name: str, value: str) -> bool:
 
 
 def _code(text: str) -> str:
-    return text if len(text) <= _MAX_CODE and _CODE.fullmatch(text) else "unknown"
+    return text if is_code(text) else "unknown"
 
 
 def _number(text: str) -> int:

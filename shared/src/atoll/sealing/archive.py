@@ -37,6 +37,7 @@ from atoll.sealing.tar import (
     padding,
     pax_path,
 )
+from atoll.wire import names
 
 EXIT: Final = "exit.json"
 STDOUT: Final = "stdout"
@@ -52,7 +53,7 @@ _HARMFUL: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\\\\\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-_OUTCOME: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
+_OUTCOME: Final = re.compile(names.CODE)
 _STEP: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 

@@ -26,7 +26,6 @@ from atoll.wire.messages import JobState, Tee
 MAX_LINKS: Final = 8
 MAX_COUNT: Final = 65_535
 MAX_SIZE: Final = 1 << 50
-_MAX_CODE: Final = 64
 
 Rule = Callable[[AttributeValue], AttributeValue | None]
 """The value that may pass in place of the given one, or None for none."""
@@ -73,7 +72,7 @@ def status_code(value: AttributeValue) -> AttributeValue | None:
 
 
 token: Final = matching(wire_names.TOKEN, 64)
-code: Final = matching(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*", _MAX_CODE)
+code: Final = matching(wire_names.CODE, wire_names.MAX_CODE)
 
 RULES: Final[Mapping[str, Rule]] = {
     names.ERROR_TYPE: code,

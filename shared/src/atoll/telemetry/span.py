@@ -20,6 +20,7 @@ from typing import Final
 
 from atoll.errors import AtollError
 from atoll.telemetry.context import SPAN_ID, SpanContext
+from atoll.wire import names
 
 AttributeValue = str | int | bool
 MAX_TIME: Final = (1 << 64) - 1
@@ -27,7 +28,7 @@ DEFAULT_CAPACITY: Final = 4096
 """Finished spans that wait for export; a job makes about thirty."""
 
 _INT64: Final = 1 << 63
-_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*")
+_CODE: Final = re.compile(names.CODE)
 
 
 class Kind(IntEnum):

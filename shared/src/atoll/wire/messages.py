@@ -3,7 +3,9 @@
 from enum import Enum
 from typing import Annotated, Final
 
+from atoll.wire import names
 from atoll.wire.schema import (
+    MAX_TEXT,
     Code,
     Digest,
     Name,
@@ -131,6 +133,13 @@ class Reason:
 
     code: Code
     message: Text
+
+
+def reason_of(code: str, text: str) -> Reason:
+    """A reason that the ledger takes, from the word of an error: what is no code becomes
+    `internal`, and the text is cut. Texts quote input; a lone surrogate has no UTF-8 form."""
+    whole = text.encode("utf-8", "replace").decode()
+    return Reason(code=code if names.is_code(code) else "internal", message=whole[:MAX_TEXT])
 
 
 @message

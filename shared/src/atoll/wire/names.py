@@ -15,8 +15,20 @@ TOKEN: Final = r"[A-Za-z0-9_-]{1,64}"  # noqa: S105
 NAME: Final = r"(?!.*\.\.)[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9_-])?"
 """A dataset or key name: like a token, and dots are allowed inside (`iris.csv`)."""
 
+CODE: Final = r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*"
+"""A stable code of an error or outcome (`evidence.malformed`)."""
+
+MAX_CODE: Final = 64
+"""Characters of the longest code."""
+
 _TOKEN: Final = re.compile(TOKEN)
 _NAME: Final = re.compile(NAME)
+_CODE: Final = re.compile(CODE)
+
+
+def is_code(text: str) -> bool:
+    """Whether `text` is a legal code."""
+    return len(text) <= MAX_CODE and _CODE.fullmatch(text) is not None
 
 
 def require_token(value: str, what: str) -> str:

@@ -63,8 +63,9 @@ Digest = Annotated[str, Pattern(r"[0-9a-f]{64}")]
 """SHA-256, lower-case hex."""
 Timestamp = Annotated[int, Range(0, 1 << 52)]
 """Milliseconds since 1970-01-01T00:00:00Z."""
-Code = Annotated[str, Pattern(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)*"), Size(1, 64)]
-Text = Annotated[str, Size(0, 1024)]
+Code = Annotated[str, Pattern(names.CODE), Size(1, names.MAX_CODE)]
+MAX_TEXT: Final = 1024
+Text = Annotated[str, Size(0, MAX_TEXT)]
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _BASE64URL: Final = (
