@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
+from atoll.ascii_text import printable
 from atoll.audit.record import MAX_ACTOR, MAX_OBJECT, AuditEntry, AuditRecord
 from atoll.errors import MessageError
 from atoll.wire import schema
@@ -44,13 +45,13 @@ class Chain:
             tenant=entry.tenant,
             action=entry.action,
             actor_kind=entry.actor_kind,
-            actor=_printable(entry.actor, MAX_ACTOR) or "-",
-            object=_printable(entry.object, MAX_OBJECT),
+            actor=printable(entry.actor, MAX_ACTOR) or "-",
+            object=printable(entry.object, MAX_OBJECT),
             outcome=entry.outcome,
             code=entry.code,
             request_id=entry.request_id,
             trace_id=entry.trace_id,
-            source=_printable(entry.source, 64),
+            source=printable(entry.source, 64),
             unrecorded=unrecorded,
         )
 
@@ -178,7 +179,3 @@ class ChainVerifier:
     def _find(self, code: str, place: int, writer: str, message: str) -> None:
         if len(self._findings) < MAX_FINDINGS:
             self._findings.append(Finding(code=code, place=place, writer=writer, message=message))
-
-
-def _printable(text: str, size: int) -> str:
-    return "".join(char if " " <= char <= "~" else "?" for char in text[:size])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol, Self
 
+from atoll.ascii_text import printable
 from atoll.bus.connection import RETRY_PAUSE_S, Bus
 from atoll.bus.jetstream import erase, last_message, message_at, publish
 from atoll.bus.message import StreamMessage, parse_time
@@ -273,8 +274,7 @@ async def discard(bus: Bus, number: int) -> None:
 
 def one_line(text: str, *, limit: int = MAX_TEXT) -> str:
     """`text` as a header can hold it: one line of printable ASCII."""
-    line = "".join(char if " " <= char <= "~" else "?" for char in text[:limit])
-    return line.strip()
+    return printable(text, limit).strip()
 
 
 def _name(letter: Letter) -> str:

@@ -23,6 +23,7 @@ from typing import Any, Final
 from nats import errors as nats_errors
 
 from atoll import canonical
+from atoll.ascii_text import printable
 from atoll.errors import (
     AtollError,
     ConfigError,
@@ -48,6 +49,9 @@ MAX_ERROR: Final = 8192
 
 MAX_ERROR_TEXT: Final = 1024
 """Characters of an error's message on the wire."""
+
+MAX_ERROR_LINE: Final = 256
+"""Characters of the same in a header."""
 
 _CONFLICT: Final = frozenset({10071, 10164, 10058, 10148, 10013, 10105})
 _NOT_FOUND: Final = frozenset({10059, 10014, 10043})
@@ -161,8 +165,8 @@ def _payload(
 ) -> tuple[bytes, dict[str, str]]:
     fields = {"code": code, "message": message, "error_id": error_id}
     # The header is for other tools; it must stay one line of printable ASCII.
-    line = "".join(char if " " <= char <= "~" else "?" for char in f"{code}: {message}")
-    headers = {ERROR_HEADER: line[:256], ERROR_CODE_HEADER: status}
+    line = printable(f"{code}: {message}", MAX_ERROR_LINE)
+    headers = {ERROR_HEADER: line, ERROR_CODE_HEADER: status}
     if json:
         # Messages quote input; a lone surrogate would have no UTF-8 form.
         fields["message"] = message.encode("utf-8", "replace").decode()

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from atoll.ascii_text import printable
 from atoll.bus.connection import RETRY_PAUSE_S, Bus
 from atoll.bus.jetstream import api, message_at
 from atoll.bus.message import AckSubject, Message
@@ -124,8 +125,8 @@ class Delivery:
     async def term(self, reason: str) -> None:
         """Never: do not deliver it again. `reason` goes into the server's advisory."""
         if self._queue.release(self._reply):
-            line = "".join(char if " " <= char <= "~" else "?" for char in reason)
-            await self._queue.bus.send(self._reply, f"+TERM {line[:MAX_REASON]}".encode())
+            line = printable(reason, MAX_REASON)
+            await self._queue.bus.send(self._reply, f"+TERM {line}".encode())
 
     @property
     def reply_subject(self) -> str:

@@ -8,10 +8,13 @@ replaced before it reaches a terminal (an escape sequence could rewrite the scre
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from atoll.ascii_text import printable
 from atoll.telemetry.span import Span, Status
 from atoll.telemetry.tree import Node, build_tree, walk
 
 MIN_WIDTH: Final = 72
+MAX_LABEL: Final = 120
+"""Characters of a name that are looked at."""
 _SERVICE_WIDTH: Final = 8
 _TIME_WIDTH: Final = 8
 _PREFIX: Final = "atoll-"
@@ -170,19 +173,15 @@ def _label(node: Node, path: tuple[bool, ...]) -> str:
     indent = "".join("  " if last else "│ " for last in path[:-1])
     if path:
         indent += "└ " if path[-1] else "├ "
-    label = indent + ("… " if node.orphan else "") + _printable(node.span.name)
+    label = indent + ("… " if node.orphan else "") + printable(node.span.name, MAX_LABEL)
     if node.span.status is Status.ERROR:
         code = node.span.attribute("error.type")
-        label += " ✗ " + (_printable(code) if isinstance(code, str) else "failed")
+        label += " ✗ " + (printable(code, MAX_LABEL) if isinstance(code, str) else "failed")
     return label
 
 
 def _service(span: Span) -> str:
-    return _printable(span.service.removeprefix(_PREFIX)) or "?"
-
-
-def _printable(text: str) -> str:
-    return "".join(char if " " <= char <= "~" else "?" for char in text[:120])
+    return printable(span.service.removeprefix(_PREFIX), MAX_LABEL) or "?"
 
 
 def _clip(text: str, width: int) -> str:
