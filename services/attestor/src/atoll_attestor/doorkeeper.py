@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 QUEUE: Final = "attestors"
 KICK_S: Final = 2.0
+SWEEP_S: Final = 0.25
+"""How soon a changed policy is acted upon."""
 MAX_LISTED: Final = 1000
 
 
@@ -252,10 +254,6 @@ class Doorkeeper:
         if ended:
             _log.warning("connection of %s ended: %s", enclave_id, why)
         return int(ended)
-
-
-SWEEP_S: Final = 0.25
-"""How soon a changed policy is acted upon."""
 
 
 def _kicked(raw: bytes) -> bool:

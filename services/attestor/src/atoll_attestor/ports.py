@@ -5,7 +5,6 @@ from typing import Protocol
 
 from atoll.evidence.products import Product
 from atoll.policy.records import AppraisalRecord
-from atoll.wire.admission_messages import SessionRecord
 from atoll.wire.messages import EvidenceRecord, PolicyView
 from atoll_attestor.collateral.crls import KnownCrl
 from atoll_attestor.collateral.documents import Document
@@ -63,10 +62,3 @@ class Revocations(Protocol):
     @property
     def now(self) -> Revoked:
         """All that is known here."""
-
-
-class Sessions(Protocol):
-    """The connections of admitted enclaves, for every replica to see."""
-
-    async def open(self, enclave_id: str, record: SessionRecord) -> None:
-        """Durable when this returns."""

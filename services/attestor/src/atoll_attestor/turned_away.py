@@ -4,7 +4,7 @@ An enclave is turned away for what it is or for where it runs. The word `host` i
 manager's, the chip, the measurement and the policy are from appraised evidence.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from atoll.errors import RefusedError
@@ -33,16 +33,14 @@ def key(kind: RevokedKind, name: str) -> str:
 
 def turned_away(revoked: Revoked, enclave_id: str, facts: Admittable) -> RevocationRecord | None:
     """The first revocation that hits this enclave, or None."""
-    return _first(
-        revoked,
-        (
-            (RevokedKind.ENCLAVE, enclave_id),
-            (RevokedKind.HOST, facts.host_id),
-            (RevokedKind.CHIP, facts.chip_id),
-            (RevokedKind.MEASUREMENT, facts.measurement),
-            (RevokedKind.POLICY, facts.policy_digest),
-        ),
+    asked = (
+        (RevokedKind.ENCLAVE, enclave_id),
+        (RevokedKind.HOST, facts.host_id),
+        (RevokedKind.CHIP, facts.chip_id),
+        (RevokedKind.MEASUREMENT, facts.measurement),
+        (RevokedKind.POLICY, facts.policy_digest),
     )
+    return next((revoked[each] for each in asked if each in revoked), None)
 
 
 def require_wanted(revoked: Revoked, enclave_id: str, facts: Admittable) -> None:
@@ -57,7 +55,3 @@ def require_wanted(revoked: Revoked, enclave_id: str, facts: Admittable) -> None
             f"{record.kind.value} {record.id[:40]} is turned away: {record.reason}",
             code="admission.revoked",
         )
-
-
-def _first(revoked: Revoked, asked: Iterable[tuple[RevokedKind, str]]) -> RevocationRecord | None:
-    return next((revoked[each] for each in asked if each in revoked), None)
