@@ -120,15 +120,7 @@ def account(claims: Account) -> dict[str, Any]:
 
 def user(permissions: Permissions, *, bearer: bool = False) -> dict[str, Any]:
     """A user, as its account states it. `bearer`: it need not prove to have the private key."""
-    nats: dict[str, Any] = {
-        "pub": _rules(permissions.publish),
-        "sub": _rules(permissions.subscribe),
-        **dict.fromkeys(("subs", "data", "payload"), NO_LIMIT),
-        "type": "user",
-        "version": VERSION,
-    }
-    if permissions.answer:
-        nats["resp"] = _ANSWER
+    nats = {**_shape(permissions), "type": "user", "version": VERSION}
     if bearer:
         nats["bearer_token"] = True
     return nats
@@ -154,6 +146,18 @@ def activation(subject: str, *, kind: Literal["service", "stream"]) -> dict[str,
     return {"subject": subject, "kind": kind, "type": "activation", "version": VERSION}
 
 
+def _shape(permissions: Permissions) -> dict[str, Any]:
+    """What a user may do, in its own statement or in the template of a signing key."""
+    shape: dict[str, Any] = {
+        "pub": _rules(permissions.publish),
+        "sub": _rules(permissions.subscribe),
+        **dict.fromkeys(("subs", "data", "payload"), NO_LIMIT),
+    }
+    if permissions.answer:
+        shape["resp"] = _ANSWER
+    return shape
+
+
 def _rules(allowed: Sequence[str]) -> dict[str, Any]:
     # An empty list of what is allowed would allow everything.
     return {"allow": list(allowed)} if allowed else {"deny": [">"]}
@@ -162,14 +166,12 @@ def _rules(allowed: Sequence[str]) -> dict[str, Any]:
 def _signing_key(key: str | Scope) -> Any:
     if isinstance(key, str):
         return key
-    template: dict[str, Any] = {
-        "pub": _rules(key.permissions.publish),
-        "sub": _rules(key.permissions.subscribe),
-        **dict.fromkeys(("subs", "data", "payload"), NO_LIMIT),
+    return {
+        "kind": "user_scope",
+        "key": key.key,
+        "role": key.role,
+        "template": _shape(key.permissions),
     }
-    if key.permissions.answer:
-        template["resp"] = _ANSWER
-    return {"kind": "user_scope", "key": key.key, "role": key.role, "template": template}
 
 
 def _export(export: Export) -> dict[str, Any]:
