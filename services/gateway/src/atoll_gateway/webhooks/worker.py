@@ -9,6 +9,7 @@ from atoll.bus import Bus, Delivery, WorkQueue, bury
 from atoll.errors import AtollError, InputError, MessageError, NotFoundError, RefusedError
 from atoll.wire import cloudevents, media, schema, topology
 from atoll.wire.webhooks import DeliveryOrder, Webhook
+from atoll_gateway.http.limits import Slots
 from atoll_gateway.ports import Clock
 from atoll_gateway.webhooks import retrying
 from atoll_gateway.webhooks.registry import Registry
@@ -60,7 +61,7 @@ class DeliveryWorker:
         self._clock = clock
         self._random = random
         self._slots = asyncio.Semaphore(CONCURRENT)
-        self._busy: dict[str, int] = {}
+        self._busy = Slots(PER_HOOK)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -96,16 +97,13 @@ class DeliveryWorker:
             await delivery.ack()
             return
         name = hook.webhook_id
-        if self._busy.get(name, 0) >= PER_HOOK:
+        if not self._busy.take(name):
             await delivery.nak(delay_s=CROWDED_S)
             return
-        self._busy[name] = self._busy.get(name, 0) + 1
         try:
             await self._deliver(delivery, hook, order)
         finally:
-            self._busy[name] -= 1
-            if not self._busy[name]:
-                del self._busy[name]
+            self._busy.give_back(name)
 
     async def _deliver(self, delivery: Delivery, hook: Webhook, order: DeliveryOrder) -> None:
         try:
