@@ -2,15 +2,18 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from atoll.wire import names
 from atoll.wire.access import AccessRole
 from atoll_gateway.http.operations import Operations
 
 Call = Callable[[Operations, Request], Awaitable[Response]]
+
+TOKEN_PATTERN: Final = f"^{names.TOKEN}$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

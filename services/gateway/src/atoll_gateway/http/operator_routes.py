@@ -5,10 +5,8 @@ from typing import Final
 from atoll.wire import webhooks as w
 from atoll.wire.access import AccessRole, CreateTokenRequest, TokenList, TokenView
 from atoll_gateway.http import operations, webhooks
-from atoll_gateway.http.operation import Answer, Body, Operation, Parameter
+from atoll_gateway.http.operation import TOKEN_PATTERN, Answer, Body, Operation, Parameter
 from atoll_gateway.http.operations import Operations
-
-TOKEN_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"  # noqa: S105
 
 _TOKEN: Final = Parameter(
     name="token_id",

@@ -17,11 +17,10 @@ from atoll.wire.messages import (
     WithdrawRequest,
 )
 from atoll_gateway.http import body, events, operations, stream
-from atoll_gateway.http.operation import Answer, Body, Operation, Parameter
+from atoll_gateway.http.operation import TOKEN_PATTERN, Answer, Body, Operation, Parameter
 from atoll_gateway.http.operations import AssetInfo, Health, Operations
 from atoll_gateway.http.operator_routes import FOR_OPERATORS
 
-TOKEN_PATTERN: Final = "^[A-Za-z0-9_-]{1,64}$"  # noqa: S105
 NUMBER_PATTERN: Final = "^[0-9]{1,15}$"
 ASSET_PATTERN: Final = "^[0-9a-f]{32}$"
 
