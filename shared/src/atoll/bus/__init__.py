@@ -21,7 +21,7 @@ It takes subjects and definitions as arguments and knows none of them: those are
 
 from atoll.bus.config import BusConfig
 from atoll.bus.connection import Bus, connect
-from atoll.bus.dead_letter import bury
+from atoll.bus.dead_letter import Doomed, bury
 from atoll.bus.jetstream import (
     PubAck,
     last_message,
@@ -52,6 +52,7 @@ __all__ = [
     "Bus",
     "BusConfig",
     "Delivery",
+    "Doomed",
     "Endpoint",
     "Entry",
     "KeyValue",
