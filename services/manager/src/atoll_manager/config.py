@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Final
 
 from atoll.errors import ConfigError, InputError
+from atoll.wire.messages import Tee
 from atoll.wire.names import require_token
+from atoll.wire.topology import spawn_consumer
 
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
-SILENCE_S: Final = 10.0
-"""A job goes to another manager at the earliest so long after its manager died: the ack wait
-of `atoll.wire.topology.spawn_consumer` (15 s) less the pause between two in-progress acks."""
+SILENCE_S: Final = min(spawn_consumer(tee).silence_s for tee in Tee)
+"""A job goes to another manager at the earliest so long after its manager died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

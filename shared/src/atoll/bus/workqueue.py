@@ -265,11 +265,8 @@ class WorkQueue:
         await self.bus.send(message.reply, b"-NAK")
 
     async def _keep_alive(self) -> None:
-        # With a backoff the server counts from the last sign of life as well, but against
-        # the step for this delivery; the shortest is safe for all.
-        wait = min((self.consumer.ack_wait_s, *self.consumer.backoff_s))
         while True:
-            await asyncio.sleep(wait / 3)
+            await asyncio.sleep(self.consumer.beat_s)
             for reply in tuple(self._held):
                 with contextlib.suppress(AtollError):
                     await self.bus.send(reply, b"+WPI")

@@ -80,6 +80,19 @@ class Consumer:
     """The first message of the stream that it is for, when it is made."""
     description: str = ""
 
+    @property
+    def beat_s(self) -> float:
+        """How often the server is told that work on a delivery goes on: three times in the
+        wait. With a backoff it counts against the step for the delivery; the shortest is safe
+        for all."""
+        return min((self.ack_wait_s, *self.backoff_s)) / 3
+
+    @property
+    def silence_s(self) -> float:
+        """Somebody else gets a delivery at the earliest so long after its worker died: it may
+        have died just before the next sign of life."""
+        return min((self.ack_wait_s, *self.backoff_s)) - self.beat_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
