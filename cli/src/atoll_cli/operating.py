@@ -64,9 +64,15 @@ async def operating(session: Session, data_dir: Path | None) -> AsyncIterator[Bu
         yield bus
 
 
-async def ask(bus: Bus, endpoint: Endpoint[RequestT, ReplyT], request: RequestT) -> ReplyT:
+async def ask(
+    bus: Bus,
+    endpoint: Endpoint[RequestT, ReplyT],
+    request: RequestT,
+    *,
+    timeout_s: float = TIMEOUT_S,
+) -> ReplyT:
     """One request; raises what the other side refused as the error it was refused with."""
     raw = await bus.request(
-        endpoint.subject.of(), schema.encode(request), timeout_s=TIMEOUT_S, retry=True
+        endpoint.subject.of(), schema.encode(request), timeout_s=timeout_s, retry=True
     )
     return schema.decode(endpoint.reply, raw.payload)

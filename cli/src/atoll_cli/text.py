@@ -6,6 +6,7 @@ could rewrite the screen or make one name look like another.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 MAX_SHOWN: Final = 16 << 10
@@ -50,6 +51,11 @@ def table(rows: Iterable[Sequence[str]], *, indent: str = "  ") -> list[str]:
 def elapsed(ms: int) -> str:
     """A time since the beginning, as `+0.412 s`."""
     return f"+{max(ms, 0) / _SECOND_MS:.3f} s"
+
+
+def moment(time_ms: int) -> str:
+    """A time for people, to the second, UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 def size(count: int) -> str:

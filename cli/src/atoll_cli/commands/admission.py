@@ -1,6 +1,5 @@
 """`atoll admission list|revoke|reinstate`: who may not be on the bus."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from atoll_cli.operating import ask, deployment_option, operating
 from atoll_cli.options import json_option, pass_session
 from atoll_cli.session import Session
 from atoll_cli.stopping import run_stoppable
-from atoll_cli.text import table
+from atoll_cli.text import moment, table
 
 T = TypeVar("T")
 _KINDS = click.Choice([kind.value for kind in RevokedKind])
@@ -85,7 +84,8 @@ def list_(session: Session, data_dir: Path | None) -> None:
 
     said = run_stoppable(run())
     rows = [
-        (each.kind.value, each.id, _time(each.revoked_ms), each.reason) for each in said.revocations
+        (each.kind.value, each.id, moment(each.revoked_ms), each.reason)
+        for each in said.revocations
     ]
     for line in table(rows, indent=""):
         session.print(line)
@@ -109,12 +109,8 @@ def _document(said: Revocations) -> dict[str, Any]:
                 "kind": each.kind.value,
                 "id": each.id,
                 "reason": each.reason,
-                "revoked": _time(each.revoked_ms),
+                "revoked": moment(each.revoked_ms),
             }
             for each in said.revocations
         ],
     }
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")

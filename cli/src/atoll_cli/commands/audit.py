@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from atoll.audit import Action, AuditRecord, ChainVerifier, Verdict
 from atoll.bus import StreamMessage, read_stream
 from atoll.errors import InputError, RefusedError
 from atoll.wire import schema, subjects, topology
+from atoll.wire.cloudevents import time_text
 from atoll_cli.commands.token import TENANT
 from atoll_cli.operating import deployment_option, operating
 from atoll_cli.options import DURATION, json_option, pass_session
@@ -158,7 +158,7 @@ def _subject(message: StreamMessage) -> tuple[str, str]:
 def _row(record: AuditRecord) -> tuple[str, ...]:
     outcome = record.outcome.value
     return (
-        _time(record.time_ms),
+        time_text(record.time_ms),
         record.tenant,
         f"{record.actor_kind.value}:{record.actor}",
         record.action.value,
@@ -170,9 +170,4 @@ def _row(record: AuditRecord) -> tuple[str, ...]:
 
 def _document(place: int, record: AuditRecord) -> dict[str, Any]:
     plain: dict[str, Any] = schema.to_plain(record, json=True)
-    return {"place": place, "time": _time(record.time_ms), **plain}
-
-
-def _time(time_ms: int) -> str:
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"place": place, "time": time_text(record.time_ms), **plain}

@@ -1,7 +1,6 @@
 """`atoll dead list|show|redrive|drop`: messages that nobody could process."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,11 +20,11 @@ from atoll.wire.letters import (
     RedriveRequest,
 )
 from atoll_cli.asking import require_yes
-from atoll_cli.operating import deployment_option, operating
+from atoll_cli.operating import ask, deployment_option, operating
 from atoll_cli.options import json_option, pass_session, yes_option
 from atoll_cli.session import Session, error_document
 from atoll_cli.stopping import run_stoppable
-from atoll_cli.text import lines, printable, size, table
+from atoll_cli.text import lines, moment, printable, size, table
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -63,7 +62,7 @@ def dead() -> None:
 def list_(session: Session, stream: str | None, limit: int, data_dir: Path | None) -> None:
     """List dead letters, the oldest first."""
 
-    async def ask() -> tuple[list[LetterView], bool]:
+    async def work() -> tuple[list[LetterView], bool]:
         found: list[LetterView] = []
         async with operating(session, data_dir) as bus:
             async for letter in _letters(session, bus, stream):
@@ -72,9 +71,9 @@ def list_(session: Session, stream: str | None, limit: int, data_dir: Path | Non
                 found.append(letter)
         return found, False
 
-    found, more = run_stoppable(ask())
+    found, more = run_stoppable(work())
     rows = [
-        (str(each.id), each.stream, _time(each.buried_ms), each.reason, each.text[:60])
+        (str(each.id), each.stream, moment(each.buried_ms), each.reason, each.text[:60])
         for each in found
     ]
     for line in table(rows, indent=""):
@@ -94,11 +93,11 @@ def list_(session: Session, stream: str | None, limit: int, data_dir: Path | Non
 def show(session: Session, letter: int, data_dir: Path | None) -> None:
     """Show the dead letter ID: what it is, why it is dead, and its payload."""
 
-    async def ask() -> LetterContents:
+    async def work() -> LetterContents:
         async with operating(session, data_dir) as bus:
             return await _ask(bus, endpoints.LETTERS_SHOW, LetterRequest(id=letter))
 
-    found = run_stoppable(ask())
+    found = run_stoppable(work())
     view = found.letter
     rows = [
         ("letter", str(view.id)),
@@ -106,8 +105,8 @@ def show(session: Session, letter: int, data_dir: Path | None) -> None:
         ("subject", view.subject),
         ("reason", f"{view.reason}: {view.text}" if view.text else view.reason),
         ("deliveries", str(view.deliveries) if view.deliveries else "unknown"),
-        ("stored", _time(view.stored_ms)),
-        ("buried", _time(view.buried_ms)),
+        ("stored", moment(view.stored_ms)),
+        ("buried", moment(view.buried_ms)),
         ("message id", view.message_id or "none"),
         *((f"header {header.name}", header.value) for header in found.headers),
         ("payload", f"{size(view.size)}{'' if view.state == 'whole' else f' ({view.state})'}"),
@@ -210,11 +209,11 @@ def _chosen(
     if stream is None:
         raise click.UsageError("--all wants --stream, so that nobody takes more than meant")
 
-    async def ask() -> list[int]:
+    async def work() -> list[int]:
         async with operating(session, data_dir) as bus:
             return [each.id async for each in _letters(session, bus, stream)]
 
-    return run_stoppable(ask())
+    return run_stoppable(work())
 
 
 async def _each(
@@ -261,13 +260,10 @@ async def _letters(
 
 async def _ask(bus: Bus, endpoint: Endpoint[RequestT, ReplyT], request: RequestT) -> ReplyT:
     try:
-        reply = await bus.request(
-            endpoint.subject.of(), schema.encode(request), timeout_s=TIMEOUT_S, retry=True
-        )
+        return await ask(bus, endpoint, request, timeout_s=TIMEOUT_S)
     except AtollError as error:
         error.hint = error.hint or _HINTS.get(error.code)
         raise
-    return schema.decode(endpoint.reply, reply.payload)
 
 
 def _document(letter: LetterView) -> dict[str, Any]:
@@ -282,7 +278,3 @@ def _payload(raw: bytes) -> list[str]:
         return text
     rows = [raw[at : at + 32] for at in range(0, min(len(raw), 512), 32)]
     return [row.hex(" ", 4) for row in rows] + (["..."] if len(raw) > 512 else [])  # noqa: PLR2004
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
