@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from atoll.client.files import read_private, write_private
-from atoll.client.profile import Profile, ProfileFile
+from atoll.client.profile import ProfileFile
 from atoll.errors import ConfigError, InputError, NotFoundError
-from atoll.wire.messages import Tee
 from atoll_cli.deployment.authority import Certified, issue_server, make_authority, names_of
 from atoll_cli.deployment.folder import conf, server_section
 from atoll_cli.nats_server import MAX_PAYLOAD
@@ -76,17 +75,7 @@ class Standing:
             write_private(self.directory / ENV / f"{spec.name}.env", text.encode())
         roots = (self.directory / TLS / "ca.pem").read_text("ascii")
         ProfileFile(self.directory).save(
-            Profile(
-                nats_url=self.nats_url,
-                nats_creds=material.bus.creds("client").read_text("ascii"),
-                ca=roots,
-                http_ca=roots,
-                http_url=self.http_url,
-                http_token=material.http_token,
-                tee=Tee.SIMULATED,
-                policy=material.policy.decode(),
-                development_root=material.ark_pem.decode(),
-            )
+            material.profile(self.nats_url, self.http_url, ca=roots, http_ca=roots)
         )
         return server
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from atoll.client.files import make_private_directory, read_private, write_private
+from atoll.client.profile import Profile
 from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.policy import SnpPolicy, policy_to_json
@@ -34,6 +35,7 @@ from atoll.measure.installed import installed_agent_files
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
 from atoll.wire.access import AccessToken
+from atoll.wire.messages import Tee
 from atoll_cli.deployment.folder import KEY_RING, Folder
 from atoll_cli.deployment.identities import Identities
 
@@ -92,6 +94,25 @@ class Material:
             policy=policy,
             operator=operator,
             ark_pem=chain.ark_pem,
+        )
+
+    def profile(self, nats_url: str, http_url: str, *, ca: str = "", http_ca: str = "") -> Profile:
+        """How clients reach it, and what they ask of its enclaves.
+
+        Args:
+            ca: PEM of who certifies the bus; empty: the system's roots.
+            http_ca: PEM of who certifies the HTTP gateway; empty likewise.
+        """
+        return Profile(
+            nats_url=nats_url,
+            nats_creds=self.bus.creds("client").read_text("ascii"),
+            ca=ca,
+            http_url=http_url,
+            http_token=self.http_token,
+            http_ca=http_ca,
+            tee=Tee.SIMULATED,
+            policy=self.policy.decode(),
+            development_root=self.ark_pem.decode(),
         )
 
 

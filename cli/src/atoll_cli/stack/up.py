@@ -16,7 +16,7 @@ from atoll.bus import BusConfig, connect, login_from
 from atoll.bus.provision import provision_all
 from atoll.client.files import read_private, write_private
 from atoll.client.keystore import KeyStore
-from atoll.client.profile import Profile, ProfileFile
+from atoll.client.profile import ProfileFile
 from atoll.errors import AtollError, InputError, NotFoundError
 from atoll.wire.durability import layout
 from atoll.wire.messages import Tee
@@ -103,7 +103,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
         await supervisor.add(plan.manager)
         ports.save(nats=nats.port, http=http_port)
         _share_operator(options.home, material)
-        profile = _profile(material, nats.url, http_url, options.http_ca)
+        profile = material.profile(nats.url, http_url, http_ca=options.http_ca)
         ProfileFile(options.home).save(profile)
         _ready(options, nats.url, http_url)
         async with asyncio.TaskGroup() as group:
@@ -232,19 +232,6 @@ def _share_operator(home: Path, material: Material) -> None:
     if not same:
         path = material.data_dir / OPERATOR
         _talk(f"the key 'operator' in {home} is another one than this stack's, {path}")
-
-
-def _profile(material: Material, nats_url: str, http_url: str, http_ca: str) -> Profile:
-    return Profile(
-        nats_url=nats_url,
-        nats_creds=material.bus.creds("client").read_text("ascii"),
-        http_url=http_url,
-        http_token=material.http_token,
-        http_ca=http_ca,
-        tee=Tee.SIMULATED,
-        policy=material.policy.decode(),
-        development_root=material.ark_pem.decode(),
-    )
 
 
 def _ready(options: UpOptions, nats_url: str, http_url: str) -> None:
