@@ -149,6 +149,7 @@ class SimDelivery:
 
     def __init__(self, queue: "SimQueue", stored: Stored, count: int) -> None:
         self._queue = queue
+        self.stored = stored
         self.payload = stored.payload
         self.headers: Mapping[str, str] = {}
         self.subject = stored.subject
@@ -204,6 +205,12 @@ class SimQueue:
 
     async def next(self) -> SimDelivery:
         delivery: SimDelivery = await Pull(self)
+        return delivery
+
+    def take_over(self, stored: Stored, count: int) -> SimDelivery:
+        delivery = SimDelivery(self, stored, count)
+        self.hold(delivery)
+        self.bus.wire.up(lambda: self.model.progress(stored.seq))
         return delivery
 
     def hold(self, delivery: SimDelivery) -> None:

@@ -40,6 +40,8 @@ class Habits:
     """How often enclaves and their attestor misbehave."""
 
     dies: float = 0.0
+    host_dies: float = 0.0
+    """Of managers: they take their enclaves with them."""
     refused: float = 0.0
     fails: float = 0.0
     hangs: float = 0.3
@@ -64,7 +66,8 @@ class EnclaveProcess(Process):
         looked_at: int,
         oracle: Oracle,
         habits: Habits,
-        ended: Callable[["EnclaveProcess", int], None],
+        host: Process,
+        ended: Callable[[int], None],
     ) -> None:
         super().__init__(scheduler, name)
         self.server = server
@@ -75,6 +78,7 @@ class EnclaveProcess(Process):
         """When its host looked at the ledger."""
         self.oracle = oracle
         self.habits = habits
+        self.host = host
         self._ended = ended
         self.wire = Wire(self, server, weather)
         self.has_keys = False
@@ -87,7 +91,7 @@ class EnclaveProcess(Process):
         if self.alive:
             self.crash()
             self.oracle.enclave_ended(self)
-            self._ended(self, status)
+            self._ended(status)
 
     async def _main(self) -> None:
         try:

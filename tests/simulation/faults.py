@@ -44,6 +44,7 @@ class Faults:
         )
         self.habits = Habits(
             dies=rng.choice((0.0, 0.1, 0.4, 0.95)),
+            host_dies=rng.choice((0.0, 0.3, 1.0)),
             refused=rng.choice((0.0, 0.0, 0.1)),
             fails=rng.choice((0.0, 0.1)),
             attestor_away=rng.choice((0.0, 0.1)),
@@ -88,7 +89,7 @@ class Faults:
         rng = self._scheduler.rng
         chosen = rng.choice(processes)
         if isinstance(chosen, ManagerProcess) and chosen.enclaves and rng.random() < 0.5:
-            return rng.choice(list(chosen.enclaves.values()))
+            return rng.choice(chosen.enclaves)
         return chosen
 
     def _again(self, mean_ms: int, happen: Happening) -> None:
@@ -120,9 +121,9 @@ class Faults:
         process.cut_off = True
         self._scheduler.after(self._pause(), self._join, process)
 
-    @staticmethod
-    def _join(process: Process) -> None:
+    def _join(self, process: Process) -> None:
         process.cut_off = False
+        process.joined_at = self._scheduler.now
 
     def _restart(self) -> None:
         self._scheduler.note("SERVER DOWN")

@@ -11,11 +11,12 @@ from atoll_manager import lease_terms as terms
 from atoll_manager.attempt import report
 from simulation.bus import SimBus, SimDelivery, SimQueue, Weather, Wire
 from simulation.enclave import EnclaveProcess, Habits
+from simulation.keeper import GRACE_MS, Keeper
 from simulation.oracle import Oracle
 from simulation.scheduler import Channel, Entry, Process, Scheduler, Sleep, Task
 from simulation.server import Server
 
-TIMING = leases.Timing(boot_timeout_s=30.0, stop_grace_s=2.0)
+TIMING = leases.Timing(boot_timeout_s=30.0, stop_grace_s=GRACE_MS / 1000)
 SLOTS = 2
 
 
@@ -36,7 +37,7 @@ class ManagerProcess(Process):
         self.oracle = oracle
         self.habits = habits
         self.wire = Wire(self, server, weather)
-        self.enclaves: dict[str, EnclaveProcess] = {}
+        self.keepers: dict[str, Keeper] = {}
         self._started = 0
         self._running: list[Attempt] = []
 
@@ -44,19 +45,33 @@ class ManagerProcess(Process):
         bus = SimBus(self.wire)
         self._running.clear()
         queue = SimQueue(bus, self.server.queues["SPAWN"])
+        for keeper in tuple(self.keepers.values()):
+            delivery = queue.take_over(keeper.request, keeper.delivered)
+            self.spawn(self._one(queue, Attempt(self, bus, delivery, keeper)))
         for _ in range(SLOTS):
             self.spawn(self._slot(bus, queue))
 
     def crash(self) -> None:
-        """Its enclaves are its children and die with it (`driver process`)."""
+        """Its enclaves go on for a while, unless the whole host went down."""
         super().crash()
-        for enclave in tuple(self.enclaves.values()):
-            enclave.exit(-9)
+        host_died = self.scheduler.rng.random() < self.habits.host_dies
+        for keeper in tuple(self.keepers.values()):
+            keeper.alone()
+            if host_died and keeper.lives and keeper.enclave is not None:
+                keeper.enclave.exit(-9)
+        if host_died:
+            self.keepers.clear()
+
+    @property
+    def enclaves(self) -> list[EnclaveProcess]:
+        """Those that live."""
+        kept = [keeper.enclave for keeper in self.keepers.values()]
+        return [enclave for enclave in kept if enclave is not None and enclave.alive]
 
     def stop(self) -> None:
         """Ask every attempt to hand its job back, as on SIGTERM."""
         for attempt in tuple(self._running):
-            attempt.events.put(terms.StopAsked())
+            attempt.events.put((None, terms.StopAsked()))
 
     def new_enclave_id(self) -> str:
         self._started += 1
@@ -65,33 +80,50 @@ class ManagerProcess(Process):
     async def _slot(self, bus: SimBus, queue: SimQueue) -> None:
         while True:
             delivery = await queue.next()
-            attempt = Attempt(self, bus, delivery)
-            self._running.append(attempt)
-            await attempt.run()
-            self._running.remove(attempt)
-            queue.release(delivery.reply_subject)
+            await self._one(queue, Attempt(self, bus, delivery))
+
+    async def _one(self, queue: SimQueue, attempt: "Attempt") -> None:
+        self._running.append(attempt)
+        await attempt.run()
+        self._running.remove(attempt)
+        queue.release(attempt.delivery.reply_subject)
+        keeper = self.keepers.pop(attempt.lease.enclave_id, None)
+        if keeper is not None and keeper.lives and keeper.enclave is not None:
+            self.oracle.fail(f"{keeper.enclave.name} lives after its lease is over")
+
+
+def _name(keeper: Keeper | None) -> str | None:
+    return None if keeper is None or keeper.enclave is None else keeper.enclave.name
 
 
 class Attempt:
     """`atoll_manager.attempt.Attempt` without asyncio."""
 
-    def __init__(self, manager: ManagerProcess, bus: SimBus, delivery: SimDelivery) -> None:
+    def __init__(
+        self,
+        manager: ManagerProcess,
+        bus: SimBus,
+        delivery: SimDelivery,
+        adopted: Keeper | None = None,
+    ) -> None:
         self._manager = manager
         self._bus = cast("Bus", bus)
-        self._delivery = delivery
+        self.delivery = delivery
         request = schema.decode(SpawnRequest, delivery.payload)
         self.lease, self._first = leases.begin(
             job_id=request.job_id,
-            enclave_id=manager.new_enclave_id(),
+            enclave_id=_name(adopted) or manager.new_enclave_id(),
             spawn_seq=delivery.stream_seq,
             delivered=delivery.num_delivered,
             is_last=delivery.is_last,
             timing=TIMING,
+            adopted=None if adopted is None else adopted.attempt,
         )
         self.events = Channel(manager.scheduler)
         self._under_way: Task | None = None
+        self._ordered = 0
         self._timer: Entry | None = None
-        self._enclave: EnclaveProcess | None = None
+        self._keeper = adopted
         self._looked_at = 0
 
     async def run(self) -> None:
@@ -101,7 +133,7 @@ class Attempt:
                 self._order(command)
             if self.lease.phase is leases.Phase.OVER:
                 break
-            event = await self.events.get()
+            event = await self._next()
             self.lease, commands = leases.step(self.lease, event)
             lease = self.lease
             self._manager.scheduler.note(
@@ -111,6 +143,13 @@ class Attempt:
         self._order(terms.SetTimer(None))
         if self._under_way is not None:
             self._under_way.kill()
+
+    async def _next(self) -> terms.Event:
+        """The next event, but for the end of a command whose place another one took since."""
+        while True:
+            ended, event = await self.events.get()
+            if ended is None or ended == self._ordered:
+                return cast("terms.Event", event)
 
     def _order(self, command: terms.Command) -> None:
         scheduler = self._manager.scheduler
@@ -124,20 +163,21 @@ class Attempt:
             return
         if self._under_way is not None:
             self._under_way.kill()
-        self._under_way = self._manager.spawn(self._perform(command, self.lease))
+        self._ordered += 1
+        self._under_way = self._manager.spawn(self._perform(command, self.lease, self._ordered))
 
     def _put(self, event: terms.Event) -> None:
         if self._manager.alive:
-            self.events.put(event)
+            self.events.put((None, event))
 
-    async def _perform(self, command: terms.Command, lease: leases.Lease) -> None:
+    async def _perform(self, command: terms.Command, lease: leases.Lease, number: int) -> None:
         try:
             event = await self._carry_out(command, lease)
         except AtollError as error:
             reason = Reason(code=error.code, message="the host could not go on")
             event = terms.Failed(reason, away=isinstance(error, UnreachableError))
         self._under_way = None
-        self.events.put(event)
+        self.events.put((number, event))
 
     async def _carry_out(self, command: terms.Command, lease: leases.Lease) -> terms.Event:
         manager = self._manager
@@ -157,6 +197,8 @@ class Attempt:
                 self._start(lease)
             case terms.Judge():
                 return self._judge(command.record, lease)
+            case terms.Hold():
+                await self._undisturbed(round(command.seconds * 1000))
             case terms.Offer():
                 await publish(
                     self._bus,
@@ -165,13 +207,13 @@ class Attempt:
                     msg_id=f"assign.{lease.enclave_id}",
                 )
             case terms.StopEnclave():
-                if self._enclave is not None:
+                if self._keeper is not None and self._keeper.enclave is not None:
                     await Sleep(manager.scheduler.rng.randrange(1, 500))
-                    self._enclave.exit(-15)
+                    self._keeper.enclave.exit(-15)
             case terms.Ack():
-                await self._delivery.ack()
+                await self.delivery.ack()
             case terms.Nak():
-                await self._delivery.nak(delay_s=command.delay_s)
+                await self.delivery.nak(delay_s=command.delay_s)
             case _:
                 raise AssertionError(command)
         return terms.Done()
@@ -183,15 +225,25 @@ class Attempt:
             raise NotFoundError("no such job", code="job.not_found")
         key = f"$KV.jobs.{lease.job_id}"
         self._manager.server.follow(self._manager, "KV_jobs", key, self._ledger_changed)
+        if lease.adopted and self._keeper is not None:
+            self._follow(self._keeper, lease)
         return terms.LedgerSays(schema.decode(JobRecord, entry.value))
 
     def _ledger_changed(self, one: Any) -> None:
         if self.lease.phase is not leases.Phase.OVER:
             self._put(terms.LedgerSays(schema.decode(JobRecord, one.payload)))
 
+    async def _undisturbed(self, wait_ms: int) -> None:
+        manager, since = self._manager, self._manager.scheduler.now
+        while manager.scheduler.now - since < wait_ms:
+            await Sleep(500)
+            if manager.cut_off or not manager.server.alive:
+                since = manager.scheduler.now
+
     def _start(self, lease: leases.Lease) -> None:
-        manager = self._manager
-        enclave = EnclaveProcess(
+        manager, delivery = self._manager, self.delivery
+        keeper = Keeper(manager.scheduler, delivery.stored, delivery.num_delivered, lease.attempt)
+        keeper.enclave = EnclaveProcess(
             manager.scheduler,
             lease.enclave_id,
             manager.server,
@@ -202,16 +254,20 @@ class Attempt:
             looked_at=self._looked_at,
             oracle=manager.oracle,
             habits=manager.habits,
-            ended=self._exited,
+            host=manager,
+            ended=keeper.ended,
         )
-        self._enclave = enclave
-        manager.enclaves[lease.enclave_id] = enclave
+        self._keeper = manager.keepers[lease.enclave_id] = keeper
+        self._follow(keeper, lease)
+        keeper.enclave.up()
+
+    def _follow(self, keeper: Keeper, lease: leases.Lease) -> None:
+        manager = self._manager
         key = f"$KV.evidence.{lease.enclave_id}"
         manager.server.follow(manager, "KV_evidence", key, self._evidence_seen)
-        enclave.up()
+        keeper.follow(self._exited)
 
-    def _exited(self, enclave: EnclaveProcess, status: int) -> None:
-        self._manager.enclaves.pop(enclave.name, None)
+    def _exited(self, status: int) -> None:
         self._put(terms.Exited(status))
 
     def _evidence_seen(self, one: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from atoll.wire import cloudevents, schema
 from atoll.wire.messages import JobEvent, JobRecord, JobState, JobView, OutcomeRecord, SpawnRequest
-from simulation.scheduler import Scheduler
+from simulation.scheduler import Process, Scheduler
 from simulation.server import Server, Stored
 
 EPOCH_MS: Final = 1_800_000_000_000
@@ -31,6 +31,7 @@ class Enclave(Protocol):
     looked_at: int
     alive: bool
     has_keys: bool
+    host: Process
 
     def crash(self) -> None: ...
 
@@ -170,21 +171,27 @@ class Oracle:
         self.counts["releases"] += 1
 
     def keys_taken(self, enclave: Enclave) -> None:
-        """At most one enclave of an attempt has keys, and of those that live one is current."""
+        """At most one enclave of a job lives and has keys, but for one whose host was cut off
+        from the bus since the job was leased again: nobody can end that, and its keys open
+        nothing new."""
         history = self.jobs[enclave.job_id]
         first = history.keys.setdefault(enclave.attempt, enclave.name)
         self._require(
             first == enclave.name,
             f"{enclave.job_id}: {first} and {enclave.name} have keys for attempt {enclave.attempt}",
         )
-        view = history.record.view
         for other in history.enclaves:
-            live = other.alive and other.has_keys and other.name != enclave.name
-            if live and (other.attempt, other.name) == (view.attempt, view.enclave_id):
-                self._require(
-                    enclave.attempt < other.attempt,
-                    f"{enclave.job_id}: {enclave.name} has keys besides {other.name}",
-                )
+            if not (other.alive and other.has_keys) or other.name == enclave.name:
+                continue
+            newer = max(enclave.attempt, other.attempt)
+            _, since = history.attempts.get(newer, ("", 0))
+            cut_off = any(
+                one.host.cut_off or one.host.joined_at > since for one in (enclave, other)
+            )
+            self.counts["keys beside a host that was cut off"] += cut_off
+            self._require(
+                cut_off, f"{enclave.job_id}: {enclave.name} has keys besides {other.name}"
+            )
 
     def result_taken(self, view: JobView, record: OutcomeRecord) -> None:
         history = self.jobs[view.job_id]

@@ -19,7 +19,7 @@ from atoll_gateway.reports import ReportWorker
 from atoll_gateway.sweeper import Sweeper
 from atoll_manager import lease as leases
 from atoll_manager import lease_terms as terms
-from simulation import client
+from simulation import client, keeper
 from simulation.manager import Attempt
 from simulation.scheduler import Sleep
 
@@ -245,6 +245,27 @@ def attempts_not_told_apart() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def holders_not_awaited() -> Iterator[None]:
+    """Work is offered while an earlier enclave may have keys."""
+    real = leases.step
+
+    def step(lease: leases.Lease, event: Any) -> leases.Step:
+        if isinstance(event, terms.LedgerSays):
+            event = terms.LedgerSays(replace(event.record, holders=()))
+        return real(lease, event)
+
+    with patch.object(leases, "step", step):
+        yield
+
+
+@contextmanager
+def keepers_that_wait_too_long() -> Iterator[None]:
+    """An enclave outlives its manager by more than a second attempt waits."""
+    with patch.object(keeper, "WINDOW_MS", 60_000):
+        yield
+
+
 BUGS: Final[dict[str, Planted]] = {
     bug.__name__: bug
     for bug in (
@@ -263,5 +284,7 @@ BUGS: Final[dict[str, Planted]] = {
         finished_before_stored,
         doubles_not_told_apart,
         attempts_not_told_apart,
+        holders_not_awaited,
+        keepers_that_wait_too_long,
     )
 }

@@ -162,6 +162,8 @@ class Process:
         """Counts the starts: what was sent to an earlier life does not reach a later one."""
         self.cut_off = False
         """Whether the network between it and everybody else is gone."""
+        self.joined_at = -1
+        """When that last ended."""
         self.tasks: dict[Task, None] = {}
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> Task:

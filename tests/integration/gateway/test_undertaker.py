@@ -11,7 +11,8 @@ import pytest
 from atoll.bus import Bus, Delivery, WorkQueue, connect, publish, read_stream
 from atoll.bus import dead_letter as dead
 from atoll.bus.dead_letter import CUT, LOST, Letter
-from atoll.bus.jetstream import api, message_at, purge
+from atoll.bus.jetstream import api, erase, message_at, purge
+from atoll.bus.provision import ensure_consumer
 from atoll.computation.manifest import Manifest
 from atoll.errors import RefusedError, UnreachableError
 from atoll.wire import schema, subjects, topology
@@ -189,6 +190,24 @@ async def test_what_was_terminated_without_a_letter_is_seen(gateway: Gateway) ->
 
     (letter,) = await kept(gateway.bus)
     assert (letter.code, letter.text, letter.state) == (TERMINATED, "my.own.reason", LOST)
+
+
+async def test_what_is_gone_because_a_server_forgot_its_acknowledgement_is_no_dead_letter(
+    gateway: Gateway,
+) -> None:
+    consumer = replace(topology.INTAKE_CONSUMER, ack_wait_s=0.5)
+    name = consumer.stream
+    await api(gateway.bus, f"CONSUMER.DELETE.{name}.{consumer.name}")
+    await ensure_consumer(gateway.bus, consumer)
+    await publish(gateway.bus, subjects.INTAKE.of("key"), b"taken", msg_id="taken")
+    async with WorkQueue(gateway.bus, consumer) as queue:
+        await queue.next()
+    await erase(gateway.bus, name, 1)
+    await wait_for(lambda: told(gateway.bus), "the server says so")
+
+    await until_buried(gateway)
+
+    assert await kept(gateway.bus) == []
 
 
 async def test_a_lost_advisory_is_made_up_for_at_the_second_look(gateway: Gateway) -> None:

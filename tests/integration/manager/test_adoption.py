@@ -131,10 +131,11 @@ async def test_one_that_was_superseded_is_stopped_and_its_successor_left_alone(
 
         await wait_for(known, "the ledger knows the second attempt")
         async with adopting(here, first):
-            await wait_for(lambda: first.stops > 0, "the first is stopped")
+            await wait_for(lambda: ReportKind.LOST in here.kinds(), "the first is gone")
+            assert first.stops > 0
         assert second.stops == 0
         assert await here.queued() == 1
-        assert set(here.kinds()) == {ReportKind.LEASED}
+        assert set(here.kinds()) == {ReportKind.LEASED, ReportKind.LOST}
         second.stops = 1  # it is not ours to stop
 
 

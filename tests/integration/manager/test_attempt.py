@@ -215,15 +215,18 @@ async def test_a_job_that_has_ended_already_gets_no_enclave(site: Bus) -> None:
     assert here.reports == []
 
 
-async def test_an_attempt_that_was_overtaken_ends_its_enclave_and_says_nothing(site: Bus) -> None:
+async def test_an_attempt_that_was_overtaken_ends_its_enclave_and_says_that_it_is_gone(
+    site: Bus,
+) -> None:
     async with host(site) as here, working(here):
         job = await here.submit()
         await wait_for(lambda: ReportKind.LEASED in here.kinds(), "the lease is known")
         await wait_for(lambda: len(here.driver.started) == 1, "the enclave is started")
         later = replace(here.reports[0], attempt=2, enclave_id="elsewhere", host_id="host-2")
         await here.change(job, later)
-        await wait_for(lambda: here.driver.started[0].stops == 1, "the enclave is stopped")
-    assert here.kinds() == kinds("leased")
+        await wait_for(lambda: ReportKind.LOST in here.kinds(), "it says so")
+        assert here.driver.started[0].stops == 1
+    assert here.kinds() == kinds("leased", "lost")
     assert await here.queued() == 1  # it is the other manager's to settle
 
 

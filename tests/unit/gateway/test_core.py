@@ -162,7 +162,42 @@ def test_a_report_about_an_older_attempt_changes_nothing(state: str, name: str) 
     item = INPUTS[name]
     assert isinstance(item, Report)
     if item.attempt == 1:
-        assert core.apply(newer, item, now_ms=NOW_MS) is None
+        after = core.apply(newer, item, now_ms=NOW_MS) or newer
+        assert replace(after, holders=newer.holders) == newer
+
+
+@pytest.mark.parametrize("state", [state for state in PATHS if PATHS[state][:1] == ("leased",)])
+def test_an_enclave_that_may_have_keys_is_named_until_it_is_gone(state: str) -> None:
+    record = reach(state)
+    had_work = record.view.state in (JobState.AWAITING_ASSETS, JobState.RUNNING)
+    newer = core.apply(record, INPUTS["leased2"], now_ms=NOW_MS) or record
+    assert newer.holders == ((ENCLAVE,) if had_work else ())
+    lost = core.apply(newer, INPUTS["lost"], now_ms=NOW_MS)
+    assert (lost is not None) == had_work
+    if lost is not None:
+        assert lost == replace(newer, holders=()), "and that is all: no event"
+
+
+def test_earlier_enclaves_are_named_until_a_later_one_is_admitted() -> None:
+    record = reach("running")
+    for attempt in (2, 3):
+        leased = report(ReportKind.LEASED, attempt=attempt, enclave=f"enclave-{attempt}")
+        record = core.apply(record, leased, now_ms=NOW_MS) or record
+        assert record.holders == (ENCLAVE,), "the second one had no work yet"
+    admitted = report(ReportKind.ADMITTED, attempt=3, enclave="enclave-3")
+    record = core.apply(record, admitted, now_ms=NOW_MS) or record
+    assert record.holders == (), "its manager waited until they were gone"
+    leased = report(ReportKind.LEASED, attempt=4, enclave="enclave-4")
+    record = core.apply(record, leased, now_ms=NOW_MS) or record
+    assert record.holders == ("enclave-3",)
+
+
+def test_an_enclave_that_was_handed_back_is_gone() -> None:
+    lost = core.apply(reach("running"), INPUTS["lost"], now_ms=NOW_MS)
+    assert lost is not None
+    newer = core.apply(lost, INPUTS["leased2"], now_ms=NOW_MS)
+    assert newer is not None
+    assert newer.holders == ()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ReportKind if kind is not ReportKind.LEASED])
@@ -311,9 +346,13 @@ def test_no_sequence_of_inputs_breaks_the_invariants(
             continue
         assert not record.view.state.terminal
         if after.view == record.view:
-            # A lease that came after its enclave's first report says on what it is.
-            assert (record.spawn_seq, after.outbox) == (0, record.outbox)
-            assert after.spawn_seq
+            assert after.outbox == record.outbox
+            if after.holders == record.holders:
+                # A lease that came after its enclave's first report says on what it is.
+                assert (record.spawn_seq, bool(after.spawn_seq)) == (0, True)
+            else:
+                assert isinstance(change, Report)
+                assert set(record.holders) - set(after.holders) == {change.enclave_id}
             record = after
             continue
         events_more = after.view.seq - record.view.seq

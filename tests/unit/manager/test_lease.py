@@ -16,15 +16,17 @@ from atoll.wire.messages import (
     ReportKind,
     Tee,
 )
-from atoll.wire.topology import MAX_ATTEMPTS
+from atoll.wire.topology import HANDOVER_S, MAX_ATTEMPTS
 from atoll_gateway import core
 from atoll_manager import lease as leases
 from atoll_manager import lease_terms as terms
+from atoll_manager import reasons
 from atoll_manager.lease import Lease, Phase
 
 TIMING: Final = leases.Timing(boot_timeout_s=20, stop_grace_s=3)
 JOB, OURS = "job-1", "enclave-ours"
 WHY: Final = Reason(code="bus.unreachable", message="gone")
+GONE: Final = terms.Tell(ReportKind.LOST, reason=reasons.OVERTAKEN)
 EVIDENCE: Final = EvidenceRecord(
     enclave_id=OURS, job_id=JOB, attempt=1, evidence=b"evidence", ear="ear"
 )
@@ -36,6 +38,8 @@ def ledger(
     enclave: str | None = None,
     spawn_seq: int = 0,
     code: str | None = None,
+    *,
+    holders: tuple[str, ...] = (),
 ) -> terms.LedgerSays:
     record = core.submitted(
         job_id=JOB,
@@ -48,7 +52,7 @@ def ledger(
     )
     reason = Reason(code=code, message="") if code else None
     view = replace(record.view, state=state, attempt=attempt, enclave_id=enclave, reason=reason)
-    return terms.LedgerSays(replace(record, view=view, spawn_seq=spawn_seq))
+    return terms.LedgerSays(replace(record, view=view, spawn_seq=spawn_seq, holders=holders))
 
 
 def begun(*, delivered: int = 1, is_last: bool = False) -> Lease:
@@ -87,6 +91,7 @@ def play(lease: Lease, *events: terms.Event) -> tuple[Lease, terms.Commands]:
 
 
 SCHEDULED: Final = ledger(JobState.SCHEDULED, 1, OURS, 7)
+HELD: Final = ledger(JobState.ATTESTING, 1, OURS, 7, holders=("earlier",))
 TO: Final[dict[Phase, tuple[terms.Event, ...]]] = {
     Phase.ASKING: (),
     Phase.LEASING: (ledger(),),
@@ -94,7 +99,8 @@ TO: Final[dict[Phase, tuple[terms.Event, ...]]] = {
     Phase.BOOTING: (ledger(), terms.Done(), terms.Done()),
 }
 TO[Phase.JUDGING] = (*TO[Phase.BOOTING], terms.EvidenceSeen(EVIDENCE))
-TO[Phase.OFFERING] = (*TO[Phase.JUDGING], terms.Done())
+TO[Phase.HOLDING] = (*TO[Phase.JUDGING], terms.Done())
+TO[Phase.OFFERING] = (*TO[Phase.HOLDING], SCHEDULED)
 TO[Phase.ADMITTING] = (*TO[Phase.OFFERING], terms.Done())
 TO[Phase.WORKING] = (*TO[Phase.ADMITTING], terms.Done())
 TO[Phase.FINISHING] = (*TO[Phase.WORKING], terms.Exited(0))
@@ -106,6 +112,7 @@ TO[Phase.OVER] = (*TO[Phase.SETTLING], terms.Done())
 RUNNING: Final = [
     Phase.BOOTING,
     Phase.JUDGING,
+    Phase.HOLDING,
     Phase.OFFERING,
     Phase.ADMITTING,
     Phase.WORKING,
@@ -124,6 +131,7 @@ EVENTS: Final = (
     terms.StopAsked(),
     terms.WatchLost(WHY),
     SCHEDULED,
+    HELD,
     ledger(JobState.COMPLETED, 1, OURS, 7),
     ledger(JobState.CANCELLED, 1, OURS, 7),
     ledger(JobState.SCHEDULED, 2, "other", 7),
@@ -154,6 +162,7 @@ def test_a_job_is_led_from_its_request_to_its_acknowledgement() -> None:
     for event, ordered in (
         (terms.Done(), (terms.StartEnclave(),)),
         (terms.Done(), (terms.SetTimer(20), terms.Tell(ReportKind.ATTESTING))),
+        (SCHEDULED, ()),
         (terms.EvidenceSeen(EVIDENCE), (terms.SetTimer(None), terms.Judge(EVIDENCE))),
         (terms.Done(), (terms.Offer(),)),
         (terms.Done(), (terms.Tell(ReportKind.ADMITTED, evidence=EVIDENCE),)),
@@ -183,13 +192,42 @@ def test_an_attempt_is_above_all_that_the_ledger_knows(
 @pytest.mark.parametrize(
     "news", [ledger(JobState.SCHEDULED, 2, "other", 7), ledger(JobState.SCHEDULED, 1, "twin", 7)]
 )
-def test_who_is_overtaken_ends_its_enclave_and_says_nothing(
+def test_who_is_overtaken_ends_its_enclave_and_says_that_it_is_gone(
     phase: Phase, news: terms.LedgerSays
 ) -> None:
     lease, commands = play(begun(), *TO[phase], news)
     assert commands == (terms.SetTimer(None), terms.StopEnclave())
     lease, commands = play(lease, terms.Done())
-    assert (lease.phase, commands) == (Phase.OVER, ())
+    assert commands == (GONE,)
+    for event in (terms.Done(), terms.Failed(WHY), terms.Failed(WHY, away=True)):
+        after, commands = play(lease, event)
+        assert (after.phase, commands) == (Phase.OVER, ()), "the request is not its to settle"
+
+
+@pytest.mark.parametrize("lease", ["begun", "adopted"])
+def test_no_work_is_offered_while_an_earlier_enclave_may_have_keys(lease: str) -> None:
+    first = begun() if lease == "begun" else adopted()
+    before = TO[Phase.BOOTING] if lease == "begun" else (SCHEDULED,)
+    admitted = (*before, HELD, terms.EvidenceSeen(EVIDENCE), terms.Done())
+    held, commands = play(first, *admitted)
+    assert (held.phase, commands) == (Phase.HOLDING, (terms.Hold(HANDOVER_S),))
+    assert play(held, HELD) == (held, ()), "the time runs on"
+    for event in (SCHEDULED, terms.Done()):
+        after, commands = play(held, event)
+        assert (after.phase, commands) == (Phase.OFFERING, (terms.Offer(),))
+
+
+def test_no_work_is_offered_before_the_ledger_has_the_lease() -> None:
+    """Until then nobody who was overtaken has heard of it."""
+    known = ledger(JobState.RUNNING, 1, "earlier", 7)
+    evidence = replace(EVIDENCE, attempt=2)
+    lease, commands = play(
+        begun(delivered=2), known, *[terms.Done()] * 2, terms.EvidenceSeen(evidence), terms.Done()
+    )
+    assert (lease.phase, commands) == (Phase.HOLDING, ())
+    assert play(lease, known) == (lease, ()), "an older word of the ledger's"
+    ours = ledger(JobState.ATTESTING, 2, OURS, 7, holders=("earlier",))
+    assert play(lease, ours)[1] == (terms.Hold(HANDOVER_S),)
 
 
 @pytest.mark.parametrize("phase", RUNNING)
@@ -220,8 +258,20 @@ def test_a_stop_while_the_enclave_starts_waits_for_it_and_stops_it() -> None:
     assert play(lease, terms.TimedOut())[0].phase is Phase.OVER
 
 
+def test_a_last_attempt_that_the_ledger_never_took_is_handed_back() -> None:
+    """There was a twin, whose end nobody told; giving ours up would say nothing about the job."""
+    lease, commands = play(begun(delivered=MAX_ATTEMPTS), *TO[Phase.BOOTING], terms.Exited(1))
+    lease, commands = play(lease, terms.Done())
+    assert isinstance(commands[0], terms.Tell)
+    assert commands[0].kind is ReportKind.GAVE_UP
+    assert isinstance(play(lease, terms.Done())[1][0], terms.Nak)
+
+
 def test_the_last_attempt_is_given_up_and_said_until_the_bus_takes_it() -> None:
-    lease, commands = play(begun(delivered=MAX_ATTEMPTS), *TO[Phase.STOPPING], terms.Done())
+    ours = ledger(JobState.SCHEDULED, MAX_ATTEMPTS, OURS, 7)
+    lease, commands = play(
+        begun(delivered=MAX_ATTEMPTS), *TO[Phase.BOOTING], ours, terms.Exited(1), terms.Done()
+    )
     assert isinstance(commands[0], terms.Tell)
     assert commands[0].kind is ReportKind.GAVE_UP
     for _ in range(3):
@@ -270,8 +320,8 @@ def test_an_adopted_enclave_that_has_its_work_is_neither_leased_nor_judged_again
 @pytest.mark.parametrize(
     ("known", "settled"),
     [
-        (ledger(JobState.SCHEDULED, 2, "other", 7), ()),
-        (ledger(JobState.RUNNING, 1, "twin", 7), ()),
+        (ledger(JobState.SCHEDULED, 2, "other", 7), (GONE,)),
+        (ledger(JobState.RUNNING, 1, "twin", 7), (GONE,)),
         (ledger(JobState.RUNNING, 1, "first", 6), (terms.Ack(),)),
         (ledger(JobState.CANCELLED, 1, OURS, 7), (terms.Ack(),)),
         (ledger(JobState.EXPIRED, 1, OURS, 7, "job.deadline"), (terms.Ack(),)),

@@ -17,10 +17,6 @@ from atoll_cli.stack.service import ServiceSpec
 PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
 """Beginnings of the only variables that services get from our environment."""
 
-ADOPTION_WINDOW_S: Final = 0.5
-"""How long enclaves wait for a killed manager: next to nothing. An adopted enclave is not
-ended at the moment when its job is delivered to another manager (docs/limitations.md)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -67,7 +63,6 @@ class Plan:
             data_dir=data,
             simulated_dir=data / "simulated",
             slots=self.slots,
-            adoption_window_s=ADOPTION_WINDOW_S,
             python=sys.executable,
             **({"docker_host": self.docker} if self.docker else {}),
         )

@@ -19,6 +19,8 @@ Rules:
 4. Every change of state appends exactly one event, numbered without gaps. A refused
    key release is a notice: an event without a change of state.
 5. A job is completed only with an outcome, and names its digest: readers take that one.
+6. Who is overtaken while it may have keys is a holder, until its manager says that it is gone, or
+   the next manager admits its enclave, for which it waited long enough (`atoll_manager.lease`).
 """
 
 from dataclasses import dataclass, replace
@@ -52,6 +54,12 @@ _ORDER: Final = (
     JobState.AWAITING_ASSETS,
     JobState.RUNNING,
 )
+_OFFERED: Final = frozenset({JobState.AWAITING_ASSETS, JobState.RUNNING})
+"""Keys may be on their way to the enclave, or in it."""
+
+MAX_HOLDERS: Final = 16
+"""As many as an entry may name; there are fewer attempts than that."""
+
 _RANK: Final = {state: rank for rank, state in enumerate(_ORDER)}
 
 
@@ -158,10 +166,18 @@ def _next(record: JobRecord, change: Input, now_ms: int) -> JobRecord | None:
             return _end(record, JobState.FAILED, reason, now_ms)
         case Report():
             if change.attempt < record.view.attempt:
-                return None
+                return _gone(record, change)
             return _report(record, change, now_ms)
         case _:
             assert_never(change)
+
+
+def _gone(record: JobRecord, report: Report) -> JobRecord | None:
+    """Of an older attempt nothing counts but that nothing is left of its enclave."""
+    if report.kind is not ReportKind.LOST or report.enclave_id not in record.holders:
+        return None
+    left = tuple(one for one in record.holders if one != report.enclave_id)
+    return replace(record, holders=left)
 
 
 def _report(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
@@ -178,7 +194,7 @@ def _report(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
         case ReportKind.ATTESTING:
             return _advance(record, JobState.ATTESTING, report, now_ms)
         case ReportKind.ADMITTED:
-            return _advance(record, JobState.AWAITING_ASSETS, report, now_ms)
+            return _admitted(record, report, now_ms)
         case ReportKind.STARTED:
             return _advance(record, JobState.RUNNING, report, now_ms)
         case ReportKind.RELEASE_REFUSED:
@@ -215,6 +231,10 @@ def _leased(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
 
 def _lease(record: JobRecord, report: Report, now_ms: int) -> JobRecord:
     """A manager took the job: a new attempt, with nothing left of the one before."""
+    before = record.view
+    holders = record.holders
+    if before.enclave_id is not None and before.state in _OFFERED:
+        holders = (*holders, before.enclave_id)
     view = replace(
         record.view,
         state=JobState.SCHEDULED,
@@ -225,8 +245,15 @@ def _lease(record: JobRecord, report: Report, now_ms: int) -> JobRecord:
         outcome_digest=None,
         reason=None,
     )
-    leased = replace(record, spawn_seq=record.spawn_seq or report.spawn_seq)
+    leased = replace(
+        record, spawn_seq=record.spawn_seq or report.spawn_seq, holders=holders[-MAX_HOLDERS:]
+    )
     return _append(leased, view, EventType.SCHEDULED, now_ms)
+
+
+def _admitted(record: JobRecord, report: Report, now_ms: int) -> JobRecord | None:
+    after = _advance(record, JobState.AWAITING_ASSETS, report, now_ms)
+    return None if after is None else replace(after, holders=())
 
 
 def _identified(record: JobRecord, report: Report) -> JobRecord | None:

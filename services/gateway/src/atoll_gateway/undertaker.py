@@ -38,6 +38,10 @@ EXHAUSTED: Final = "queue.exhausted"
 TERMINATED: Final = "queue.terminated"
 """Given up by its worker, who kept no letter."""
 
+DELETED: Final = "Unacknowledged message was deleted"
+"""The server's reason (nats-server, consumer.go) when a message left its stream before its consumer
+knew of an acknowledgement."""
+
 LOOK_S: Final = 30.0
 MAX_ADVISORY: Final = 8192
 MAX_LOOKED_AT: Final = 1000
@@ -130,6 +134,11 @@ class Undertaker:
         if message is None:
             if not advisory.terminated:
                 return  # erased by whoever settled this before, or purged
+            if advisory.text == DELETED:
+                # A server that is killed may forget an acknowledgement and remember what that
+                # erased; nobody else erases from these streams but who purges them.
+                _log.warning("message %d of %s is gone: acknowledged or purged", sequence, stream)
+                return
             await self._terminated(advisory, told)
             return
         letter = Letter.about(

@@ -238,6 +238,9 @@ class Attempt:
                 await self._start(lease)
             case terms.Judge():
                 return await self._judge(command.record, lease)
+            case terms.Hold():
+                _log.info("job %s: an earlier enclave may have keys", lease.job_id)
+                await _undisturbed(runner.bus, command.seconds)
             case terms.Offer():
                 with runner.tracer.span(spans.OFFER):
                     await self._offer(lease)
@@ -369,6 +372,20 @@ def report(told: terms.Tell, lease: Lease, *, host_id: str) -> Report:
         evidence_digest=None if evidence is None else schema.sha256_hex(evidence.evidence),
         reason=told.reason,
     )
+
+
+async def _undisturbed(bus: Bus, seconds: float) -> None:
+    """Return when the bus was there for so long on end."""
+    while True:
+        await bus.wait_connected()
+        lost = asyncio.Event()
+        forget = bus.on_lost(lost.set)
+        try:
+            await asyncio.wait_for(lost.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            forget()
 
 
 def _blame(error: AtollError) -> Reason:

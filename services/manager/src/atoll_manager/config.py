@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from atoll.errors import ConfigError, InputError
-from atoll.wire.messages import Tee
 from atoll.wire.names import require_token
-from atoll.wire.topology import spawn_consumer
+from atoll.wire.topology import HANDOVER_S
 
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
-SILENCE_S: Final = min(spawn_consumer(tee).silence_s for tee in Tee)
-"""A job goes to another manager at the earliest so long after its manager died."""
+OUTLIVES_S: Final = HANDOVER_S / 2
+"""An enclave has ended at most so long after its manager was killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +70,8 @@ class ManagerConfig:
     adoption_window_s: float = 6.0
     """How long enclaves go on after this process was killed, for the next one to find them.
 
-    With the grace at most `SILENCE_S`: by then nobody else may have the job, so that no key
-    is released to a second attempt while the first one lives.
+    With the grace at most `OUTLIVES_S`: a second attempt waits for twice that before it is
+    offered work, so that no key is released to it while the first one lives.
     """
 
     python: str = sys.executable
@@ -102,10 +101,10 @@ class ManagerConfig:
         for name in ("boot_timeout_s", "stop_grace_s", "adoption_window_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{PREFIX}{name.upper()} must be positive", code="config.invalid")
-        if self.adoption_window_s + self.stop_grace_s > SILENCE_S:
+        if self.adoption_window_s + self.stop_grace_s > OUTLIVES_S:
             raise ConfigError(
                 f"{PREFIX}ADOPTION_WINDOW_S={self.adoption_window_s:g} and "
-                f"{PREFIX}STOP_GRACE_S={self.stop_grace_s:g}: want at most {SILENCE_S:g} s "
-                "together, for then another manager may have the job",
+                f"{PREFIX}STOP_GRACE_S={self.stop_grace_s:g}: want at most {OUTLIVES_S:g} s "
+                "together, for a second attempt does not wait longer",
                 code="config.invalid",
             )

@@ -1,6 +1,7 @@
 """One lease on one job as a pure state machine: `step(state, event) -> (state, commands)`.
 
-    asking -> leasing -> starting -> booting -> judging -> offering -> admitting -> working
+    asking -> leasing -> starting -> booting -> judging -> holding
+        -> offering -> admitting -> working
     asking -> booting | working, with an adopted enclave
     working -> finishing | lingering; any of these -> stopping -> settling -> over
 
@@ -18,13 +19,16 @@ Rules:
 1. The attempt's number is above every one that the ledger knows, and at least the delivery count:
    a server that was killed may have forgotten how often it delivered.
 2. Who is overtaken (a later attempt, or another enclave for the same one) ends its enclave and
-   says nothing; the spawn request is somebody else's to settle.
+   says that it is gone; the spawn request is somebody else's to settle.
 3. A spawn request other than the one the job was leased under is a double: it is acknowledged.
 4. The enclave of a manager that died is adopted: its lease is known to the bus, so it is neither
    leased nor started again. If it still is the job's, the lease goes on where the ledger says
    that it was; else the enclave is stopped first, and the request settled as ever.
 5. The spawn request is acknowledged when the ledger says that the job has ended, and handed back
    when nothing of the enclave is left. After the last attempt nobody gets it: the job is given up.
+6. No enclave is offered work, hence keys, before the ledger has its lease, and while an earlier
+   enclave may have keys: until the ledger no longer names one, or for `HANDOVER_S`, by when the
+   host of one that nobody speaks for has heard of us and ended it, or its keeper has.
 """
 
 from dataclasses import dataclass, replace
@@ -39,7 +43,7 @@ from atoll.wire.messages import (
     Reason,
     ReportKind,
 )
-from atoll.wire.topology import MAX_ATTEMPTS
+from atoll.wire.topology import HANDOVER_S, MAX_ATTEMPTS
 from atoll_manager import reasons
 from atoll_manager.lease_terms import (
     Ack,
@@ -51,6 +55,7 @@ from atoll_manager.lease_terms import (
     EvidenceSeen,
     Exited,
     Failed,
+    Hold,
     Judge,
     LedgerSays,
     Nak,
@@ -87,6 +92,8 @@ class Phase(Enum):
     STARTING = "starting"
     BOOTING = "booting"
     JUDGING = "judging"
+    HOLDING = "holding"
+    """Admitted; an earlier enclave may still have keys."""
     OFFERING = "offering"
     ADMITTING = "admitting"
     WORKING = "working"
@@ -101,7 +108,14 @@ class Phase(Enum):
 
 
 _RUNNING: Final = frozenset(
-    {Phase.BOOTING, Phase.JUDGING, Phase.OFFERING, Phase.ADMITTING, Phase.WORKING}
+    {
+        Phase.BOOTING,
+        Phase.JUDGING,
+        Phase.HOLDING,
+        Phase.OFFERING,
+        Phase.ADMITTING,
+        Phase.WORKING,
+    }
 )
 
 
@@ -134,7 +148,13 @@ class Lease:
     ending: Ending | None = None
     reason: Reason | None = None
     """Why it is handed back."""
+    given_up: bool = False
+    """The ledger is told that nobody gets it: then nobody may."""
     stopping: bool = False
+    listed: bool = False
+    """The ledger has this lease: whoever was overtaken by it hears of that."""
+    holders: tuple[str, ...] = ()
+    """Earlier enclaves that may have keys, as the ledger last said."""
     adopted: bool = False
     """Its enclave is already there, by an earlier manager of this host."""
 
@@ -226,6 +246,8 @@ def _done(lease: Lease) -> Step:
                 return replace(lease, phase=Phase.STOPPING), (StopEnclave(),)
             return _boot(lease)
         case Phase.JUDGING:
+            return _hold(replace(lease, phase=Phase.HOLDING))
+        case Phase.HOLDING:
             return replace(lease, phase=Phase.OFFERING), (Offer(),)
         case Phase.OFFERING:
             told = Tell(ReportKind.ADMITTED, evidence=lease.evidence)
@@ -234,10 +256,8 @@ def _done(lease: Lease) -> Step:
             return replace(lease, phase=Phase.WORKING), ()
         case Phase.STOPPING:
             return _settle(lease)
-        case Phase.TELLING:
-            return replace(lease, phase=Phase.SETTLING), (_settlement(lease),)
-        case Phase.SETTLING:
-            return replace(lease, phase=Phase.OVER), ()
+        case Phase.TELLING | Phase.SETTLING:
+            return _said(lease)
         case _:
             return lease, ()
 
@@ -255,13 +275,13 @@ def _failed(lease: Lease, event: Failed) -> Step:
             # What was still to be said no longer matters.
             return lease, ()
         case Phase.TELLING:
-            if lease.last and event.away:
+            if lease.given_up and event.away:
                 # Nobody else would tell the ledger, so this is said however long it takes.
                 return lease, (Tell(ReportKind.GAVE_UP, reason=lease.reason),)
-            # Unsaid it does no harm: the next attempt's lease says as much.
+            # Unsaid it does no harm: the next attempt's lease says as much, and waits longer.
             return _done(lease)
         case Phase.SETTLING:
-            if event.away and (lease.ending is Ending.ACK or lease.last):
+            if event.away and (lease.ending is Ending.ACK or lease.given_up):
                 return lease, (Ack(),)
             return replace(lease, phase=Phase.OVER), ()
         case _:
@@ -281,9 +301,24 @@ def _ledger(lease: Lease, record: JobRecord) -> Step:
     twin = view.attempt == lease.attempt and view.enclave_id not in (None, lease.enclave_id)
     if view.attempt > lease.attempt or twin:
         return _end(lease, Ending.LET_GO)
+    before = lease
+    if view.attempt == lease.attempt:
+        lease = replace(lease, listed=True, holders=record.holders)
     if lease.phase is Phase.ASKING:
         return _go_on(lease, view)
+    waits = lease.holders and before.listed  # and its time runs
+    if lease.phase is Phase.HOLDING and not waits:
+        return _hold(lease)
     return lease, ()
+
+
+def _hold(lease: Lease) -> Step:
+    """Offer work as soon as nobody else of this job can have keys."""
+    if not lease.listed:
+        return lease, ()
+    if lease.holders:
+        return lease, (Hold(HANDOVER_S),)
+    return replace(lease, phase=Phase.OFFERING), (Offer(),)
 
 
 def _go_on(lease: Lease, view: JobView) -> Step:
@@ -386,14 +421,24 @@ def _settle(lease: Lease) -> Step:
         case Ending.ACK:
             return replace(lease, phase=Phase.SETTLING), (*timer, Ack())
         case Ending.HAND_BACK:
+            # What the ledger never took, for it knows a twin, says nothing to it about the job:
+            # whoever comes next gives it up, being above both.
+            heard = lease.listed or lease.is_last or lease.attempt > MAX_ATTEMPTS
+            telling = replace(lease, phase=Phase.TELLING, given_up=lease.last and heard)
             kind = ReportKind.GAVE_UP if lease.last else ReportKind.LOST
-            told = Tell(kind, reason=lease.reason)
-            return replace(lease, phase=Phase.TELLING), (*timer, told)
+            return telling, (*timer, Tell(kind, reason=lease.reason))
         case _:
-            return replace(lease, phase=Phase.OVER), ()
+            told = Tell(ReportKind.LOST, reason=reasons.OVERTAKEN)
+            return replace(lease, phase=Phase.TELLING), (*timer, told)
+
+
+def _said(lease: Lease) -> Step:
+    if lease.phase is Phase.SETTLING or lease.ending is Ending.LET_GO:
+        return replace(lease, phase=Phase.OVER), ()
+    return replace(lease, phase=Phase.SETTLING), (_settlement(lease),)
 
 
 def _settlement(lease: Lease) -> Command:
-    if lease.last or lease.ending is Ending.ACK:
+    if lease.given_up or lease.ending is Ending.ACK:
         return Ack()
     return Nak(NAK_STEP_S * lease.attempt)

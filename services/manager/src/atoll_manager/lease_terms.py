@@ -97,6 +97,13 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Wait until the bus was there for so long on end, for others to have heard of the lease."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """Publish the assignment."""
 
@@ -121,5 +128,7 @@ class SetTimer:
     seconds: float | None
 
 
-Command = AskLedger | Tell | StartEnclave | Judge | Offer | StopEnclave | Ack | Nak | SetTimer
+Command = (
+    AskLedger | Tell | StartEnclave | Judge | Hold | Offer | StopEnclave | Ack | Nak | SetTimer
+)
 Commands = tuple[Command, ...]

@@ -10,6 +10,7 @@ UNFIT_STATUS: Final = 2
 
 NO_END: Final = Reason(code="job.attempts", message=f"{MAX_ATTEMPTS} attempts came to no end")
 STOPPING: Final = Reason(code="enclave.host_stopped", message="the host is stopping")
+OVERTAKEN: Final = Reason(code="enclave.overtaken", message="another attempt took its place")
 
 
 def exited(enclave_id: str, status: int) -> Reason:

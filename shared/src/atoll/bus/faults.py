@@ -58,9 +58,10 @@ _NOT_FOUND: Final = frozenset({10059, 10014, 10043})
 _FULL: Final = frozenset({10077, 10047, 10023, 10002, 10028, 10122})
 _TOO_LARGE: Final = frozenset({10054, 10097})
 _NO_JETSTREAM: Final = frozenset({10039, 10076, 10035})
-_ELECTING: Final = frozenset({10008, 10009, 10158, 10167})
-"""No leader yet, not the leader any more, the same message id is on its way to the replicas,
-too much at once: the same request later gets an answer. (10158 has the status of a conflict.)"""
+_ELECTING: Final = frozenset({10008, 10009, 10119, 10158, 10167})
+"""No leader yet, not the leader any more, a server that starts has not caught up, the same message
+id is on its way to the replicas, too much at once: the same request later gets an answer. (10158
+has the status of a conflict.)"""
 
 _NO_MESSAGE: Final = 10037
 _UNAVAILABLE: Final = 503

@@ -227,6 +227,8 @@ class JobRecord:
     traceparent: Annotated[str, Size(0, 64)] = ""
     spawn_seq: SpawnSeq = 0
     """The spawn request under which the job was leased first; every later one is a double."""
+    holders: Annotated[tuple[Token, ...], Size(0, 16)] = ()
+    """Enclaves of earlier attempts that may have keys and live: nobody said that they are gone."""
     outbox: Annotated[tuple[OutboxItem, ...], Size(0, 64)] = ()
 
 

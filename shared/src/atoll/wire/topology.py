@@ -136,6 +136,10 @@ STREAMS: Final = (
 )
 
 MAX_ATTEMPTS: Final = 5
+HANDOVER_S: Final = 20.0
+"""By so long after a job was leased again nothing is left of an enclave of an earlier attempt whose
+host lives and hears the bus, or whose manager was killed: at most half of it passes until such an
+enclave has ended, the rest is for hearing of the lease."""
 """How often a job is tried before it fails for good."""
 
 SPARE_DELIVERIES: Final = 3
