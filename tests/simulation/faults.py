@@ -48,7 +48,7 @@ class Faults:
             refused=rng.choice((0.0, 0.0, 0.1)),
             fails=rng.choice((0.0, 0.1)),
             attestor_away=rng.choice((0.0, 0.1)),
-            work_ms=rng.choice((500, 4000, 20_000)),
+            work_ms=rng.choice((500, 4000, 20_000, 60_000)),
         )
         self.rates = Rates(
             crash=rng.choice((0, 2000, 6000, 20_000)),
