@@ -208,7 +208,7 @@ class Attempt:
                 )
             case terms.StopEnclave():
                 if self._keeper is not None and self._keeper.enclave is not None:
-                    await Sleep(manager.scheduler.rng.randrange(1, 500))
+                    await Sleep(manager.scheduler.rng.randrange(1, GRACE_MS))
                     self._keeper.enclave.exit(-15)
             case terms.Ack():
                 await self.delivery.ack()

@@ -23,6 +23,8 @@ DIRECT: Final = "$JS.API.DIRECT.GET."
 CONFLICT: Final = {"error": {"code": 400, "err_code": 10071, "description": "wrong last sequence"}}
 FORGETS_MS: Final = 400
 """A restart forgets deliveries and acks that are at most that young."""
+FORGETS_LIFE: Final = 0.5
+"""How likely it forgets that work goes on, and hands all that is out to others at once."""
 
 Hook = Callable[["Stored"], None]
 Answer = Callable[["Stored", int], None]
@@ -146,7 +148,7 @@ class QueueModel:
             self._due(seq, round(self.consumer.ack_wait_s * 1000))
 
     def crash(self) -> None:
-        """The newest changes may be forgotten; requests are."""
+        """The newest changes may be forgotten, and signs of life; requests are."""
         self.waiting.clear()
         since = self.scheduler.now - self.scheduler.rng.randrange(FORGETS_MS)
         while self.journal and self.journal[-1][0] >= since:
@@ -160,6 +162,9 @@ class QueueModel:
                 else:
                     table[seq] = value
         self.journal.clear()
+        if self.scheduler.rng.random() < FORGETS_LIFE:
+            for seq in self.pending:
+                self._due(seq, self.scheduler.rng.randrange(4000))
 
     def _may(self, seq: int) -> bool:
         return self.counts.get(seq, 0) < self.consumer.max_deliver
