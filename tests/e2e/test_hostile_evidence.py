@@ -230,15 +230,27 @@ class Rogue:
         draft = await drafted(self.client, party(), wat.echo())
         view = await submit(self.client, draft)
         event = (await until(self.client, view.job_id, reached(JobState.SCHEDULED)))[-1]
-        wait_until(lambda: len(self.stack.agents()) == 1, "only the real enclave is there")
-        (agent,) = self.stack.agents()
-        with held(agent):
+        assert event.enclave_id is not None
+        with held(await_agent(self.stack, event.enclave_id)):
             await self.publish(await make(self, draft, event))
             return await until(self.client, view.job_id, ended)
 
     async def publish(self, record: EvidenceRecord) -> None:
         kv = KeyValue(self.bus, topology.EVIDENCE)
         await kv.put(record.enclave_id, schema.encode(record))
+
+
+def await_agent(stack: Stack, enclave_id: str) -> int:
+    """The process of an enclave that was just asked for; an earlier one may still be ending."""
+    found: list[int] = []
+
+    def there() -> bool:
+        agent = stack.agent(enclave_id)
+        found.extend([] if agent is None else [agent])
+        return bool(found)
+
+    wait_until(there, "the enclave is there")
+    return found[0]
 
 
 @contextmanager

@@ -94,7 +94,7 @@ def lease_acked_at_once() -> Iterator[None]:
 
     async def carry_out(self: Attempt, command: Any, lease: leases.Lease) -> Any:
         if isinstance(command, terms.Tell) and command.kind is ReportKind.LEASED:
-            await self._delivery.ack()
+            await self.delivery.ack()
         return await real(self, command, lease)
 
     with patch.object(Attempt, "_carry_out", carry_out):

@@ -14,6 +14,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
     with BUGS[name]():
         found = found_within(0, SEEDS)
     assert found is not None
+    assert "ViolationError" in str(found), "by what it broke, not by a mistake in the planting"
     assert "--seed" in str(found)
 
 

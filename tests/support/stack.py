@@ -105,6 +105,15 @@ class Stack(command.Stack):
         """The processes of enclaves."""
         return self.pids("-m atoll_agent.main")
 
+    def agent(self, enclave_id: str) -> int | None:
+        """The process of one enclave, once it is there."""
+        want = f"ATOLL_AGENT_ENCLAVE_ID={enclave_id}".encode()
+        for pid in self.agents():
+            with contextlib.suppress(OSError):
+                if want in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    return pid
+        return None
+
     def keepers(self) -> list[int]:
         """The processes that keep enclaves for the manager, which may have died meanwhile."""
         return self.pids("-m atoll_manager.keeper")
