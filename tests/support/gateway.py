@@ -100,9 +100,12 @@ class MemoryJobs:
         self.entries[record.view.job_id] = (schema.encode(record), revision)
         return revision
 
-    async def watch(self) -> AsyncGenerator[JobRecord, None]:
-        for raw, _ in list(self.entries.values()):
-            yield schema.decode(JobRecord, raw)
+    async def watch(self) -> AsyncGenerator[tuple[str, JobRecord | None, int], None]:
+        if not self.entries:
+            yield "", None, 0
+        entries = list(self.entries.items())
+        for behind, (job_id, (raw, _)) in zip(reversed(range(len(entries))), entries, strict=True):
+            yield job_id, schema.decode(JobRecord, raw), behind
 
 
 @dataclass

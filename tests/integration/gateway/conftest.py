@@ -83,6 +83,7 @@ async def gateway_on(
         )
         ledger = Ledger(KvJobs(bus), BusOutlet(bus), now_ms)
         manifests, index = KvManifests(bus), JobIndex()
+        index.caught_up()
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,

@@ -5,7 +5,13 @@ import pytest
 from atoll.computation.consent import withdraw
 from atoll.computation.manifest import TeeRequirements, digest
 from atoll.computation.network import Destination, Network, NetworkMode
-from atoll.errors import ConflictError, ManifestError, NotFoundError, RefusedError
+from atoll.errors import (
+    ConflictError,
+    ManifestError,
+    NotFoundError,
+    RefusedError,
+    UnreachableError,
+)
 from atoll.telemetry.context import SpanContext
 from atoll.wire.messages import (
     AgreedManifest,
@@ -16,6 +22,7 @@ from atoll.wire.messages import (
     Tee,
     WithdrawRequest,
 )
+from atoll_gateway import index
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
@@ -39,13 +46,13 @@ def make(
     context: SpanContext | None = None,
     *,
     withdrawals: MemoryWithdrawals | None = None,
-    index: JobIndex | None = None,
+    known: JobIndex | None = None,
 ) -> GatewayApi:
     return GatewayApi(
         ledger=Ledger(jobs or MemoryJobs(), MemoryOutlet(), lambda: NOW_MS),
         manifests_store=MemoryManifests(),
         withdrawals=withdrawals or MemoryWithdrawals(),
-        index=index or JobIndex(),
+        index=JobIndex() if known is None else known,
         clock=lambda: NOW_MS,
         tees=frozenset({Tee.SIMULATED}),
         context=lambda: context,
@@ -137,8 +144,24 @@ async def test_an_unknown_job_is_said_to_be_unknown() -> None:
         await make().get(JobRequest(job_id="nobody"))
 
 
-async def test_a_fresh_index_lists_nothing() -> None:
-    assert (await make().list(JobListRequest())).jobs == ()
+async def test_an_empty_ledger_lists_nothing() -> None:
+    api = make(known=await index_of(MemoryJobs()))
+    assert (await api.list(JobListRequest())).jobs == ()
+
+
+async def test_who_has_not_read_the_ledger_neither_lists_nor_withdraws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(index, "CURRENT_WAIT_S", 0.01)
+    api = make()
+    await api.submit(submission())
+    for question in (api.list(JobListRequest()), api.withdraw(TAKEN_BACK)):
+        with pytest.raises(UnreachableError) as caught:
+            await question
+        assert caught.value.code == "jobs.reading"
+    # The word stands all the same.
+    with pytest.raises(RefusedError):
+        await api.submit(submission(key="key-2"))
 
 
 def test_a_submission_is_legal_on_the_wire() -> None:
@@ -151,16 +174,16 @@ TAKEN_BACK = WithdrawRequest(withdrawal=withdraw(keys("alice"), DIGEST))
 
 async def index_of(jobs: MemoryJobs) -> JobIndex:
     """What a gateway knows that has followed the bucket."""
-    index = JobIndex()
-    await index.follow(jobs)
-    return index
+    known = JobIndex()
+    await known.follow(jobs)
+    return known
 
 
 async def test_a_withdrawn_consent_ends_jobs_and_lets_no_new_one_in() -> None:
     jobs = MemoryJobs()
     job = (await make(jobs).submit(submission())).job_id
     other = (await make(jobs).submit(submission(key="key-2", nonce=7))).job_id
-    api = make(jobs, index=await index_of(jobs))
+    api = make(jobs, known=await index_of(jobs))
     await api._manifests.put(DIGEST.hex(), submission().agreed)
     assert (await api.withdraw(TAKEN_BACK)).ended == (job,)
     view = await api.get(JobRequest(job_id=job))

@@ -1,9 +1,20 @@
 """What a gateway remembers, and what it does when time passes."""
 
+import itertools
+import random
 from dataclasses import replace
+from typing import Any
 
 from atoll.errors import UnreachableError
-from atoll.wire.messages import JobRecord, JobState, JobView, OutboxItem, OutboxKind, Tee
+from atoll.wire.messages import (
+    MAX_LISTED,
+    JobRecord,
+    JobState,
+    JobView,
+    OutboxItem,
+    OutboxKind,
+    Tee,
+)
 from atoll_gateway import core
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
@@ -18,6 +29,7 @@ def record(
     state: JobState = JobState.SUBMITTED,
     seq: int = 1,
     done: bool = True,
+    tenant: str = "main",
 ) -> JobRecord:
     view = JobView(
         job_id=job_id,
@@ -29,6 +41,7 @@ def record(
         created_ms=created,
         updated_ms=created,
         expires_ms=created + 10_000,
+        tenant=tenant,
     )
     return JobRecord(view=view, outbox=() if done else (OutboxItem(kind=OutboxKind.SPAWN),))
 
@@ -75,6 +88,70 @@ def test_knows_whose_outbox_waits_and_since_when() -> None:
     assert list(index.undone(NOW_MS)) == ["a"]
     index.note(record("a"))
     assert list(index.undone(NOW_MS)) == []
+
+
+def ended(number: int, **changes: Any) -> JobRecord:
+    changes = {"state": JobState.COMPLETED, "seq": 6, **changes}
+    return record(f"job-{number:04}", created=NOW_MS + number, **changes)
+
+
+def test_of_ended_jobs_the_newest_are_kept_and_every_list_is_whole() -> None:
+    index = JobIndex()
+    jobs = [ended(number) for number in range(2 * MAX_LISTED)]
+    jobs += [
+        ended(number, state=JobState.FAILED if number % 2 else JobState.COMPLETED, tenant="small")
+        for number in (3000, 0, 1)
+    ]
+    jobs.append(ended(9, state=JobState.EXPIRED))
+    jobs.append(record("job-open", created=NOW_MS - 1))
+    shuffled = random.Random(7)
+    shuffled.shuffle(jobs)
+    for one in jobs:
+        index.note(one)
+        index.note(one)
+    # The same job id under two tenants does not exist; the later one noted is the job.
+    known = {one.view.job_id: one.view for one in jobs}
+    newest = sorted(known.values(), key=lambda view: (view.created_ms, view.job_id), reverse=True)
+    for state, tenant, limit in itertools.product(
+        (None, *JobState), (None, "main", "small", "nobody"), (1, 3, MAX_LISTED)
+    ):
+        wanted = [
+            view for view in newest if state in (None, view.state) and tenant in (None, view.tenant)
+        ]
+        assert list(index.newest(limit=limit, state=state, tenant=tenant)) == wanted[:limit]
+    assert len(index) < MAX_LISTED + 10
+
+
+def test_an_ended_job_that_is_too_old_to_list_is_still_known_by_its_outbox() -> None:
+    index = JobIndex()
+    for number in range(1, MAX_LISTED + 1):
+        index.note(ended(number))
+    index.note(ended(0, done=False))
+    assert index.undone(NOW_MS) == ["job-0000"]
+    index.note(ended(0))
+    assert index.undone(NOW_MS) == []
+    assert len(index) == MAX_LISTED
+
+
+def test_a_job_moves_from_state_to_state_and_is_of_its_manifest_until_it_ends() -> None:
+    index = JobIndex()
+    index.note(record("a"))
+    index.note(record("a", state=JobState.RUNNING, seq=5))
+    assert index.newest(limit=9, state=JobState.SUBMITTED) == ()
+    assert index.of_manifest("ab" * 32) == ("a",)
+    index.note(record("a", state=JobState.FAILED, seq=6))
+    assert index.of_manifest("ab" * 32) == ()
+    assert ids(index.newest(limit=9, state=None)) == ["a"]
+
+
+def test_what_is_erased_from_the_ledger_is_forgotten() -> None:
+    index = JobIndex()
+    index.note(record("a", done=False))
+    index.note(ended(1))
+    for job_id in ("a", "job-0001", "unknown", ""):
+        index.forget(job_id)
+    assert index.newest(limit=9, state=None) == ()
+    assert (index.overdue(NOW_MS * 2), index.undone(NOW_MS * 2), len(index)) == ([], [], 0)
 
 
 async def test_follows_the_bucket() -> None:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import TypeVar
 
 from atoll.bus import Bus, KeyValue, StreamMessage, leaders_message, publish
+from atoll.bus.kv import Entry
 from atoll.errors import AtollError, ConflictError, MessageError, RefusedError
 from atoll.wire import cloudevents, schema, subjects, topology
 from atoll.wire.access import TokenRecord
@@ -54,18 +55,23 @@ class KvJobs:
     async def update(self, record: JobRecord, revision: int) -> int:
         return await self._kv.update(record.view.job_id, schema.encode(record), revision=revision)
 
-    async def watch(self) -> AsyncGenerator[JobRecord, None]:
-        async with aclosing(self._kv.watch()) as entries:
+    async def watch(self) -> AsyncGenerator[tuple[str, JobRecord | None, int], None]:
+        if await self._kv.is_empty():
+            yield "", None, 0
+        # With a history of one, all that is stored is the newest: the server need not look for it.
+        async with aclosing(self._kv.watch(after_revision=0)) as entries:
             async for entry in entries:
-                if entry.value is None:
-                    continue
-                try:
-                    record = schema.decode(JobRecord, entry.value)
-                except MessageError as error:
-                    # One unreadable entry must not hide all others from the list.
-                    _log.error("job %s in the ledger is unreadable: %s", entry.key, error.message)
-                    continue
-                yield record
+                yield entry.key, self._record(entry), entry.pending
+
+    def _record(self, entry: Entry) -> JobRecord | None:
+        if entry.value is None:
+            return None
+        try:
+            return schema.decode(JobRecord, entry.value)
+        except MessageError as error:
+            # One unreadable entry must not hide all others from the list.
+            _log.error("job %s in the ledger is unreadable: %s", entry.key, error.message)
+            return None
 
 
 class KvManifests:

@@ -113,6 +113,8 @@ class GatewayApi:
         Raises:
             NotFoundError: `manifest.not_found`: nothing was submitted under it.
             ManifestError: `consent.*`: it is not a party's word about this manifest.
+            UnreachableError: `jobs.reading`: no new job starts from now on; say it again to end
+                those that there are.
         """
         withdrawal = request.withdrawal
         name = withdrawal.manifest_digest.hex()
@@ -125,6 +127,7 @@ class GatewayApi:
             )
         require_withdrawal(withdrawal, Manifest.from_bytes(agreed.manifest))
         await self._withdrawals.put(name, withdrawal)
+        await self._index.current()
         ended = []
         for job in self._index.of_manifest(name):
             view = await self._ledger.apply(job, core.ConsentWithdrawn(party=withdrawal.party))
@@ -153,7 +156,12 @@ class GatewayApi:
         return view
 
     async def list(self, request: JobListRequest, caller: Caller = BUS) -> JobList:
-        """The newest jobs first; it may trail the ledger by a moment."""
+        """The newest jobs first; it may trail the ledger by a moment.
+
+        Raises:
+            UnreachableError: `jobs.reading`: just started.
+        """
+        await self._index.current()
         tenant = None if caller.sees_all else caller.tenant
         return JobList(
             jobs=self._index.newest(limit=request.limit, state=request.state, tenant=tenant)

@@ -1,67 +1,147 @@
-"""What a gateway remembers of all jobs, so that it need not scan the bucket.
+"""What a gateway remembers of jobs, so that it need not scan the bucket.
 
-It follows the bucket `jobs` by a watch: the list of jobs, the deadlines, and the
-entries whose outbox somebody left undone.
+It follows the bucket `jobs` by a watch. It knows every job that has not ended: its deadline,
+its manifest, whether its outbox waits. Of those that ended it keeps the newest of each tenant and
+state, as many as a list may ask for at most. So every list is complete, and neither memory nor
+the price of a question grows with what is stored.
 """
 
-from collections.abc import Iterator
+import asyncio
+import heapq
+from collections import defaultdict
 from contextlib import aclosing
+from itertools import islice
+from typing import Final
 
-from atoll.wire.messages import JobRecord, JobState, JobView
+from atoll.errors import UnreachableError
+from atoll.wire.messages import MAX_LISTED, JobRecord, JobState, JobView
 from atoll_gateway.ports import JobStore
+from atoll_gateway.ranks import Ranks
+
+CURRENT_WAIT_S: Final = 5.0
+"""How long a question waits for a gateway that has just started."""
+
+_Shelf = tuple[str | None, JobState]
+"""Of one tenant, or of all."""
 
 
 class JobIndex:
     def __init__(self) -> None:
         self._views: dict[str, JobView] = {}
-        self._open: set[str] = set()
+        self._shelves: defaultdict[_Shelf, Ranks] = defaultdict(Ranks)
+        """By creation. What stands on the shelf of all stands on its tenant's as well."""
+        self._deadlines = Ranks()
+        self._of_manifest: defaultdict[str, set[str]] = defaultdict(set)
         self._undone: dict[str, int] = {}
+        self._waiting = Ranks()
+        """Of `_undone`, by since when."""
+        self._current = asyncio.Event()
 
     def note(self, record: JobRecord) -> None:
         """Take in the newest entry of a job; an older one is ignored."""
         view = record.view
         known = self._views.get(view.job_id)
-        if known is not None and known.seq > view.seq:
-            return
-        self._views[view.job_id] = view
-        if view.state.terminal:
-            self._open.discard(view.job_id)
-        else:
-            self._open.add(view.job_id)
-        if record.outbox:
-            self._undone[view.job_id] = view.updated_ms
-        else:
-            self._undone.pop(view.job_id, None)
+        if known is not None:
+            if known.seq > view.seq:
+                return
+            self._take_down(known)
+        self._put_up(view)
+        self._note_outbox(record)
+
+    def forget(self, job_id: str) -> None:
+        """Its entry is gone, or nobody can read it."""
+        known = self._views.pop(job_id, None)
+        if known is not None:
+            self._take_down(known)
+        self._settle(job_id)
 
     def newest(
         self, *, limit: int, state: JobState | None, tenant: str | None = None
     ) -> tuple[JobView, ...]:
-        """The newest jobs first; without a tenant, those of all."""
-        chosen = [
-            view
-            for view in self._views.values()
-            if (state is None or view.state is state) and tenant in (None, view.tenant)
-        ]
-        chosen.sort(key=lambda view: (view.created_ms, view.job_id), reverse=True)
-        return tuple(chosen[:limit])
+        """The newest jobs first, at most `MAX_LISTED`; without a tenant, those of all."""
+        states = JobState if state is None else (state,)
+        shelves = [self._shelves[tenant, one] for one in states if (tenant, one) in self._shelves]
+        falling = heapq.merge(*(shelf.falling() for shelf in shelves), reverse=True)
+        return tuple(self._views[job] for _, job in islice(falling, min(limit, MAX_LISTED)))
 
     def of_manifest(self, digest: str) -> tuple[str, ...]:
         """The jobs of a manifest that have not ended."""
-        return tuple(job for job in self._open if self._views[job].manifest_digest == digest)
+        return tuple(self._of_manifest.get(digest, ()))
 
-    def overdue(self, now_ms: int) -> Iterator[str]:
+    def overdue(self, now_ms: int) -> list[str]:
         """Jobs that have not ended and whose deadline is over."""
-        yield from [job for job in self._open if self._views[job].expires_ms <= now_ms]
+        return self._deadlines.up_to(now_ms)
 
-    def undone(self, before_ms: int) -> Iterator[str]:
+    def undone(self, before_ms: int) -> list[str]:
         """Jobs whose outbox has waited since before `before_ms`."""
-        yield from [job for job, since in self._undone.items() if since <= before_ms]
+        return self._waiting.up_to(before_ms)
 
     def __len__(self) -> int:
         return len(self._views)
 
     async def follow(self, jobs: JobStore) -> None:
         """Keep up with the bucket until cancelled."""
-        async with aclosing(jobs.watch()) as records:
-            async for record in records:
-                self.note(record)
+        async with aclosing(jobs.watch()) as entries:
+            async for job_id, record, behind in entries:
+                if record is not None:
+                    self.note(record)
+                else:
+                    self.forget(job_id)
+                if behind == 0:
+                    self.caught_up()
+
+    def caught_up(self) -> None:
+        """All that the bucket held at the start is known."""
+        self._current.set()
+
+    async def current(self) -> None:
+        """Return when all that the bucket held at the start is known.
+
+        Raises:
+            UnreachableError: `jobs.reading`: it takes longer than callers wait.
+        """
+        try:
+            async with asyncio.timeout(CURRENT_WAIT_S):
+                await self._current.wait()
+        except TimeoutError as error:
+            raise UnreachableError(
+                "this gateway has just started and still reads the ledger",
+                code="jobs.reading",
+                hint="ask again in a moment",
+            ) from error
+
+    def _put_up(self, view: JobView) -> None:
+        self._views[view.job_id] = view
+        # The tenant's last: with that one, what is too old is forgotten.
+        for tenant in (None, view.tenant):
+            shelf = self._shelves[tenant, view.state]
+            shelf.add(view.created_ms, view.job_id)
+            if view.state.terminal and len(shelf) > MAX_LISTED:
+                oldest = shelf.drop_first()
+                if tenant is not None:
+                    del self._views[oldest]
+        if not view.state.terminal:
+            self._deadlines.add(view.expires_ms, view.job_id)
+            self._of_manifest[view.manifest_digest].add(view.job_id)
+
+    def _take_down(self, view: JobView) -> None:
+        for tenant in (None, view.tenant):
+            self._shelves[tenant, view.state].discard(view.created_ms, view.job_id)
+        if not view.state.terminal:
+            self._deadlines.discard(view.expires_ms, view.job_id)
+            jobs = self._of_manifest[view.manifest_digest]
+            jobs.discard(view.job_id)
+            if not jobs:
+                del self._of_manifest[view.manifest_digest]
+
+    def _note_outbox(self, record: JobRecord) -> None:
+        view = record.view
+        self._settle(view.job_id)
+        if record.outbox:
+            self._undone[view.job_id] = view.updated_ms
+            self._waiting.add(view.updated_ms, view.job_id)
+
+    def _settle(self, job_id: str) -> None:
+        since = self._undone.pop(job_id, None)
+        if since is not None:
+            self._waiting.discard(since, job_id)

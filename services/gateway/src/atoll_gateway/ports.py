@@ -25,8 +25,12 @@ class JobStore(Protocol):
         """Raises: ConflictError if somebody else wrote since `revision`."""
         ...
 
-    def watch(self) -> AsyncGenerator[JobRecord, None]:
-        """Every current entry, then every change."""
+    def watch(self) -> AsyncGenerator[tuple[str, JobRecord | None, int], None]:
+        """Every current entry by its job id, then every change, each with how many more wait.
+
+        None instead of an entry: it is gone, or it cannot be read. Of an empty ledger the first
+        is None under no id.
+        """
         ...
 
 

@@ -110,6 +110,11 @@ class KeyValue:
             stored_on=self._prefix + key,
         )
 
+    async def is_empty(self) -> bool:
+        """Whether no key holds anything, nor the mark of a deletion."""
+        first = await jetstream.message_after(self._bus, self._stream, 1, f"{self._prefix}>")
+        return first is None
+
     async def keys(self, pattern: str = ">") -> list[str]:
         """The keys that hold something, sorted. Reads the whole bucket: for small ones."""
         newest = await self._newest(pattern, headers_only=True)

@@ -121,10 +121,14 @@ class WithdrawReply:
     ended: Annotated[tuple[Token, ...], Size(0, 1000)]
 
 
+MAX_LISTED: Final = 1000
+"""The most jobs in one list."""
+
+
 @message
 class JobListRequest:
     state: JobState | None = None
-    limit: Annotated[int, Range(1, 1000)] = 100
+    limit: Annotated[int, Range(1, MAX_LISTED)] = 100
 
 
 @message
@@ -168,7 +172,7 @@ class JobView:
 
 @message
 class JobList:
-    jobs: Annotated[tuple[JobView, ...], Size(0, 1000)]
+    jobs: Annotated[tuple[JobView, ...], Size(0, MAX_LISTED)]
 
 
 class EventType(Enum):

@@ -97,6 +97,7 @@ class Gateway:
         self.events = MemoryEvents(self.outlet)
         self.ledger = Ledger(self.jobs, self.outlet, lambda: NOW_MS)
         self.index = JobIndex()
+        self.index.caught_up()
         api = GatewayApi(
             ledger=self.ledger,
             manifests_store=self.manifests,
