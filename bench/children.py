@@ -11,8 +11,8 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +52,45 @@ async def together(
         return [await _line(process, task) for process in processes]
     finally:
         for process in processes:
+            await _end(process)
+
+
+class Standing:
+    """Processes that are prepared, and serve until they are told to begin, which ends them."""
+
+    def __init__(self, task: str, processes: Sequence[Process]) -> None:
+        self._task = task
+        self._processes = processes
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    async def end(self) -> list[dict[str, Any]]:
+        """What each found."""
+        for process in self._processes:
+            _tell(process, "")
+        return [await _line(process, self._task) for process in self._processes]
+
+
+@asynccontextmanager
+async def standing(task: str, each: Sequence[Mapping[str, Any]]) -> AsyncIterator[Standing]:
+    """One task in several processes, all of them prepared.
+
+    Raises:
+        BenchError: one failed.
+    """
+    processes = [await _start(task) for _ in each]
+    try:
+        for process, parameters in zip(processes, each, strict=True):
+            _tell(process, json.dumps(parameters))
+        for process in processes:
+            await _line(process, task)
+        yield Standing(task, processes)
+    finally:
+        for process in processes:
+            if process.stdin is not None:
+                process.stdin.close()
             await _end(process)
 
 

@@ -9,7 +9,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -31,6 +31,25 @@ class Load:
     """Processor time that sending and receiving took here."""
     latencies: tuple[float, ...]
     replies: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent where."""
+
+    subject: str
+    payload: bytes
+    headers: Mapping[str, str] | None = None
+
+    def frame(self, reply: bytes) -> bytes:
+        """As the client protocol has it."""
+        subject, payload = self.subject.encode(), self.payload
+        if not self.headers:
+            return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
+        lines = "".join(f"{key}: {value}\r\n" for key, value in self.headers.items())
+        head = b"NATS/1.0\r\n%b\r\n" % lines.encode()
+        sizes = (len(head), len(head) + len(payload))
+        return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, *sizes, head, payload)
 
 
 class LoadClient:
@@ -92,11 +111,12 @@ class LoadClient:
         Raises:
             BenchError: the server or the service answered an error, or nothing in time.
         """
-        frames = [
-            b"PUB %b %b.%d %d\r\n%b\r\n"
-            % (subject.encode(), self._inbox.encode(), number, len(payload), payload)
-            for number, payload in enumerate(requests)
-        ]
+        return self.send([Message(subject, payload) for payload in requests], flying)
+
+    def send(self, messages: Sequence["Message"], flying: int) -> Load:
+        """As `ask`, for messages on subjects of their own; what stores them answers."""
+        inbox = self._inbox.encode()
+        frames = [message.frame(b"%b.%d" % (inbox, at)) for at, message in enumerate(messages)]
         count = len(frames)
         sent_at, latencies, replies = [0.0] * count, [0.0] * count, [b""] * count
         began, cpu_began = time.perf_counter(), time.process_time()

@@ -70,11 +70,20 @@ def cpu_seconds(pid: int, roles: Iterable[str]) -> dict[str, float]:
         name = role(each)
         if name in spent:
             with suppress(OSError):
-                # Fields 14 and 15; the second field is a name, and ends with a parenthesis.
-                stat = (PROC / str(each) / "stat").read_text(encoding="ascii", errors="replace")
-                user, system = stat.rpartition(")")[2].split()[11:13]
-                spent[name] += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+                spent[name] += cpu_of(each)
     return spent
+
+
+def cpu_of(pid: int) -> float:
+    """Processor seconds that one process took so far, in ticks of 10 ms.
+
+    Raises:
+        OSError: the process is gone.
+    """
+    # Fields 14 and 15; the second field is a name, and ends with a parenthesis.
+    stat = (PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def role(pid: int) -> str | None:

@@ -1,5 +1,6 @@
 """What a benchmark found: tables for a person, the same values for `--json`."""
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,14 @@ def median(values: Iterable[float]) -> float:
 
 def percentile_90(values: Sequence[float]) -> float:
     """The smallest value that at least nine of ten do not exceed."""
+    return percentile(values, 0.9)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least so large a share does not exceed."""
     ordered = sorted(values)
-    return ordered[-(-9 * len(ordered) // 10) - 1]
+    # A share is no exact fraction: 0.9 of 10 are 9, and not a little more.
+    return ordered[math.ceil(round(share * len(ordered), 6)) - 1]
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ from atoll.errors import AtollError
 from bench import (
     dataset_throughput,
     durability,
+    fleet,
     jobs_per_second,
     machine,
     submit_to_result,
@@ -36,7 +37,10 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     submit_to_result.NAME: submit_to_result.run,
     verification.NAME: verification.run,
     walls.NAME: walls.run,
+    fleet.NAME: fleet.run,
 }
+BY_NAME: Final = frozenset({fleet.NAME})
+"""Those that take so long that they run only when they are asked for."""
 
 
 def main(arguments: list[str]) -> int:
@@ -49,7 +53,7 @@ def main(arguments: list[str]) -> int:
     if not options.json:
         print("\n".join(f"{name:12}  {value}" for name, value in facts.items()))
     for name, benchmark in BENCHMARKS.items():
-        if options.names and name not in options.names:
+        if name not in (options.names or BENCHMARKS.keys() - BY_NAME):
             continue
         print(f"running {name} ({scale.name})", file=sys.stderr, flush=True)
         report = _run(name, benchmark, scale)

@@ -30,6 +30,16 @@ class Scale:
     """By kind: the work of a program behind its wall."""
     functions: int
     """Of the module that is compiled and kept."""
+    fleets: tuple[int, ...]
+    """Hosts; the first is what the others are compared to."""
+    stored: tuple[int, ...]
+    """Jobs in the ledger; likewise."""
+    fleet_jobs: int
+    fleet_rounds: int
+    live: tuple[int, int]
+    """Hosts, and enclaves on each, that are all alive at once."""
+    idle_s: float
+    """How long a fleet is watched that has nothing to do."""
 
 
 FULL: Final = Scale(
@@ -46,6 +56,12 @@ FULL: Final = Scale(
     messages=2000,
     steps={"wasm": 800000000, "binary": 800000000, "docker": 800000000, "python": 4000000},
     functions=3000,
+    fleets=(10, 100, 1000),
+    stored=(100, 1000, 10_000, 100_000),
+    fleet_jobs=200,
+    fleet_rounds=3,
+    live=(100, 10),
+    idle_s=10.0,
 )
 QUICK: Final = Scale(
     name="quick",
@@ -61,6 +77,12 @@ QUICK: Final = Scale(
     messages=500,
     steps={"wasm": 200000000, "binary": 200000000, "docker": 200000000, "python": 1000000},
     functions=1500,
+    fleets=(10, 100),
+    stored=(100, 10_000),
+    fleet_jobs=100,
+    fleet_rounds=1,
+    live=(20, 10),
+    idle_s=5.0,
 )
 TINY: Final = Scale(
     name="tiny",
@@ -76,5 +98,11 @@ TINY: Final = Scale(
     messages=20,
     steps={"wasm": 800000, "binary": 800000, "docker": 800000, "python": 4000},
     functions=50,
+    fleets=(1, 3),
+    stored=(2, 20),
+    fleet_jobs=4,
+    fleet_rounds=1,
+    live=(2, 2),
+    idle_s=0.2,
 )
 """Its numbers mean nothing; it shows that every benchmark works."""

@@ -35,7 +35,7 @@ from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.runner import run as run_guest
 from atoll_agent.sandbox.step import Step, StepSpace
 from atoll_agent.sandbox.workspace import open_workspace
-from bench import durable_tasks, raw, wall_tasks
+from bench import durable_tasks, fleet_load, raw, simulated_hosts, wall_tasks
 from bench.appraisals import appraisals
 from bench.machine import peak_resident
 from bench.report import BenchError
@@ -225,6 +225,8 @@ TASKS: Final[dict[str, Task]] = {
     "guests": guests,
     "appraisals": appraisals,
     "durable": durable_tasks.durable,
+    "hosts": simulated_hosts.hosts,
+    "fleet_load": fleet_load.fleet_load,
     "walls": wall_tasks.walls,
     "compile_cache": wall_tasks.compile_cache,
     "publish_chunks": raw.publish_chunks,

@@ -34,9 +34,9 @@ STOP_TIMEOUT_S: Final = 10.0
 MAX_PAYLOAD: Final = 1 << 20
 MIN_FILE: Final = 5 << 30
 """More than all streams of the topology may take together, which the server sets aside."""
-MEMORY_LIMIT: Final = "64MiB"
-"""The Go runtime's soft limit. Without it the collector lets buffers of large transfers
-pile up beyond 128 MiB resident; with it no slowdown was seen (docs/benchmarks.md)."""
+COLLECT_AT: Final = "50"
+"""The Go runtime's GOGC: garbage may be half of what is in use. A fixed limit of memory instead
+makes the collector run all the time once the store's own index is that large (docs/scaling.md)."""
 DEFAULT_SYNC: Final = "2m"
 """nats-server's own: what was acknowledged is on the disk two minutes later at most."""
 SYNC: Final = re.compile(r"always|[1-9][0-9]{0,5}(ms|s|m|h)")
@@ -230,7 +230,7 @@ class EmbeddedNats:
                 stderr=log,
                 start_new_session=True,
                 pass_fds=(lock,),
-                env={"GOMEMLIMIT": MEMORY_LIMIT},
+                env={"GOGC": COLLECT_AT},
             )
 
     async def _ready(self) -> None:

@@ -1,5 +1,7 @@
 """Limits on what others make on a stream: there from the start, and no reason not to start."""
 
+from dataclasses import replace
+
 import pytest
 
 from atoll.bus import Bus, ensure_consumer, ensure_stream
@@ -51,3 +53,18 @@ async def test_a_consumer_may_start_anywhere_and_has_no_limit_if_so_wanted(bus: 
         await ensure_consumer(bus, wanted)
     config = (await api(bus, "CONSUMER.INFO.LIMITED.late"))["config"]
     assert (config["opt_start_seq"], config["max_deliver"]) == (5, -1)
+
+
+async def test_so_many_workers_may_wait_as_is_said_but_a_consumer_keeps_what_it_was_made_with(
+    bus: Bus,
+) -> None:
+    await ensure_stream(bus, OPEN)
+    few = Consumer(stream="LIMITED", name="few")
+    await ensure_consumer(bus, few)
+    await ensure_consumer(bus, replace(few, max_waiting=2000, max_ack_pending=7))
+    await ensure_consumer(bus, Consumer(stream="LIMITED", name="many", max_waiting=2000))
+    found = {}
+    for name in ("few", "many"):
+        config = (await api(bus, f"CONSUMER.INFO.LIMITED.{name}"))["config"]
+        found[name] = (config["max_waiting"], config["max_ack_pending"])
+    assert found == {"few": (512, 7), "many": (2000, 1000)}

@@ -27,6 +27,7 @@ _ONCE: Final = ("max_consumers",)
 _DUPLICATE_WINDOW_S: Final = 120.0
 _MAX_HISTORY: Final = 64
 _CREATE_OR_UPDATE: Final = ""
+_FIXED_WAITING: Final = "max waiting can not be updated"
 _EXPIRY_MARKER_S: Final = 1.0
 _PLACING_S: Final = 20.0
 """How long a cluster may take until as many of its servers are there as replicas are asked."""
@@ -196,11 +197,26 @@ async def ensure_consumer(bus: Bus, consumer: Consumer) -> None:
     if consumer.filter:
         config["filter_subject"] = require_filter(consumer.filter)
         verb = f"{verb}.{consumer.filter}"
+    if consumer.max_waiting:
+        config["max_waiting"] = consumer.max_waiting
     body = {"stream_name": stream, "config": config, "action": _CREATE_OR_UPDATE}
     try:
-        await jetstream.api(bus, verb, body)
+        await _set_consumer(bus, verb, body)
     except AtollError as error:
         raise _incompatible(error, f"consumer {name}") from error
+
+
+async def _set_consumer(bus: Bus, verb: str, body: dict[str, Any]) -> None:
+    try:
+        await jetstream.api(bus, verb, body)
+    except RefusedError as error:
+        # A limit that a later version has and the server cannot bring in is no reason not to start.
+        config = body["config"]
+        if _FIXED_WAITING not in error.message or "max_waiting" not in config:
+            raise
+        info = await jetstream.api(bus, f"CONSUMER.INFO.{body['stream_name']}.{config['name']}")
+        kept = {**config, "max_waiting": info["config"]["max_waiting"]}
+        await jetstream.api(bus, verb, {**body, "config": kept})
 
 
 async def copies(bus: Bus, stream: str) -> Copies:

@@ -150,6 +150,10 @@ MAX_RUNNING: Final = 10_000
 """Jobs of one kind that run at a time: each holds its spawn request while it does."""
 
 
+MAX_WAITING: Final = 16_384
+"""Hosts that wait for a job of one kind at a time."""
+
+
 def spawn_consumer(tee: Tee) -> Consumer:
     """The shared work queue of all managers that can start this kind."""
     return Consumer(
@@ -162,6 +166,7 @@ def spawn_consumer(tee: Tee) -> Consumer:
         ack_wait_s=15.0,
         max_deliver=MAX_ATTEMPTS + SPARE_DELIVERIES,
         max_ack_pending=MAX_RUNNING,
+        max_waiting=MAX_WAITING,
     )
 
 

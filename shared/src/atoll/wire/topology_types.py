@@ -76,6 +76,9 @@ class Consumer:
     """After the first, second, ... failure; the last one repeats. Empty: at once."""
     max_ack_pending: int = 1000
     """Deliveries held or waiting to be tried again at a time; beyond it nobody gets one."""
+    max_waiting: int = 0
+    """Workers that may wait for a message at a time; beyond it they are turned away and ask again.
+    0: what the server has (512). Fixed when the consumer is made."""
     start_seq: int = 1
     """The first message of the stream that it is for, when it is made."""
     description: str = ""
