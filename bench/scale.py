@@ -58,10 +58,10 @@ FULL: Final = Scale(
     functions=3000,
     fleets=(10, 100, 1000),
     stored=(100, 1000, 10_000, 100_000),
-    fleet_jobs=200,
+    fleet_jobs=150,
     fleet_rounds=3,
     live=(100, 10),
-    idle_s=10.0,
+    idle_s=6.0,
 )
 QUICK: Final = Scale(
     name="quick",

@@ -29,6 +29,12 @@ def bench(*arguments: str, scratch: Path) -> subprocess.CompletedProcess[str]:
 
 def tiny(name: str, scratch: Path) -> dict[str, list[dict[str, Any]]]:
     """The tables of one benchmark, by the beginning of their titles."""
+    tables = bench_tables(name, scratch)
+    return {title.partition(",")[0]: rows for title, rows in tables.items()}
+
+
+def bench_tables(name: str, scratch: Path) -> dict[str, list[dict[str, Any]]]:
+    """The tables of one benchmark by their titles."""
     done = bench(name, "--tiny", "--json", scratch=scratch)
     assert done.returncode == 0, done.stderr
     assert not list(scratch.iterdir())
@@ -37,7 +43,7 @@ def tiny(name: str, scratch: Path) -> dict[str, list[dict[str, Any]]]:
     assert document["machine"]["cores"] == str(os.cpu_count())
     (found,) = document["benchmarks"]
     assert found["name"] == name
-    return {table["title"].partition(",")[0]: table["rows"] for table in found["tables"]}
+    return {table["title"]: table["rows"] for table in found["tables"]}
 
 
 def test_dataset_throughput_compares_both_directions_and_sees_every_process(
@@ -103,6 +109,22 @@ def test_durability_compares_copies_and_the_disk(tmp_path: Path) -> None:
     ]
     assert rows[0]["x first"] == 1
     assert all(row["first / it"] > 0 for row in rows)
+
+
+def test_a_fleet_is_measured_by_hosts_by_stored_jobs_and_all_alive_at_once(tmp_path: Path) -> None:
+    document = bench_tables("fleet", tmp_path)
+    by_stored, by_hosts = (
+        document[f"processor ms of a job beyond idling, by {what}"]
+        for what in ("jobs in the ledger", "hosts")
+    )
+    assert [row["jobs in the ledger"] for row in by_stored] == [2, 20]
+    assert [row["hosts"] for row in by_hosts] == [1, 3]
+    assert by_stored[0]["all / first"] == by_hosts[0]["all / first"] == 1
+    assert all(row["hosts"] > 0 for row in by_stored)
+    (live,) = document["enclaves that are all alive at once"]
+    assert (live["hosts"], live["alive"]) == (2, 4)
+    for row in document["start of a gateway"]:
+        assert row["list s"] >= row["first answer s"] > 0
 
 
 def test_an_unknown_benchmark_is_a_usage_error(tmp_path: Path) -> None:
