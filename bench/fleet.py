@@ -70,14 +70,14 @@ async def run(scale: Scale, scratch: Path) -> Report:
             )
             starts[count] = await gateway_start.settled(deployments[count])
         few = deployments[scale.stored[0]]
+        hosts, each = scale.live
+        live = await _measure(few, scale, hosts, each, live=hosts * each)
         for _ in range(scale.fleet_rounds):
             for count, deployment in deployments.items():
                 found = await _measure(deployment, scale, scale.fleets[0], SLOTS)
                 by_stored[count].append(found)
             for count in scale.fleets:
                 by_hosts[count].append(await _measure(few, scale, count, SLOTS))
-        hosts, each = scale.live
-        live = await _measure(few, scale, hosts, each, live=hosts * each)
     tables = (
         _costs("jobs in the ledger", by_stored),
         _places("jobs in the ledger", by_stored),
@@ -94,7 +94,8 @@ async def _measure(
     deployment: Deployment, scale: Scale, count: int, slots: int, *, live: int = 0
 ) -> Measured:
     """A fleet of `count` hosts, idle, then with jobs; `live` enclaves alive at once, if any."""
-    processes = min(PROCESSES, count)
+    # Enclaves that wait for each other must be in one process.
+    processes = 1 if live else min(PROCESSES, count)
     shares = [count // processes + (number < count % processes) for number in range(processes)]
     material = deployment.material
     each = [
@@ -114,7 +115,8 @@ async def _measure(
     load = {
         "home": str(deployment.home),
         "count": jobs,
-        "flying": live or FLYING,
+        "flying": FLYING,
+        "gathers": live > 0,
         "warm_ups": 0 if live else min(WARM_UPS, jobs),
     }
     async with standing("hosts", each) as fleet:

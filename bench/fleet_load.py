@@ -47,7 +47,8 @@ _STAGES: Final = {
 class _Run:
     """What is known of the jobs of one measurement."""
 
-    def __init__(self, flying: int) -> None:
+    def __init__(self, flying: int, *, gathers: bool) -> None:
+        self.gathers = gathers
         self.free = asyncio.Semaphore(flying)
         self.asking = asyncio.Semaphore(ASKING)
         self.ended = asyncio.Semaphore(0)
@@ -103,9 +104,14 @@ class FleetLoad:
         self._secrets[name] = key
         return AssetRef(provider="bench", asset_id=name, commitment=secrets.token_hex(32), size=100)
 
-    async def run(self, agreed: list[AgreedManifest], *, flying: int) -> _Run:
-        """Submit all, `flying` under way at a time, and wait for the end of each."""
-        run = _Run(flying)
+    async def run(
+        self, agreed: list[AgreedManifest], *, flying: int, gathers: bool = False
+    ) -> _Run:
+        """Submit all, `flying` under way at a time, and wait for the end of each.
+
+        Where enclaves gather, those that run are no longer counted: they wait for the others.
+        """
+        run = _Run(flying, gathers=gathers)
         if not agreed:
             return run
         newest = await last_message(
@@ -144,8 +150,9 @@ class FleetLoad:
         elif event.state.terminal:
             if event.type is not EventType.COMPLETED:
                 raise BenchError(f"job {event.job_id}: {event.type.value}: {event.reason}")
-            run.free.release()
             run.ended.release()
+        if (event.type is EventType.RUNNING) if run.gathers else event.state.terminal:
+            run.free.release()
 
     async def _release(self, event: JobEvent) -> None:
         view = await self._client.get(event.job_id)
@@ -165,6 +172,6 @@ async def fleet_load(given: Parameters, go: Callable[[], Awaitable[None]]) -> Pa
         await load.run(warm, flying=given["flying"])
         await go()
         began = time.perf_counter()
-        run = await load.run(agreed, flying=given["flying"])
+        run = await load.run(agreed, flying=given["flying"], gathers=given["gathers"])
         seconds = time.perf_counter() - began
     return {"seconds": seconds, **{stage: run.delays(stage) for stage in _STAGES.values()}}

@@ -51,6 +51,8 @@ Parameters = dict[str, Any]
 
 RECEIPT: Final = 6 << 10
 """Bytes of a receipt with its evidence."""
+BOOTING: Final = 16
+"""Enclaves that make keys and ask for admission at a time."""
 STARTING: Final = 16
 """Hosts that connect at a time."""
 TIMING: Final = Timing(boot_timeout_s=120.0, stop_grace_s=10.0)
@@ -66,6 +68,8 @@ class Site:
     processor: SimulatedProcessor
     measurement: bytes
     gather: "Gathering"
+    booting: asyncio.Semaphore
+    """Elsewhere each enclave has a processor to make keys and a quote with; here all share one."""
 
 
 class Gathering:
@@ -168,7 +172,8 @@ class CoroutineEnclave:
             tracer=recorder,
             keys=EnclaveKeys.generate(secrets.token_bytes),
         )
-        evidence = await require_admission(standing, 60.0)
+        async with site.booting:
+            evidence = await require_admission(standing, 60.0)
         async with connect(standing.as_admitted()) as bus:
             keeping = asyncio.get_running_loop().create_task(standing.keep(bus))
             try:
@@ -310,6 +315,7 @@ async def hosts(given: Parameters, go: Callable[[], Awaitable[None]]) -> Paramet
         processor=SimulatedProcessor(chain=chain),
         measurement=agent_measurement(agent_image(installed_agent_files())),
         gather=gather,
+        booting=asyncio.Semaphore(BOOTING),
     )
     gate, left, everybody = asyncio.Semaphore(STARTING), given["count"], asyncio.Event()
 
