@@ -42,7 +42,7 @@ class Measured:
     cpu: Mapping[str, float]
     """Processor seconds by role while the jobs ran."""
     idle: Mapping[str, float]
-    """The same in a second in which nothing was to be done."""
+    """The same in a second in which nothing was to be done, before and after."""
     leased: Sequence[float]
     offered: Sequence[float]
     """Seconds from submitting."""
@@ -124,19 +124,25 @@ async def _measure(
         def spent() -> dict[str, float]:
             return {**deployment.cpu(), "hosts": sum(map(cpu_of, fleet.pids))}
 
-        before = spent()
+        async def idling() -> dict[str, float]:
+            before = spent()
+            await asyncio.sleep(scale.idle_s)
+            return {role: (now - before[role]) / scale.idle_s for role, now in spent().items()}
+
+        # What starting leaves to do is no idling.
         await asyncio.sleep(scale.idle_s)
-        idle = {role: (now - before[role]) / scale.idle_s for role, now in spent().items()}
+        earlier = await idling()
         began: dict[str, float] = {}
         (found,) = await together("fleet_load", [load], lambda: began.update(spent()))
         cpu = {role: now - began[role] for role, now in spent().items()}
+        later = await idling()
         memory = {role: peak_resident(pid) for role, pid in deployment.pids().items()}
         ended = await fleet.end()
     measured = Measured(
         jobs=jobs,
         seconds=found["seconds"],
         cpu=cpu,
-        idle=idle,
+        idle={role: (earlier[role] + later[role]) / 2 for role in ROLES},
         leased=found["leased"],
         offered=found["offered"],
         memory=memory,

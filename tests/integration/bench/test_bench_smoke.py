@@ -111,6 +111,7 @@ def test_durability_compares_copies_and_the_disk(tmp_path: Path) -> None:
     assert all(row["first / it"] > 0 for row in rows)
 
 
+@pytest.mark.timeout(300)
 def test_a_fleet_is_measured_by_hosts_by_stored_jobs_and_all_alive_at_once(tmp_path: Path) -> None:
     document = bench_tables("fleet", tmp_path)
     by_stored, by_hosts = (
