@@ -76,6 +76,8 @@ class Consumer:
     """After the first, second, ... failure; the last one repeats. Empty: at once."""
     max_ack_pending: int = 1000
     """Deliveries held or waiting to be tried again at a time; beyond it nobody gets one."""
+    idle_s: float = 0.0
+    """After so long without a reader the server forgets it; 0: never."""
     start_seq: int = 1
     """The first message of the stream that it is for, when it is made."""
     description: str = ""
