@@ -31,6 +31,7 @@ from atoll.telemetry.span import Recorder
 from atoll.wire import topology
 from atoll.wire.hosts import HostRecord
 from atoll.wire.messages import ReportKind, Tee
+from atoll.wire.placement import plain
 from atoll_agent.admission import Standing, require_admission
 from atoll_agent.assignment import accept
 from atoll_agent.bus_ports import EnclaveBus
@@ -38,12 +39,14 @@ from atoll_agent.config import AgentConfig
 from atoll_agent.enclave import EnclaveKeys
 from atoll_agent.releases import ReleaseCollector
 from atoll_manager.attempt import AttemptRunner, Timing
+from atoll_manager.classes import Classes
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.duty import Duty
 from atoll_manager.keys import AttestorKeys
 from atoll_manager.orders import HostOrders, host_state
 from atoll_manager.pool import SlotPool
 from atoll_manager.registry import HostRegistry
+from atoll_manager.reservations import Capacity, Reservations
 from bench.machine import peak_resident
 from bench.report import BenchError
 
@@ -259,16 +262,25 @@ class SimulatedHost:
                 registry = HostRegistry(bus, lambda: self._describe(orders))
                 await registry.claim()
                 await orders.read()
-            queue = topology.spawn_consumer(Tee.SIMULATED)
+            jobs = plain(Tee.SIMULATED)
+            needed = self._slots * jobs.needs.memory_bytes
+            room = Reservations(Capacity(slots=self._slots, memory_bytes=needed, cpus=1))
+            classes = Classes(bus, lambda it: room.has_size(it.needs), [jobs])
             pool = SlotPool(
                 bus,
-                queue,
                 runner,
-                self._slots,
+                classes.current,
+                room,
                 on_change=lambda busy: self._changed(busy, registry),
             )
             duty = Duty(pool, orders, registry, self._stop)
-            work = (tracing.run(), duty.hold_identity(), duty.obey(), pool.run())
+            work = (
+                tracing.run(),
+                duty.hold_identity(),
+                duty.obey(),
+                classes.follow(pool.look_again),
+                pool.run(),
+            )
             tasks = [group.create_task(one) for one in work]
             ready()
             await self._stop.wait()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from atoll.client.connection import AtollClient
+from atoll.computation.placement import Placement
 from atoll.wire.hosts import HostState
 from atoll.wire.messages import JobState
 from support import wat
@@ -42,19 +43,28 @@ def test_who_has_no_operators_login_gives_no_orders(stack: Stack) -> None:
     assert stack.atoll("hosts", "show", "local", "--json").document()["order"] is None
 
 
-def second_manager(stack: Stack, data_dir: Path) -> "subprocess.CompletedProcess[str]":
-    """A manager with the first one's host id; it must end by itself."""
-    settings = {
+MANAGER = (sys.executable, "-I", "-m", "atoll_manager.main")
+
+
+def settings(stack: Stack, data_dir: Path, host_id: str = "local", **more: str) -> dict[str, str]:
+    """The environment of a manager beside the stack's own."""
+    own = {
         "NATS_URL": stack.profile.nats_url,
         "NATS_CREDS_FILE": str(stack.folder.creds("manager")),
         "SENTINEL_FILE": str(stack.folder.sentinel),
-        "HOST_ID": "local",
+        "HOST_ID": host_id,
         "DATA_DIR": str(data_dir),
         "SIMULATED_DIR": str(stack.data_dir / "simulated"),
+        **more,
     }
+    return {f"ATOLL_MANAGER_{name}": value for name, value in own.items()}
+
+
+def second_manager(stack: Stack, data_dir: Path) -> "subprocess.CompletedProcess[str]":
+    """A manager with the first one's host id; it must end by itself."""
     return subprocess.run(
-        [sys.executable, "-I", "-m", "atoll_manager.main"],
-        env={f"ATOLL_MANAGER_{name}": value for name, value in settings.items()},
+        MANAGER,
+        env=settings(stack, data_dir),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -103,6 +113,34 @@ async def test_a_drained_host_takes_no_job_until_it_is_resumed_also_over_a_resta
     await release(client, draft, events[-1])
     last = (await until(client, view.job_id, ended))[-1]
     assert (last.state, last.attempt) == (JobState.COMPLETED, 1)
+
+
+async def test_a_job_that_needs_what_no_host_has_waits_and_starts_on_one_that_has_it(
+    stack: Stack, client: AtollClient, tmp_path: Path
+) -> None:
+    placement = Placement(labels={"gpu": "a100"}, cpus=1)
+    draft = await drafted(client, party(), wat.echo(), data={"in": b"x"}, placement=placement)
+    view = await submit(client, draft)
+    waiting = stack.atoll("jobs", "show", view.job_id, "--json").document()
+    assert waiting["waits"] == "no simulated host that it may use has gpu=a100"
+    more = {"LABELS": "gpu=a100", "CPUS": "2", "MEMORY_BYTES": str(3 << 30)}
+    beside = subprocess.Popen(  # noqa: ASYNC220 - it runs beside us until the end
+        MANAGER,
+        env=settings(stack, tmp_path, "accelerated", **more),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        events = await until(client, view.job_id, reached(JobState.AWAITING_ASSETS))
+        shown = stack.atoll("hosts", "show", "accelerated", "--json").document()["host"]
+        assert (shown["taken_cpus"], shown["taken_bytes"]) == (1, 2 << 30)
+        await release(client, draft, events[-1])
+        last = (await until(client, view.job_id, ended))[-1]
+        assert (last.state, last.attempt) == (JobState.COMPLETED, 1)
+        assert (await client.get(view.job_id)).host_id == "accelerated"
+    finally:
+        beside.terminate()
+        beside.wait()
 
 
 def test_a_host_that_is_not_there_cannot_be_drained(stack: Stack) -> None:

@@ -26,6 +26,7 @@ from atoll.client.connection import AtollClient
 from atoll.client.results import OpenedResult, fetch_result
 from atoll.computation.manifest import JobLimits, Manifest
 from atoll.computation.manifest import digest as manifest_digest
+from atoll.computation.placement import Placement
 from atoll.computation.steps import StepLimits
 from atoll.evidence import document as documents
 from atoll.evidence.findings import Appraisal
@@ -81,6 +82,7 @@ async def drafted(
     env: Mapping[str, str] | None = None,
     limits: StepLimits | None = None,
     job_limits: JobLimits | None = None,
+    placement: Placement | None = None,
 ) -> Draft:
     """Upload everything and compose the manifest."""
     contents = {
@@ -104,6 +106,7 @@ async def drafted(
         limits=limits or StepLimits(),
         job_limits=job_limits or JobLimits(),
         tee=Tee.SIMULATED,
+        placement=placement,
     )
     return Draft(keys=keys, assets=assets, manifest=manifest)
 

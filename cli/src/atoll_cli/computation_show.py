@@ -10,6 +10,7 @@ from atoll.computation.assets import AssetRef
 from atoll.computation.manifest import Manifest
 from atoll.computation.network import NetworkMode
 from atoll.computation.outputs import Output
+from atoll.computation.placement import Placement
 from atoll.computation.steps import Source, Step, order
 from atoll.identity import fingerprint
 from atoll.wire import schema
@@ -132,8 +133,21 @@ def _conditions(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "policy", manifest.tee.policy or "each party appraises by its own"
     yield "waits", f"{manifest.limits.release_wait_ms / 1000:g} s for the keys"
     yield "deadline", f"{manifest.limits.deadline_ms / 1000:g} s after submission"
+    if manifest.placement is not None:
+        yield "host", _placement(manifest.placement)
     for one in manifest.previous:
         yield "builds on", one
+
+
+def _placement(asked: Placement) -> str:
+    words = [f"{name}={value}" for name, value in sorted(asked.labels.items())]
+    if asked.memory_bytes:
+        words.append(f"{size(asked.memory_bytes)} of memory")
+    if asked.cpus:
+        words.append(f"{asked.cpus} processors for itself")
+    if asked.dedicated:
+        words.append("dedicated to the tenant that submits it")
+    return ", ".join(words) or "any"
 
 
 def _asset(asset: AssetRef) -> tuple[str, str, str]:

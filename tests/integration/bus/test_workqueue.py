@@ -247,3 +247,85 @@ async def test_an_idle_queue_closes_while_the_server_is_away(nats_server: Embedd
                 await asyncio.wait_for(queue.next(), 0.1)
         with pytest.raises(UnreachableError):
             await bus.request("x", b"", timeout_s=0.05)
+
+
+async def test_who_takes_one_gets_it_or_the_word_that_there_is_none(bus: Bus) -> None:
+    consumer = await queue_of(bus, "taken")
+    async with WorkQueue(bus, consumer) as queue:
+        assert await queue.take(wait=False) is None
+        await publish(bus, "taken.x", b"one")
+        await publish(bus, "taken.x", b"two")
+        first = await queue.take(wait=False)
+        second = await queue.take(wait=True)
+        assert first is not None
+        assert second is not None
+        assert (first.payload, second.payload) == (b"one", b"two")
+        assert not queue.is_idle()
+        await first.ack()
+        await second.ack()
+        assert queue.is_idle()
+        assert await queue.take(wait=False) is None
+    assert await stored(bus, "taken") == 0
+
+
+async def test_who_waits_gets_what_comes(bus: Bus) -> None:
+    consumer = await queue_of(bus, "awaited")
+    async with WorkQueue(bus, consumer) as queue, asyncio.TaskGroup() as group:
+        taking = group.create_task(queue.take(wait=True, recalled=asyncio.Event()))
+        await asyncio.sleep(0.1)
+        await publish(bus, "awaited.x", b"work")
+        delivery = await taking
+        assert delivery is not None
+        await delivery.ack()
+
+
+async def test_a_request_that_was_recalled_takes_nothing_afterwards(bus: Bus) -> None:
+    consumer = await queue_of(bus, "recalled")
+    async with WorkQueue(bus, consumer) as queue, asyncio.TaskGroup() as group:
+        for _ in range(20):
+            recalled = asyncio.Event()
+            taking = group.create_task(queue.take(wait=True, recalled=recalled))
+            await asyncio.sleep(0.01)
+            recalled.set()
+            assert await taking is None
+        await publish(bus, "recalled.x", b"work")
+        delivery = await queue.take(wait=False)
+        assert delivery is not None
+        assert delivery.num_delivered == 1, "no request of before has had it"
+        await delivery.ack()
+
+
+async def test_what_comes_while_a_request_is_recalled_is_not_lost(bus: Bus) -> None:
+    """Either the request brings it, or it is still there for the first time."""
+    consumer = await queue_of(bus, "raced", ack_wait_s=5.0)
+    async with WorkQueue(bus, consumer) as queue, asyncio.TaskGroup() as group:
+        for number in range(60):
+            recalled = asyncio.Event()
+            taking = group.create_task(queue.take(wait=True, recalled=recalled))
+            await asyncio.sleep(0.005)
+            publishing = group.create_task(publish(bus, "raced.x", b"%d" % number))
+            await asyncio.sleep(0.0002 * (number % 10))
+            recalled.set()
+            await publishing
+            delivery = await taking
+            if delivery is None:
+                delivery = await queue.take(wait=True)
+            assert delivery is not None
+            assert delivery.payload == b"%d" % number
+            await delivery.ack()
+    assert await stored(bus, "raced") == 0
+
+
+async def taken(queue: WorkQueue) -> Delivery:
+    while (delivery := await queue.take(wait=False)) is None:
+        pass
+    return delivery
+
+
+async def test_taking_from_a_queue_that_is_not_there_fails(bus: Bus) -> None:
+    consumer = await queue_of(bus, "unmade")
+    missing = Consumer(stream=consumer.stream, name="others")
+    async with WorkQueue(bus, missing) as queue:
+        with pytest.raises(NotFoundError) as caught:
+            await taken(queue)
+        assert caught.value.code == "bus.not_found"

@@ -29,6 +29,7 @@ from atoll_gateway.http.server import HttpServer
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
+from atoll_gateway.placing import Placing
 from atoll_gateway.service import gateway_service
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from atoll_gateway.webhooks.address import AddressRules
@@ -81,9 +82,10 @@ async def gateway_on(
             clock=time.time_ns,
             random=lambda size: next(counter).to_bytes(size, "big"),
         )
-        ledger = Ledger(KvJobs(bus), BusOutlet(bus), now_ms)
         manifests, index = KvManifests(bus), JobIndex()
         index.caught_up()
+        places = Placing(bus, manifests, now_ms)
+        ledger = Ledger(KvJobs(bus), BusOutlet(bus, places), now_ms)
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,
@@ -91,6 +93,7 @@ async def gateway_on(
             index=index,
             clock=now_ms,
             tees=frozenset({Tee.SIMULATED}),
+            places=places,
             context=tracer.current,
         )
         directory, store = TokenDirectory(), KvTokens(bus)

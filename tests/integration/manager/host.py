@@ -27,10 +27,12 @@ from atoll.wire.messages import (
     SpawnRequest,
     Tee,
 )
+from atoll.wire.placement import plain
 from atoll_gateway import core
 from atoll_manager.attempt import AttemptRunner, Timing
 from atoll_manager.drivers.driver import EnclaveSpec, RunningEnclave
 from atoll_manager.pool import SlotPool
+from atoll_manager.reservations import Capacity, Reservations
 from support.evidence import Binding, document, policy, trust
 from support.gateway import submission
 
@@ -162,7 +164,7 @@ class Host:
         )
 
     def pool(self, slots: int = 2, **timing: float) -> SlotPool:
-        return SlotPool(self.bus, QUEUE, self.runner(**timing), slots)
+        return plain_pool(self, self.runner(**timing), slots)
 
     async def submit(self) -> str:
         """A job in the ledger, its manifest stored, and its spawn request in the queue."""
@@ -255,6 +257,13 @@ class Host:
                 self.reports.append(report)
                 await self.change(report.job_id, report)
                 await delivery.ack()
+
+
+def plain_pool(here: Host, runner: AttemptRunner, slots: int, **options: Any) -> SlotPool:
+    """A pool that takes plain jobs, and has room for as many as it has slots."""
+    it = plain(Tee.SIMULATED)
+    capacity = Capacity(slots=slots, memory_bytes=slots * it.needs.memory_bytes, cpus=1)
+    return SlotPool(here.bus, runner, {it.consumer.name: it}, Reservations(capacity), **options)
 
 
 async def idle(_: FakeEnclave) -> None:

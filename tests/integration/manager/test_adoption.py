@@ -13,7 +13,7 @@ from atoll.errors import MessageError
 from atoll.wire.messages import JobState, Report, ReportKind
 from atoll_manager.drivers.driver import Claim, EnclaveSpec
 from atoll_manager.pool import SlotPool
-from integration.manager.host import QUEUE, FakeEnclave, Host, host
+from integration.manager.host import QUEUE, FakeEnclave, Host, host, plain_pool
 from support.nats import wait_for
 
 
@@ -53,7 +53,7 @@ async def taken(host: Host, job_id: str) -> FakeEnclave:
 
 @asynccontextmanager
 async def adopting(host: Host, *enclaves: FakeEnclave, slots: int = 2) -> AsyncIterator[SlotPool]:
-    pool = SlotPool(host.bus, QUEUE, host.runner(), slots, adopted=enclaves)
+    pool = plain_pool(host, host.runner(), slots, adopted=enclaves)
     task = host.group.create_task(pool.run())
     try:
         yield pool

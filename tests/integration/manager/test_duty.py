@@ -20,7 +20,7 @@ from atoll_manager.duty import Duty
 from atoll_manager.orders import HostOrders, host_state
 from atoll_manager.pool import SlotPool
 from atoll_manager.registry import HostRegistry
-from integration.manager.host import QUEUE, Host, host
+from integration.manager.host import Host, host, plain_pool
 from integration.manager.test_registry import OTHER, RECORD
 from support.nats import wait_for
 
@@ -62,7 +62,7 @@ async def manager(site: Bus) -> AsyncIterator[Manager]:
             return replace(RECORD, busy=pool.busy, state=host_state(orders.wish, pool.busy))
 
         registry = HostRegistry(site, describe)
-        pool = SlotPool(site, QUEUE, here.runner(), 2, on_change=lambda _: registry.poke())
+        pool = plain_pool(here, here.runner(), 2, on_change=lambda _: registry.poke())
         await registry.claim()
         await orders.read()
         duty = Duty(pool, orders, registry, stop)
@@ -101,7 +101,11 @@ async def test_drained_now_it_hands_back_what_runs(site: Bus) -> None:
         await it.wish(HostWish.DRAIN_NOW)
         await it.is_said_to_be(HostState.DRAINED)
         assert it.host.driver.started[0].stops
-        assert (await it.host.record(job_id)).view.state is JobState.SUBMITTED
+
+        async def handed_back() -> bool:
+            return (await it.host.record(job_id)).view.state is JobState.SUBMITTED
+
+        await wait_for(handed_back, "the ledger has heard of it")
         assert len(it.host.driver.started) == 1
         await it.wish(HostWish.ACTIVE)
         await it.started(2)
@@ -179,7 +183,7 @@ async def test_without_room_no_job_is_taken_and_none_is_lost(
     free = 100
     async with host(site) as here:
         room = memory.Room(50, lambda: free)
-        pool = SlotPool(site, QUEUE, here.runner(), 2, room=room)
+        pool = plain_pool(here, here.runner(), 2, memory=room)
         running = here.group.create_task(pool.run())
         await here.submit()
         await wait_for(lambda: len(here.driver.started) == 1, "there is room for one")

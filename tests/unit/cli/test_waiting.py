@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atoll.wire.hosts import HostRecord, HostState
 from atoll.wire.messages import JobState, JobView, Tee
+from atoll.wire.placement import Needs, class_of, misfit
 from atoll_cli.waiting import why_waiting
 
 JOB = JobView(
@@ -28,7 +31,7 @@ FREE = HostRecord(
     slots=2,
     busy=1,
     cpus=2,
-    memory_bytes=1 << 30,
+    memory_bytes=8 << 30,
     has_room=True,
     labels={},
     started_ms=1,
@@ -53,9 +56,83 @@ CRAMPED = replace(FREE, has_room=False)
     ],
 )
 def test_a_waiting_job_says_why(hosts: tuple[HostRecord, ...], said: str) -> None:
-    assert why_waiting(JOB, hosts) == said
+    assert why_waiting(JOB, hosts, Needs()) == said
+
+
+GIB = 1 << 30
+LARGEST = "the largest simulated host that it may use has"
+CLAIMED = "which other jobs have claimed on 2 hosts that could start it"
+GPU = Needs(labels={"gpu": "a100"})
+WITH_GPU = replace(FREE, labels={"gpu": "a100"})
+NORTHS = replace(FREE, tenants=("north",))
+
+
+@pytest.mark.parametrize(
+    ("needs", "hosts", "said"),
+    [
+        (GPU, (FREE,), "no simulated host that it may use has gpu=a100"),
+        (GPU, (FREE, WITH_GPU), "a host with a free slot is about to take it"),
+        (GPU, (FREE, replace(WITH_GPU, busy=2)), "no simulated host has a free slot: 2 are busy"),
+        (
+            Needs(),
+            (NORTHS,),
+            "every simulated host is reserved for jobs that ask for one of their tenant's",
+        ),
+        (
+            Needs(tenant="south"),
+            (FREE, NORTHS),
+            "no simulated host is dedicated to the tenant south",
+        ),
+        (Needs(tenant="north"), (FREE, NORTHS), "a host with a free slot is about to take it"),
+        (
+            Needs(memory_bytes=9 * GIB),
+            (FREE, replace(FREE, memory_bytes=4 * GIB)),
+            f"it needs a host with 12.0 GiB for jobs, and {LARGEST} 8.0 GiB",
+        ),
+        (
+            Needs(cpus=3),
+            (FREE,),
+            f"it needs 3 processors for itself, and {LARGEST} 2",
+        ),
+        (
+            Needs(memory_bytes=3 * GIB, cpus=1),
+            (replace(FREE, taken_bytes=6 * GIB), replace(FREE, taken_cpus=2), FULL),
+            f"it needs 3.0 GiB and 1 processor, {CLAIMED}",
+        ),
+        (
+            Needs(),
+            (replace(FREE, keeps_room_for="managers-simulated-m8c0-any"),),
+            "the simulated hosts with room keep it for a larger job that waits longer",
+        ),
+        (
+            Needs(memory_bytes=8 * GIB),
+            (replace(FREE, keeps_room_for="managers-simulated-m8c0-any"),),
+            "a host with a free slot is about to take it",
+        ),
+    ],
+)
+def test_a_job_with_further_needs_says_what_is_missing(
+    needs: Needs, hosts: tuple[HostRecord, ...], said: str
+) -> None:
+    assert why_waiting(JOB, hosts, needs) == said
+
+
+@given(
+    st.builds(
+        Needs,
+        memory_bytes=st.integers(0, 12 * GIB),
+        cpus=st.integers(0, 4),
+        labels=st.sampled_from([{}, {"gpu": "a100"}, {"gpu": "a100", "zone": "b"}]),
+        tenant=st.sampled_from([None, "north", "south"]),
+    ),
+    st.sampled_from([FREE, WITH_GPU, NORTHS, OTHER, replace(NORTHS, labels={"gpu": "a100"})]),
+)
+def test_what_it_says_is_what_managers_go_by(needs: Needs, host: HostRecord) -> None:
+    can_start = misfit(Tee.SIMULATED, class_of(Tee.SIMULATED, needs).needs, host) is None
+    said = why_waiting(JOB, [host], needs)
+    assert (said == "a host with a free slot is about to take it") == can_start
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.SUBMITTED])
 def test_a_job_that_was_taken_or_ended_waits_for_no_host(state: JobState) -> None:
-    assert why_waiting(replace(JOB, state=state), ()) is None
+    assert why_waiting(replace(JOB, state=state), (), Needs()) is None

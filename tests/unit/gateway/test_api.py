@@ -3,7 +3,7 @@
 import pytest
 
 from atoll.computation.consent import withdraw
-from atoll.computation.manifest import TeeRequirements, digest
+from atoll.computation.manifest import Manifest, TeeRequirements, digest
 from atoll.computation.network import Destination, Network, NetworkMode
 from atoll.errors import (
     ConflictError,
@@ -26,6 +26,7 @@ from atoll_gateway import index
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
+from atoll_gateway.placing import AnyPlace
 from support.gateway import (
     NOW_MS,
     MemoryJobs,
@@ -47,6 +48,7 @@ def make(
     *,
     withdrawals: MemoryWithdrawals | None = None,
     known: JobIndex | None = None,
+    places: AnyPlace | None = None,
 ) -> GatewayApi:
     return GatewayApi(
         ledger=Ledger(jobs or MemoryJobs(), MemoryOutlet(), lambda: NOW_MS),
@@ -55,8 +57,33 @@ def make(
         index=JobIndex() if known is None else known,
         clock=lambda: NOW_MS,
         tees=frozenset({Tee.SIMULATED}),
+        places=places or AnyPlace(),
         context=lambda: context,
     )
+
+
+class NoPlace(AnyPlace):
+    """Refuses every job as long as it is full."""
+
+    full = True
+
+    async def require(self, manifest: Manifest, digest: str, tenant: str) -> None:
+        if self.full:
+            raise RefusedError("full", code="placement.too_many")
+
+
+async def test_a_job_without_a_place_is_refused_unless_it_was_accepted_before() -> None:
+    places, jobs = NoPlace(), MemoryJobs()
+    api = make(jobs, places=places)
+    with pytest.raises(RefusedError) as caught:
+        await api.submit(submission())
+    assert caught.value.code == "placement.too_many"
+    places.full = False
+    view = await api.submit(submission())
+    places.full = True
+    assert await api.submit(submission()) == view
+    with pytest.raises(RefusedError):
+        await api.submit(submission(key="key-2"))
 
 
 async def test_accepts_an_agreed_manifest_as_a_job() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from atoll.errors import ConfigError
 from atoll.wire.hosts import HostState, HostWish
+from atoll.wire.placement import MAX_LABELS
 from atoll_manager import capacity
 from atoll_manager.orders import host_state
 
@@ -25,7 +26,7 @@ def test_a_label_that_is_none_stops_the_start(items: tuple[str, ...]) -> None:
 
 def test_too_many_labels_stop_the_start() -> None:
     with pytest.raises(ConfigError):
-        capacity.labels(tuple(f"l{n}=v" for n in range(capacity.MAX_LABELS + 1)))
+        capacity.labels(tuple(f"l{n}=v" for n in range(MAX_LABELS + 1)))
 
 
 def test_the_machine_has_something() -> None:

@@ -1,6 +1,5 @@
-"""Memory is looked at while somebody waits, and what the system does not say is no room."""
+"""Memory that the system does not tell of is no room."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -28,28 +27,21 @@ def test_what_does_not_say_is_no_room(
     assert free_memory() == 0
 
 
-async def test_room_comes_and_goes(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_room_comes_and_goes_and_that_it_went_is_said_once(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(memory, "LOOK_S", 0.0)
-    free = iter([5, 10, 11, 12, 10])
+    free = iter([11, 10, 5, 12, 10])
     room = Room(10, lambda: next(free))
-    await room.wait()
-    assert next(free) == 12
-    await room.gone()
-    assert list(free) == []
-    assert len(caplog.records) == 1
+    assert [room.look() for _ in range(5)] == [True, False, False, True, False]
+    assert len(caplog.records) == 2
+    assert room.again_s == memory.LOOK_S
 
 
-async def test_without_a_reserve_nothing_is_looked_at() -> None:
+def test_without_a_reserve_nothing_is_looked_at() -> None:
     def never() -> int:
         raise AssertionError("asked")
 
     room = Room(0, never)
     assert room.there
-    await room.wait()
-    gone = asyncio.get_running_loop().create_task(room.gone())
-    await asyncio.sleep(0)
-    assert not gone.done()
-    gone.cancel()
-    await asyncio.wait({gone})
+    assert room.look()
+    assert room.again_s is None

@@ -43,8 +43,10 @@ def list_(session: Session) -> None:
             host.state.value,
             f"{host.busy} of {host.slots} slots busy",
             ", ".join(tee.value for tee in host.tees),
-            f"{host.cpus} CPUs, {size(host.memory_bytes)}",
+            f"{host.taken_cpus} of {host.cpus} CPUs",
+            f"{size(host.taken_bytes)} of {size(host.memory_bytes)} claimed",
             _labels(host),
+            _tenants(host),
         )
         for host in found
     ]
@@ -158,9 +160,11 @@ def _show(session: Session, host: str, record: HostRecord | None, order: HostOrd
         rows += [
             ("tees", ", ".join(tee.value for tee in record.tees)),
             ("slots", f"{record.busy} of {record.slots} busy"),
-            ("cpus", str(record.cpus)),
-            ("memory", size(record.memory_bytes)),
+            ("cpus", f"{record.taken_cpus} of {record.cpus} claimed by jobs"),
+            ("memory", f"{size(record.taken_bytes)} of {size(record.memory_bytes)} claimed"),
+            ("keeps room for", record.keeps_room_for or "nothing"),
             ("labels", _labels(record)),
+            ("dedicated to", " ".join(record.tenants) or "nobody"),
             ("measurement", str(plain["measurement"])),
         ]
     if order is not None:
@@ -169,6 +173,10 @@ def _show(session: Session, host: str, record: HostRecord | None, order: HostOrd
     for line in table(rows):
         session.print(line)
     session.document(document)
+
+
+def _tenants(host: HostRecord) -> str:
+    return f"for {' '.join(host.tenants)}" if host.tenants else ""
 
 
 def _labels(host: HostRecord) -> str:

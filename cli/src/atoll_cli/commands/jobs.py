@@ -2,6 +2,8 @@
 
 import click
 
+from atoll.computation.manifest import Manifest
+from atoll.computation.placement import needs_of
 from atoll.wire.messages import JobList, JobState, JobView
 from atoll_cli import show as shown
 from atoll_cli.options import JOB, json_option, pass_session
@@ -52,7 +54,11 @@ def show(session: Session, job: str) -> None:
     async def ask() -> tuple[JobView, str | None]:
         async with connected(session) as remote:
             view = await remote.client.get(job)
-            return view, why_waiting(view, await remote.client.hosts())
+            if view.state is not JobState.SUBMITTED:
+                return view, None
+            agreed = await remote.client.manifest(view.manifest_digest)
+            needs = needs_of(Manifest.from_bytes(agreed.manifest), view.tenant)
+            return view, why_waiting(view, await remote.client.hosts(), needs)
 
     view, waits = run_stoppable(ask())
     for line in shown.job_lines(view):

@@ -19,6 +19,7 @@ from atoll.receipt.verify import MAX_FILE
 from atoll.wire.messages import Tee
 from atoll.wire.names import require_name
 from atoll_cli.options import FILE, fresh_directory, json_option, key_option, pass_session
+from atoll_cli.placement_options import placement, placement_options
 from atoll_cli.remote import connected
 from atoll_cli.running import run_job, show_outcome
 from atoll_cli.session import Session
@@ -202,6 +203,7 @@ def _unicode(text: str, what: str) -> str:
     show_default=True,
     help="What fits below /tmp.",
 )
+@placement_options
 @click.option(
     "--release-wait-s",
     type=click.IntRange(1, 604_800),
@@ -240,6 +242,10 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
     processes: int,
     open_files: int,
     scratch_mib: int,
+    host_memory_mib: int,
+    host_cpus: int,
+    host_labels: dict[str, str],
+    dedicated: bool,  # noqa: FBT001
     release_wait_s: int,
     deadline_s: int | None,
     verbose: bool,  # noqa: FBT001
@@ -282,6 +288,12 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
             job_limits=job_limits,
             tee=Tee(tee) if tee else profile.tee,
             previous=_previous(after, profile),
+            placement=placement(
+                host_memory_mib=host_memory_mib,
+                host_cpus=host_cpus,
+                host_labels=host_labels,
+                dedicated=dedicated,
+            ),
             out=out,
             default_out=DEFAULT_OUT,
         )

@@ -8,6 +8,7 @@ from atoll.client.files import read_private
 from atoll.errors import InputError
 from atoll_cli.nats_server import DEFAULT_SYNC, SYNC
 from atoll_cli.options import FILE, json_option, pass_session
+from atoll_cli.placement_options import labels as labels_of
 from atoll_cli.session import Session
 from atoll_cli.stack import address
 
@@ -56,6 +57,14 @@ def _sync(_: click.Context, __: click.Parameter, value: str) -> str:
     help="Enclaves that may run at a time.",
 )
 @click.option(
+    "--label",
+    "labels",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=labels_of,
+    help="What to say of this host; jobs may ask for it.",
+)
+@click.option(
     "--sync",
     metavar="always|TIME",
     callback=_sync,
@@ -81,6 +90,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     http_insecure: bool,  # noqa: FBT001 - as click passes it
     nats: str | None,
     slots: int,
+    labels: dict[str, str],
     sync: str,
     docker: str | None,
 ) -> int:
@@ -102,6 +112,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         http_insecure=http_insecure,
         nats=nats,
         slots=slots,
+        labels=labels,
         sync=sync,
         docker=docker,
         as_json=session.as_json,

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ class Plan:
     slots: int
     host_id: str
     env: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
     docker: str | None = None
     http_cert: Path | None = None
     http_key: Path | None = None
@@ -63,6 +64,7 @@ class Plan:
             data_dir=data,
             simulated_dir=data / "simulated",
             slots=self.slots,
+            labels=",".join(f"{name}={value}" for name, value in self.labels.items()),
             python=sys.executable,
             **({"docker_host": self.docker} if self.docker else {}),
         )

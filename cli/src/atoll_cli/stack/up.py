@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -50,6 +50,8 @@ class UpOptions:
     http_key: Path | None = None
     http_ca: str = ""
     http_insecure: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What to say of this host."""
     docker: str | None = None
     """The container engine's socket; None: where engines have it."""
 
@@ -87,6 +89,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             http_key=options.http_key,
             http_insecure=options.http_insecure,
             slots=options.slots,
+            labels=options.labels,
             host_id="local",
             env=env,
             docker=options.docker,

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from atoll.computation.assets import AssetRef
-from atoll.computation.manifest import Manifest
-from atoll.computation.steps import INVOCATION, WorkloadKind
+from atoll.computation.placement import file_bytes
+from atoll.computation.steps import INVOCATION
 from atoll.errors import (
     AtollError,
     ConfigError,
@@ -85,7 +85,7 @@ class JobRunner:
         # the job.
         kinds = frozenset(step.kind for step in manifest.steps)
         await asyncio.to_thread(require_kinds, kinds, docker_host=self.docker_host)
-        with host_storage(self.enclave_id, need_bytes=needed_bytes(manifest)) as workspace:
+        with host_storage(self.enclave_id, need_bytes=file_bytes(manifest)) as workspace:
             staging = Staging(root=workspace.root, manifest=manifest)
             staging.prepare()
             released = await self._await_releases(task)
@@ -181,21 +181,6 @@ async def to_its_end(work: Callable[[], None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([future])
         raise
-
-
-def needed_bytes(manifest: Manifest) -> int:
-    """How much memory the files of a computation can take together."""
-    assets = sum(asset.size for asset in manifest.assets().values())
-    unpacked = sum(
-        dataset.unpack.max_bytes for dataset in manifest.datasets.values() if dataset.unpack
-    )
-    left = sum(step.limits.output_bytes + 2 * step.limits.log_bytes for step in manifest.steps)
-    # WebAssembly has no /tmp.
-    scratch = max(
-        0 if step.kind is WorkloadKind.WASM else step.limits.scratch_bytes
-        for step in manifest.steps
-    )
-    return assets + unpacked + left + scratch
 
 
 @contextmanager

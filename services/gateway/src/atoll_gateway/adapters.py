@@ -19,6 +19,8 @@ from atoll.wire.messages import (
     Withdrawal,
 )
 from atoll.wire.submission import SubmissionEvent
+from atoll_gateway.placing import AnyPlace
+from atoll_gateway.ports import Places
 
 T = TypeVar("T")
 
@@ -151,10 +153,14 @@ class KvTokens:
 
 
 class BusOutlet:
-    """Events and spawn requests, each under an id that makes a repetition harmless."""
+    """Events and spawn requests, each under an id that makes a repetition harmless.
 
-    def __init__(self, bus: Bus) -> None:
+    Without `places` every job goes into the plain queue.
+    """
+
+    def __init__(self, bus: Bus, places: Places | None = None) -> None:
         self._bus = bus
+        self._places = places or AnyPlace()
 
     async def event(self, event: JobEvent, traceparent: str) -> None:
         # The duplicate window ends, a crash may last longer: look before publishing.
@@ -190,7 +196,7 @@ class BusOutlet:
         )
         await publish(
             self._bus,
-            subjects.SPAWN.of(view.tee.value),
+            (await self._places.place(record)).subject,
             schema.encode(request),
             msg_id=f"spawn.{view.job_id}",
             headers={"traceparent": record.traceparent} if record.traceparent else {},

@@ -23,7 +23,7 @@ from atoll_gateway import core
 from atoll_gateway.caller import BUS, Caller
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
-from atoll_gateway.ports import Clock, ManifestStore, WithdrawalStore
+from atoll_gateway.ports import Clock, ManifestStore, Places, WithdrawalStore
 
 _MAX_ENDED = 1000
 
@@ -35,6 +35,7 @@ class GatewayApi:
 
     Args:
         tees: the kinds of enclave this deployment has managers for.
+        places: where jobs wait.
         context: the trace that the current request belongs to, if any.
     """
 
@@ -47,6 +48,7 @@ class GatewayApi:
         index: JobIndex,
         clock: Clock,
         tees: frozenset[Tee],
+        places: Places,
         context: Callable[[], SpanContext | None],
     ) -> None:
         self._ledger = ledger
@@ -55,6 +57,7 @@ class GatewayApi:
         self._index = index
         self._clock = clock
         self._tees = tees
+        self._places = places
         self._context = context
 
     async def submit(self, request: SubmitRequest, caller: Caller = BUS) -> JobView:
@@ -70,7 +73,8 @@ class GatewayApi:
 
         Raises:
             ManifestError: not well-formed, or not agreed on by every party.
-            RefusedError: `job.no_such_tee`, `network.unsupported`, `consent.withdrawn`.
+            RefusedError: `job.no_such_tee`, `network.unsupported`, `consent.withdrawn`,
+                `placement.too_many`, `job.no_such_host`.
             ConflictError: `job.idempotency`.
         """
         manifest = require_consents(request.agreed, now_ms=self._clock())
@@ -84,10 +88,17 @@ class GatewayApi:
             )
         name = digest(request.agreed.manifest).hex()
         await self._require_wanted(name)
+        wanted = job_id(manifest, request.idempotency_key, caller.tenant)
+        try:
+            await self._places.require(manifest, name, caller.tenant)
+        except RefusedError:
+            # A job that was accepted stays so, also for who submits it again.
+            if not await self._is_known(wanted):
+                raise
         await self._manifests.put(name, request.agreed)
         context = self._context()
         record = core.submitted(
-            job_id=job_id(manifest, request.idempotency_key, caller.tenant),
+            job_id=wanted,
             tee=tee,
             manifest_digest=name,
             now_ms=self._clock(),
@@ -147,6 +158,13 @@ class GatewayApi:
                 code="consent.withdrawn",
                 hint="agree on a new manifest",
             )
+
+    async def _is_known(self, job: str) -> bool:
+        try:
+            await self._ledger.get(job)
+        except NotFoundError:
+            return False
+        return True
 
     async def get(self, request: JobRequest, caller: Caller = BUS) -> JobView:
         """Raises: NotFoundError `job.not_found`."""

@@ -10,6 +10,7 @@ from atoll_gateway.http.limits import Limits, Rate
 from atoll_gateway.http.tls import TlsFiles
 
 PREFIX: Final = "ATOLL_GATEWAY_"
+UNPLACEABLE: Final = ("wait", "refuse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,9 @@ class GatewayConfig:
     tees: tuple[str, ...] = ("simulated",)
     """Kinds of enclave that this deployment has hosts for."""
 
+    unplaceable: str = "wait"
+    """What becomes of a job that no registered host could start: `wait`, or `refuse`."""
+
     instance: str = "gateway"
     """Who this gateway is in traces."""
 
@@ -75,6 +79,14 @@ class GatewayConfig:
 
     supervised: bool = False
     """End when standard input ends."""
+
+    def __post_init__(self) -> None:
+        """Raises: ConfigError `config.invalid`."""
+        if self.unplaceable not in UNPLACEABLE:
+            raise ConfigError(
+                f"{PREFIX}UNPLACEABLE={self.unplaceable}: want {' or '.join(UNPLACEABLE)}",
+                code="config.invalid",
+            )
 
     def limits(self) -> Limits:
         """Raises: ConfigError `http.limits`."""

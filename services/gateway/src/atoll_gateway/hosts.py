@@ -1,11 +1,25 @@
 """Orders for hosts: written here, obeyed by the managers that watch them."""
 
+import logging
 from collections.abc import Callable
 
 from atoll.bus import Bus, KeyValue
-from atoll.errors import NotFoundError
+from atoll.errors import MessageError, NotFoundError
 from atoll.wire import schema, topology
-from atoll.wire.hosts import HostOrder, HostOrderRequest
+from atoll.wire.hosts import HostOrder, HostOrderRequest, HostRecord
+
+_log = logging.getLogger(__name__)
+
+
+async def living(bus: Bus) -> list[HostRecord]:
+    """The hosts that have announced themselves in the last half minute."""
+    found = []
+    for entry in await KeyValue(bus, topology.HOSTS).entries():
+        try:
+            found.append(schema.decode(HostRecord, entry.value or b""))
+        except MessageError as error:
+            _log.error("host %s cannot be read: %s", entry.key, error.message)
+    return found
 
 
 class HostOrders:

@@ -2,7 +2,6 @@
 
 import logging
 from datetime import datetime
-from typing import Final
 
 from atoll.bus import Bus
 from atoll.bus import dead_letter as dead
@@ -21,12 +20,11 @@ from atoll.wire.letters import (
     Redriven,
     RedriveRequest,
 )
-from atoll.wire.messages import Report, SpawnRequest, Tee
+from atoll.wire.messages import Report, SpawnRequest
+from atoll.wire.placement import consumer_of
 from atoll_gateway.ledger import Ledger
 
 _log = logging.getLogger(__name__)
-
-_SPAWN_SUBJECTS: Final = frozenset(subjects.SPAWN.of(tee.value) for tee in Tee)
 
 
 class LetterDesk:
@@ -150,8 +148,13 @@ def _home(letter: Letter) -> str:
     Raises:
         RefusedError: `dead.no_such_queue`.
     """
-    if letter.stream == topology.SPAWN.name and letter.subject in _SPAWN_SUBJECTS:
-        return letter.stream
+    if letter.stream == topology.SPAWN.name:
+        try:
+            consumer_of(letter.subject)
+        except InputError:
+            pass
+        else:
+            return letter.stream
     if letter.stream == topology.REPORTS.name:
         try:
             subjects.REPORT.read(letter.subject)

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 import time
+from functools import partial
 
 from atoll import process
 from atoll.audit import AuditWriter
@@ -21,7 +22,7 @@ from atoll_gateway.api import GatewayApi
 from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens, Recorder
 from atoll_gateway.config import PREFIX, GatewayConfig
 from atoll_gateway.forwarder import TraceForwarder
-from atoll_gateway.hosts import HostOrders
+from atoll_gateway.hosts import HostOrders, living
 from atoll_gateway.http.app import make_app
 from atoll_gateway.http.gate import Gate
 from atoll_gateway.http.server import HttpServer
@@ -38,9 +39,11 @@ from atoll_gateway.index import JobIndex
 from atoll_gateway.intake import IntakeWorker
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
+from atoll_gateway.placing import Placing
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.service import gateway_service
 from atoll_gateway.sweeper import Sweeper
+from atoll_gateway.tending import Tending
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from atoll_gateway.undertaker import Undertaker
 from atoll_gateway.webhooks.address import AddressRules, networks
@@ -68,7 +71,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         await require_jetstream(bus)
         tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)
         jobs, manifests = KvJobs(bus), KvManifests(bus)
-        outlet = BusOutlet(bus)
+        refuses = config.unplaceable == "refuse"
+        places = Placing(bus, manifests, _now_ms, partial(living, bus) if refuses else None)
+        outlet = BusOutlet(bus, places)
         ledger = Ledger(jobs, outlet, _now_ms)
         index = JobIndex()
         directory, tokens = TokenDirectory(), KvTokens(bus)
@@ -83,6 +88,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             index=index,
             clock=_now_ms,
             tees=tees,
+            places=places,
             context=tracing.tracer.current,
         )
         webhooks = _webhooks(config, bus)
@@ -95,7 +101,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             Sweeper(ledger, index, _now_ms).run(),
             directory.follow(tokens),
             desk.run(),
-            Undertaker(bus, ledger).run(),
+            Undertaker(bus, ledger, places.consumers).run(),
+            places.follow(),
+            Tending(bus, places, jobs, _now_ms).run(),
         ]
         if otlp is not None:
             loops.append(TraceForwarder(bus, otlp).run())

@@ -3,7 +3,9 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from atoll.computation.manifest import Manifest
 from atoll.wire.messages import AgreedManifest, JobEvent, JobRecord, Withdrawal
+from atoll.wire.placement import SpawnClass
 
 
 class Clock(Protocol):
@@ -48,6 +50,16 @@ class WithdrawalStore(Protocol):
     async def get(self, digest: str) -> Withdrawal | None: ...
 
     async def put(self, digest: str, withdrawal: Withdrawal) -> None: ...
+
+
+class Places(Protocol):
+    """Where jobs wait for a host (`atoll_gateway.placing`)."""
+
+    async def require(self, manifest: Manifest, digest: str, tenant: str) -> None:
+        """Raises: RefusedError, ManifestError: a job has nowhere to wait."""
+        ...
+
+    async def place(self, record: JobRecord) -> SpawnClass: ...
 
 
 class Outlet(Protocol):

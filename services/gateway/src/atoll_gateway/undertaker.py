@@ -12,9 +12,10 @@ have nothing outstanding.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -87,9 +88,15 @@ def _malformed() -> MessageError:
 
 
 class Undertaker:
-    def __init__(self, bus: Bus, ledger: Ledger) -> None:
+    """What one gateway does for all of them; `further` names the consumers of work queues that
+    this deployment has beside those of the topology."""
+
+    def __init__(
+        self, bus: Bus, ledger: Ledger, further: Callable[[], Iterable[Consumer]] = tuple
+    ) -> None:
         self._bus = bus
         self._ledger = ledger
+        self._further = further
         self._left = _Left()
 
     async def run(self) -> None:
@@ -210,6 +217,9 @@ class Undertaker:
         """Bury what was seen left behind at the last look as well."""
         for queue in topology.QUEUES:
             for consumer in topology.WORKERS[queue.name][1]:
+                await self._look_at(consumer)
+        for consumer in self._further():
+            with contextlib.suppress(NotFoundError):  # it is made again, or it was retired
                 await self._look_at(consumer)
 
     async def _look_at(self, consumer: Consumer) -> None:

@@ -4,8 +4,9 @@ import os
 
 from atoll.errors import ConfigError, InputError
 from atoll.wire.names import require_token
+from atoll.wire.placement import MAX_LABELS
 
-MAX_LABELS = 16
+MAX_TENANTS = 64
 
 
 def machine_cpus() -> int:
@@ -16,6 +17,24 @@ def machine_cpus() -> int:
 def machine_memory() -> int:
     """Bytes of memory of the machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def tenants(items: tuple[str, ...]) -> tuple[str, ...]:
+    """Whom a host is dedicated to.
+
+    Raises:
+        ConfigError: `config.invalid`.
+    """
+    for item in items:
+        try:
+            require_token(item, "tenant")
+        except InputError as error:
+            raise ConfigError(error.message, code="config.invalid") from error
+    if len(set(items)) != len(items) or len(items) > MAX_TENANTS:
+        raise ConfigError(
+            f"{len(items)} tenants: want at most {MAX_TENANTS}, each once", code="config.invalid"
+        )
+    return items
 
 
 def labels(items: tuple[str, ...]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Final
 from atoll.errors import ConfigError, InputError
 from atoll.wire.names import require_token
 from atoll.wire.topology import HANDOVER_S
+from atoll_manager.patience import PATIENCE_S
 
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
@@ -46,16 +47,23 @@ class ManagerConfig:
     """How many enclaves may run at once."""
 
     cpus: int = 0
-    """Processors to say that this host has; 0: those that are there."""
+    """Processors that jobs may claim for themselves; 0: those that are there."""
 
     memory_bytes: int = 0
-    """Memory likewise."""
+    """Memory that jobs may claim; 0: all that is there."""
 
     reserve_bytes: int = 0
     """Memory that must be free beyond this to take a job; 0: it is not looked at."""
 
     labels: tuple[str, ...] = ()
-    """What to say of this host, as `name=value`."""
+    """What to say of this host, as `name=value`; jobs may ask for it."""
+
+    tenants: tuple[str, ...] = ()
+    """Whom this host is dedicated to: it then takes only jobs of theirs that ask for that."""
+
+    patience_s: float = PATIENCE_S
+    """How long at least a job waits for room while smaller ones take what becomes free; then
+    this host keeps what becomes free for it."""
 
     lame_duck_s: float = 0.0
     """After a stop signal, how long jobs may go on before they are handed back. A second
@@ -98,6 +106,8 @@ class ManagerConfig:
                 f"{PREFIX}CPUS, MEMORY_BYTES, RESERVE_BYTES and LAME_DUCK_S cannot be negative",
                 code="config.invalid",
             )
+        if self.patience_s <= 0:
+            raise ConfigError(f"{PREFIX}PATIENCE_S must be positive", code="config.invalid")
         for name in ("boot_timeout_s", "stop_grace_s", "adoption_window_s"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{PREFIX}{name.upper()} must be positive", code="config.invalid")

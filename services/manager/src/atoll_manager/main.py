@@ -19,17 +19,21 @@ from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import topology
 from atoll.wire.hosts import HostRecord, HostWish
 from atoll.wire.messages import Tee
+from atoll.wire.placement import SpawnClass, misfit, plain
 from atoll_manager import capacity, simulation
 from atoll_manager.attempt import AttemptRunner, Timing
+from atoll_manager.classes import Classes
 from atoll_manager.config import PREFIX, ManagerConfig
 from atoll_manager.drivers.process import ProcessDriver
 from atoll_manager.duty import Duty
 from atoll_manager.keys import AttestorKeys
 from atoll_manager.memory import Room
 from atoll_manager.orders import HostOrders, host_state
+from atoll_manager.patience import Patience
 from atoll_manager.pool import SlotPool
 from atoll_manager.records import Records
 from atoll_manager.registry import HostRegistry
+from atoll_manager.reservations import Capacity, Reservations
 
 _log = logging.getLogger("atoll_manager")
 
@@ -46,14 +50,14 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             hint=f"set {PREFIX}SIMULATED_DIR to use the simulated one",
         )
     simulated = simulation.load(config.simulated_dir)
-    labels = capacity.labels(config.labels)
+    labels, tenants = capacity.labels(config.labels), capacity.tenants(config.tenants)
     log_dir = config.data_dir / "logs"
     try:
         log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
     with closing(Records(config.data_dir / "enclaves")) as store:
-        await _serve(config, stop, _Parts(simulated, labels, log_dir, store))
+        await _serve(config, stop, _Parts(simulated, labels, tenants, log_dir, store))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class _Parts:
 
     simulated: simulation.Simulation
     labels: dict[str, str]
+    tenants: tuple[str, ...]
     log_dir: Path
     store: Records
 
@@ -109,22 +114,37 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         )
         orders = HostOrders(bus, config.host_id)
         started_ms = time.time_ns() // 1_000_000
-        busy = 0
-        room = Room(config.reserve_bytes)
+        memory = Room(config.reserve_bytes)
+        room = Reservations(
+            Capacity(
+                slots=config.slots,
+                memory_bytes=config.memory_bytes or capacity.machine_memory(),
+                cpus=config.cpus or capacity.machine_cpus(),
+            )
+        )
+        pool: SlotPool | None = None
+
+        def busy() -> int:
+            return 0 if pool is None else pool.busy
 
         def describe() -> HostRecord:
+            claimed = room if pool is None else pool.claimed()
             return HostRecord(
                 host_id=config.host_id,
                 instance=store.instance,
                 machine=socket.gethostname()[:MAX_MACHINE],
                 tees=(Tee.SIMULATED,),
-                state=host_state(HostWish.DRAIN if stop.is_set() else orders.wish, busy),
-                slots=config.slots,
-                busy=busy,
-                cpus=config.cpus or capacity.machine_cpus(),
-                memory_bytes=config.memory_bytes or capacity.machine_memory(),
-                has_room=room.there,
+                state=host_state(HostWish.DRAIN if stop.is_set() else orders.wish, busy()),
+                slots=room.capacity.slots,
+                busy=busy(),
+                cpus=room.capacity.cpus,
+                memory_bytes=room.capacity.memory_bytes,
+                has_room=memory.there,
                 labels=parts.labels,
+                tenants=parts.tenants,
+                taken_bytes=claimed.memory_bytes,
+                taken_cpus=claimed.cpus,
+                keeps_room_for=None if pool is None else pool.keeps_room_for,
                 started_ms=started_ms,
                 version=version.VERSION,
                 measurement=simulated.measurement,
@@ -135,18 +155,30 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         await registry.claim()
         await orders.read()
 
-        def changed(running: int) -> None:
-            nonlocal busy
-            busy = running
-            registry.poke()
+        def can_start(it: SpawnClass) -> bool:
+            return misfit(it.tee, it.needs, describe()) is None
 
-        queue = topology.spawn_consumer(Tee.SIMULATED)
-        adopted = await driver.adopt()
+        classes = Classes(bus, can_start, [plain(Tee.SIMULATED)])
         pool = SlotPool(
-            bus, queue, runner, config.slots, adopted=adopted, on_change=changed, room=room
+            bus,
+            runner,
+            classes.current,
+            room,
+            adopted=await driver.adopt(),
+            on_change=lambda _: registry.poke(),
+            memory=memory,
+        )
+        patience = Patience(
+            bus, config.host_id, pool.overtaken, pool.keep_room_for, shortest_s=config.patience_s
         )
         duty = Duty(pool, orders, registry, stop)
-        background = [group.create_task(duty.hold_identity()), group.create_task(duty.obey())]
+        background = [
+            group.create_task(work)
+            for work in (
+                *(duty.hold_identity(), duty.obey()),
+                *(classes.follow(pool.look_again), patience.run()),
+            )
+        ]
         working = group.create_task(pool.run())
         if config.supervised:
             background.append(group.create_task(process.wait_for_end_of_input(stop)))

@@ -1,6 +1,5 @@
 """Whether the machine has memory for another enclave."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +36,7 @@ def free_memory() -> int:
 
 
 class Room:
-    """Free memory against a reserve, looked at every second while somebody waits.
+    """Free memory against a reserve. Memory tells no event: whoever waits for it looks again.
 
     Args:
         reserve: bytes that stay free; 0: there is always room.
@@ -47,24 +46,22 @@ class Room:
     def __init__(self, reserve: int, free: Callable[[], int] = free_memory) -> None:
         self._reserve = reserve
         self._free = free
+        self._was_there = True
 
     @property
     def there(self) -> bool:
         """Whether there is more than the reserve."""
         return not self._reserve or self._free() > self._reserve
 
-    async def wait(self) -> None:
-        """Until there is more than the reserve."""
-        told = False
-        while not self.there:
-            if not told:
-                _log.warning("taking no job: not more than %d bytes of memory free", self._reserve)
-                told = True
-            await asyncio.sleep(LOOK_S)
+    @property
+    def again_s(self) -> float | None:
+        """After which time to look again; None: what was seen stays so."""
+        return LOOK_S if self._reserve else None
 
-    async def gone(self) -> None:
-        """Until there is no more than the reserve; never, if there is none."""
-        if not self._reserve:
-            await asyncio.get_running_loop().create_future()
-        while self.there:  # noqa: ASYNC110 - memory tells no event
-            await asyncio.sleep(LOOK_S)
+    def look(self) -> bool:
+        """`there`; the first look that finds none is logged."""
+        found = self.there
+        if self._was_there and not found:
+            _log.warning("taking no job: not more than %d bytes of memory free", self._reserve)
+        self._was_there = found
+        return found

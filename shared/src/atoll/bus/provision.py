@@ -190,6 +190,7 @@ async def ensure_consumer(bus: Bus, consumer: Consumer) -> None:
         "ack_wait": int(consumer.ack_wait_s * _NANOSECOND),
         "max_deliver": consumer.max_deliver,
         "max_ack_pending": consumer.max_ack_pending,
+        "inactive_threshold": int(consumer.idle_s * _NANOSECOND),
     }
     verb = f"CONSUMER.CREATE.{stream}.{name}"
     if consumer.backoff_s:

@@ -115,6 +115,30 @@ class Puller:
             token = message.subject.rpartition(".")[2]
             await self._ended(token, message)
 
+    async def once(self, *, wait: bool) -> Message | None:
+        """The next message, or None by the server's word that there is none: now, or with
+        `wait` until the request's time is over. One request, of one message.
+
+        Raises:
+            Interrupted, RefusedError: as `next`.
+        """
+        self._forget_markers()
+        token = await self._ask(wait=wait)
+        while True:
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    message = await self._arrived.get()
+            except TimeoutError as error:
+                raise self._interrupted("no answer") from error
+            if message is None:
+                raise self._interrupted("connection lost")
+            if message.status is None:
+                self._delivered()
+                return message
+            await self._ended(message.subject.rpartition(".")[2], message)
+            if token not in self._wanted:
+                return None
+
     @property
     def settled(self) -> bool:
         """Whether nothing is asked for and nothing lies here."""
@@ -147,14 +171,15 @@ class Puller:
         self._wanted.clear()
         return Interrupted(reason)
 
-    async def _ask(self) -> None:
+    async def _ask(self, *, wait: bool = True) -> str:
         self._count += 1
         token = str(self._count)
-        request = {
-            "batch": self._batch,
-            "expires": int(EXPIRES_S * _NANOSECOND),
-            "idle_heartbeat": int(HEARTBEAT_S * _NANOSECOND),
-        }
+        request: dict[str, object] = {"batch": self._batch}
+        if wait:
+            request["expires"] = int(EXPIRES_S * _NANOSECOND)
+            request["idle_heartbeat"] = int(HEARTBEAT_S * _NANOSECOND)
+        else:
+            request["no_wait"] = True
         if self._max_bytes:
             request["max_bytes"] = self._max_bytes
         self._wanted[token] = self._batch
@@ -166,6 +191,7 @@ class Puller:
         except BaseException:
             self._wanted.pop(token, None)
             raise
+        return token
 
     async def _ended(self, token: str, message: Message) -> None:
         if message.status == "100":

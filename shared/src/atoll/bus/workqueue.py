@@ -16,7 +16,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from atoll.ascii_text import printable
 from atoll.bus.connection import RETRY_PAUSE_S, Bus
@@ -146,6 +146,8 @@ class WorkQueue:
         self.consumer = consumer
         self._held: dict[str, Delivery] = {}
         self._idle: list[Puller] = []
+        self._gone = 0
+        """How often in a row the consumer seemed gone."""
         self._tasks = asyncio.TaskGroup()
         self._beat: asyncio.Task[None] | None = None
 
@@ -200,6 +202,72 @@ class WorkQueue:
         self.hold(delivery)
         return delivery
 
+    async def take(self, *, wait: bool, recalled: asyncio.Event | None = None) -> Delivery | None:
+        """One message, or None: there is none now, or with `wait` none came in a while.
+
+        For those who ask several queues and have room for one message of one of them: after
+        `None` nothing more comes of this request. `recalled` ends the wait early; what was on
+        its way by then is the answer.
+
+        Raises:
+            NotFoundError, RefusedError: as `next`.
+        """
+        puller = self._idle.pop() if self._idle else await self._open()
+        loop = asyncio.get_running_loop()
+        asking = loop.create_task(puller.once(wait=wait))
+        waiting: set[asyncio.Task[Any]] = {asking}
+        if recalled is not None:
+            waiting.add(loop.create_task(recalled.wait()))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                message = await self._recall(puller, asking)
+            else:
+                message = await self._answer(asking)
+                if puller.settled:
+                    self._idle.append(puller)
+                else:
+                    self._tasks.create_task(puller.retire(self._hand_back))
+        except BaseException:
+            asking.cancel()
+            self._tasks.create_task(puller.retire(self._hand_back))
+            raise
+        finally:
+            for task in waiting - {asking}:
+                task.cancel()
+        if message is None:
+            return None
+        delivery = Delivery(self, message, AckSubject.parse(message.reply))
+        self.hold(delivery)
+        return delivery
+
+    async def _answer(self, asking: "asyncio.Task[Message | None]") -> Message | None:
+        try:
+            message = asking.result()
+        except Interrupted as reason:
+            self._gone = self._gone + 1 if reason.gone else 0
+            if self._gone > _GONE_LIMIT and await self._does_not_exist(self._gone - _GONE_LIMIT):
+                raise self._missing() from reason
+            await asyncio.sleep(RETRY_PAUSE_S)
+            return None
+        self._gone = 0
+        return message
+
+    async def _recall(self, puller: Puller, asking: asyncio.Task[Any]) -> Message | None:
+        """Withdraw a request; the server has heard of it when this returns."""
+        asking.cancel()
+        await asyncio.wait({asking})
+        late: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            if late:
+                await self._hand_back(message)
+            else:
+                late.append(message)
+
+        await puller.retire(keep)
+        return late[0] if late else None
+
     async def take_over(
         self, reply: str, *, subject: str, payload: bytes, headers: Mapping[str, str]
     ) -> Delivery:
@@ -238,11 +306,7 @@ class WorkQueue:
             except Interrupted as reason:
                 gone = gone + 1 if reason.gone else 0
                 if gone > _GONE_LIMIT and await self._does_not_exist(gone - _GONE_LIMIT):
-                    raise NotFoundError(
-                        f"consumer {self.consumer.name} of stream {self.consumer.stream} "
-                        "does not exist",
-                        code="bus.not_found",
-                    ) from reason
+                    raise self._missing() from reason
             await asyncio.sleep(RETRY_PAUSE_S)
 
     async def _does_not_exist(self, count: int) -> bool:
@@ -255,6 +319,12 @@ class WorkQueue:
             return False
         led = isinstance(cluster := info.get("cluster"), dict) and bool(cluster.get("leader"))
         return led and count > _LEADERLESS_LIMIT
+
+    def _missing(self) -> NotFoundError:
+        return NotFoundError(
+            f"consumer {self.consumer.name} of stream {self.consumer.stream} does not exist",
+            code="bus.not_found",
+        )
 
     async def _open(self) -> Puller:
         puller = Puller(self.bus, self.consumer.stream, self.consumer.name, batch=1)
@@ -270,6 +340,10 @@ class WorkQueue:
             for reply in tuple(self._held):
                 with contextlib.suppress(AtollError):
                     await self.bus.send(reply, b"+WPI")
+
+    def is_idle(self) -> bool:
+        """Whether no delivery is held."""
+        return not self._held
 
     # For Delivery.
 

@@ -15,6 +15,7 @@ from atoll.computation.manifest import (
 )
 from atoll.computation.network import Network
 from atoll.computation.outputs import Output
+from atoll.computation.placement import Placement
 from atoll.computation.steps import Source, Step, StepLimits, WorkloadKind
 from atoll.identity import PartyKeys
 from atoll.wire.messages import AgreedManifest, Tee
@@ -45,6 +46,7 @@ def one_person_manifest(
     job_limits: JobLimits,
     tee: Tee,
     previous: tuple[str, ...] = (),
+    placement: Placement | None = None,
 ) -> Manifest:
     """The manifest of a job in which one party is all parties.
 
@@ -80,6 +82,7 @@ def one_person_manifest(
         tee=TeeRequirements(kind=tee),
         limits=job_limits,
         previous=previous,
+        placement=placement,
     )
     manifest.require_consistent()
     return manifest

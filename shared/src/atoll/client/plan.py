@@ -26,6 +26,7 @@ from atoll.computation.manifest import (
 )
 from atoll.computation.network import Network
 from atoll.computation.outputs import MAX_OUTPUTS, Output
+from atoll.computation.placement import Placement
 from atoll.computation.steps import MAX_STEPS, Entry, Source, Step, StepLimits, StepName
 from atoll.computation.steps import WorkloadKind as Kind
 from atoll.errors import InputError
@@ -95,6 +96,7 @@ class _Body:
     tee: TeeRequirements
     limits: JobLimits = field(default_factory=JobLimits)
     previous: Annotated[tuple[Digest, ...], Size(0, 16)] = ()
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +184,7 @@ class Plan:
             tee=body.tee,
             limits=body.limits,
             previous=body.previous,
+            placement=body.placement,
         )
         # What it says of itself is checked once more as the others will read it.
         return Manifest.from_bytes(manifest.to_bytes())

@@ -16,6 +16,7 @@ from atoll.client.connection import AtollClient
 from atoll.client.release import EvidenceRefusedError, Releaser, StaleAttemptError, Waiting
 from atoll.client.results import OpenedResult, fetch_result
 from atoll.computation.manifest import JobLimits, digest
+from atoll.computation.placement import Placement
 from atoll.computation.steps import StepLimits, WorkloadKind
 from atoll.errors import AtollError, InputError, NotFoundError, UnreachableError
 from atoll.evidence.findings import Appraisal
@@ -74,6 +75,8 @@ class RunSpec:
     job_limits: JobLimits = field(default_factory=JobLimits)
     tee: Tee
     previous: tuple[str, ...] = ()
+    placement: Placement | None = None
+    """What the host must have; None: what follows from the limits."""
     out: Path | None = None
     """Where the result goes; None: below `default_out`, by job id."""
     default_out: Path
@@ -179,6 +182,7 @@ class Runner:
             job_limits=spec.job_limits,
             tee=spec.tee,
             previous=spec.previous,
+            placement=spec.placement,
         )
         assets = (algorithm, *([bundle] if bundle else []), *datasets.values(), sealed)
         return _Prepared(assets=assets, manifest=manifest.to_bytes())

@@ -17,6 +17,7 @@ from atoll import canonical
 from atoll.computation.assets import AssetRef
 from atoll.computation.network import Network
 from atoll.computation.outputs import MAX_OUTPUTS, Output, require_outputs
+from atoll.computation.placement import Placement
 from atoll.computation.steps import MAX_STEPS, Step, require_steps
 from atoll.errors import InputError, ManifestError
 from atoll.sealing.public_key import ED25519_SIZE, MAX_SIZE
@@ -94,6 +95,8 @@ class Manifest:
     limits: JobLimits
     previous: Annotated[tuple[Digest, ...], Size(0, 16)] = ()
     """SHA-256 of the receipts that this computation builds on."""
+    placement: Placement | None = None
+    """What is asked of the host; not among the members when nothing is."""
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
@@ -141,6 +144,9 @@ class Manifest:
     def to_plain(self) -> dict[str, Any]:
         """The members as JSON values."""
         plain: dict[str, Any] = schema.to_plain(self, json=True)
+        if self.placement is None:
+            # As before there was such a member: the same bytes, the same digest.
+            del plain["placement"]
         return plain
 
     def assets(self) -> dict[str, AssetRef]:

@@ -90,6 +90,15 @@ STREAMED: Final = (
         enums=(("tee", tuple(tee.value for tee in messages.Tee)),),
     ),
     Streamed(
+        id="spawnClass",
+        address=subjects.SPAWN_CLASS.template,
+        summary="An enclave is wanted, for a job that needs more of a host than any has.",
+        stream=topology.SPAWN,
+        action="send",
+        message=messages.SpawnRequest,
+        enums=(("tee", tuple(tee.value for tee in messages.Tee)),),
+    ),
+    Streamed(
         id="assign",
         address=subjects.ASSIGN.template,
         summary="What an admitted enclave is to run.",

@@ -51,6 +51,15 @@ class HostRecord:
     version: Annotated[str, Size(1, 32)]
     measurement: Annotated[bytes, Size(0, 64)] = b""
     """Launch measurement of the agent image this host starts."""
+    tenants: Annotated[tuple[Token, ...], Size(0, 64)] = ()
+    """Whom it is dedicated to: it starts jobs of theirs that ask for that, and no others. Empty:
+    it is everybody's."""
+    taken_bytes: Bytes = 0
+    """Memory that its jobs have claimed, as they asked."""
+    taken_cpus: Annotated[int, Range(0, 1 << 20)] = 0
+    """Processors likewise."""
+    keeps_room_for: Token | None = None
+    """The queue of large jobs for which it takes no smaller ones at present."""
 
 
 @message

@@ -98,6 +98,8 @@ APPRAISAL: Final = Subject("atoll.v1.appraisal.{role}")
 
 SPAWN: Final = Subject("atoll.v1.spawn.{tee}")
 """Enclaves wanted; managers pull when they have capacity."""
+SPAWN_CLASS: Final = Subject("atoll.v1.spawn.{tee}.{size}.{rest}")
+"""Likewise, for jobs that need more of a host (`atoll.wire.placement`)."""
 
 ASSIGN: Final = Subject("atoll.v1.enclave.{enclave_id}.assign")
 RELEASE: Final = Subject("atoll.v1.enclave.{enclave_id}.release")

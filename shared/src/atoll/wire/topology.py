@@ -17,7 +17,7 @@ _DAY_S: Final = 86_400.0
 
 SPAWN: Final = Stream(
     name="SPAWN",
-    subjects=(subjects.SPAWN.wildcard,),
+    subjects=(subjects.SPAWN.wildcard, subjects.SPAWN_CLASS.wildcard),
     retention="workqueue",
     max_bytes=64 * _MIB,
     # A spawn request is published again until the ledger knows that it was, and a letter
@@ -155,7 +155,8 @@ MAX_WAITING: Final = 16_384
 
 
 def spawn_consumer(tee: Tee) -> Consumer:
-    """The shared work queue of all managers that can start this kind."""
+    """The queue of jobs of this kind that need nothing special of a host. Those of others, which
+    come and go, are like it (`atoll.wire.placement`)."""
     return Consumer(
         stream=SPAWN.name,
         name=f"managers-{tee.value}",
@@ -221,6 +222,9 @@ WITHDRAWALS: Final = Bucket(name="withdrawals", description="Consents taken back
 EVIDENCE: Final = Bucket(name="evidence", ttl_s=30 * _DAY_S, description="By enclave.")
 OUTCOMES: Final = Bucket(name="outcomes", description="Result records and receipts by attempt.")
 HOSTS: Final = Bucket(name="hosts", ttl_s=30.0, description="Managers that are alive.")
+SPAWN_CLASSES: Final = Bucket(
+    name="spawn_classes", max_bytes=4 * _MIB, description="Queues for jobs with further needs."
+)
 HOST_ORDERS: Final = Bucket(name="host_orders", description="What operators want of hosts.")
 SESSIONS: Final = Bucket(
     name="sessions", ttl_s=_DAY_S, description="Connections of admitted enclaves, by enclave."
@@ -239,6 +243,7 @@ BUCKETS: Final = (
     OUTCOMES,
     HOSTS,
     HOST_ORDERS,
+    SPAWN_CLASSES,
     SESSIONS,
     REVOCATIONS,
     POLICIES,
@@ -263,7 +268,8 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     "KV_jobs": frozenset({"gateway", "manager"}),
     "KV_tokens": frozenset({"gateway"}),
     "KV_evidence": frozenset({"manager"}),
-    "KV_hosts": frozenset({"client"}),
+    "KV_hosts": frozenset({"client", "gateway"}),
+    "KV_spawn_classes": frozenset({"gateway", "manager"}),
     "KV_webhooks": frozenset({"gateway"}),
     "KV_host_orders": frozenset({"client", "manager"}),
     "OBJ_assets": frozenset({"client", "enclave", "gateway"}),
@@ -282,6 +288,9 @@ WORKERS: Final[dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]] = {
     ADVISORIES.name: (frozenset({"gateway"}), (UNDERTAKER_CONSUMER,)),
 }
 """Who takes messages from which durable consumers, and settles them."""
+
+CHANGING: Final = frozenset({SPAWN.name})
+"""Queues that have consumers beside these, made by gateways and alike in what one may do."""
 
 KEEPERS: Final[dict[str, frozenset[Role]]] = {EVENTS.name: frozenset({"client"})}
 """Who may keep durable consumers of its own on a stream, beside reading it: acknowledge to
@@ -305,9 +314,29 @@ def _burying() -> dict[str, frozenset[Role]]:
     queues what it has kept, and dead letters."""
     rows = {f"$JS.API.STREAM.MSG.DELETE.{stream.name}": _UNDERTAKER for stream in (*QUEUES, DEAD)}
     for queue in QUEUES:
-        for consumer in WORKERS[queue.name][1]:
-            rows[f"$JS.API.CONSUMER.INFO.{queue.name}.{consumer.name}"] = _UNDERTAKER
+        for name in _consumers(queue.name):
+            rows[f"$JS.API.CONSUMER.INFO.{queue.name}.{name}"] = _UNDERTAKER
     return rows
+
+
+def _consumers(stream: str) -> tuple[str, ...]:
+    """The names of those that may be taken from."""
+    if stream in CHANGING:
+        return ("*",)
+    return tuple(consumer.name for consumer in WORKERS[stream][1])
+
+
+def _placing() -> dict[str, frozenset[Role]]:
+    """Gateways make the consumers of classes and no others: the server holds them to a subject
+    of a class. Managers see how many jobs wait there."""
+    made = f"$JS.API.CONSUMER.CREATE.{SPAWN.name}.*.{subjects.SPAWN_CLASS.wildcard}"
+    seen = f"$JS.API.CONSUMER.INFO.{SPAWN.name}.*"
+    return {
+        made: frozenset({"gateway"}),
+        f"$JS.API.CONSUMER.NAMES.{SPAWN.name}": frozenset({"gateway"}),
+        seen: frozenset({"gateway", "manager"}),
+        "$KV.spawn_classes.>": frozenset({"gateway"}),
+    }
 
 
 def _keeping() -> dict[str, frozenset[Role]]:
@@ -321,18 +350,19 @@ def _keeping() -> dict[str, frozenset[Role]]:
 
 def _working() -> dict[str, frozenset[Role]]:
     rows: dict[str, frozenset[Role]] = {}
-    for stream, (roles, consumers) in WORKERS.items():
-        for consumer in consumers:
-            rows[f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer.name}"] = roles
-            rows[f"$JS.ACK.{stream}.{consumer.name}.>"] = roles
+    for stream, (roles, _) in WORKERS.items():
+        for name in _consumers(stream):
+            rows[f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"] = roles
+            rows[f"$JS.ACK.{stream}.{name}.>"] = roles
             # The form with domain and account (ADR-15).
-            rows[f"$JS.ACK.*.*.{stream}.{consumer.name}.>"] = roles
+            rows[f"$JS.ACK.*.*.{stream}.{name}.>"] = roles
     return rows
 
 
 WRITERS: Final[dict[str, frozenset[Role]]] = {
     **{endpoint.subject.template: endpoint.callers for endpoint in ENDPOINTS},
     subjects.SPAWN.wildcard: frozenset({"gateway"}),
+    subjects.SPAWN_CLASS.wildcard: frozenset({"gateway"}),
     subjects.ASSIGN.wildcard: frozenset({"manager"}),
     subjects.RELEASE.wildcard: frozenset({"client", "gateway"}),
     subjects.DELIVERY.wildcard: frozenset({"gateway"}),
@@ -373,6 +403,7 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     **_keeping(),
     **_working(),
     **_burying(),
+    **_placing(),
     "$SRV.>": frozenset({"client"}),
 }
 """Who may publish where. What stands in no row is closed to all."""

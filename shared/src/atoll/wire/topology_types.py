@@ -79,6 +79,8 @@ class Consumer:
     max_waiting: int = 0
     """Workers that may wait for a message at a time; beyond it they are turned away and ask again.
     0: what the server has (512). Fixed when the consumer is made."""
+    idle_s: float = 0.0
+    """After so long without a reader the server forgets it; 0: never."""
     start_seq: int = 1
     """The first message of the stream that it is for, when it is made."""
     description: str = ""

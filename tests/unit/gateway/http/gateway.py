@@ -22,6 +22,7 @@ from atoll_gateway.http.limits import Limits
 from atoll_gateway.http.ports import Told
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
+from atoll_gateway.placing import AnyPlace
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from support.access import MemoryTokens, records
 from support.audit import MemoryAudit
@@ -105,6 +106,7 @@ class Gateway:
             index=self.index,
             clock=lambda: NOW_MS,
             tees=frozenset({Tee.SIMULATED}),
+            places=AnyPlace(),
             context=tracer.current,
         )
         self.directory = TokenDirectory()
