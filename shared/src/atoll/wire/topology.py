@@ -7,7 +7,7 @@ not named for, it may not publish to.
 from collections.abc import Iterable
 from typing import Final
 
-from atoll.wire import subjects
+from atoll.wire import bus_rights, subjects
 from atoll.wire.endpoints import ENDPOINTS, ROLES, Role
 from atoll.wire.messages import Tee
 from atoll.wire.topology_types import Bucket, Consumer, ObjectBucket, Stream
@@ -279,7 +279,7 @@ READERS: Final[dict[str, frozenset[Role]]] = {
 """Who may follow which stream with nameless consumers of its own. Who may do that on a
 work queue could also take from it, so the queues are not here."""
 
-WORKERS: Final[dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]] = {
+WORKERS: Final[bus_rights.Workers] = {
     SPAWN.name: (frozenset({"manager"}), tuple(spawn_consumer(tee) for tee in Tee)),
     INTAKE.name: (frozenset({"gateway"}), (INTAKE_CONSUMER,)),
     DELIVERIES.name: (frozenset({"gateway"}), (DELIVERY_CONSUMER,)),
@@ -295,69 +295,6 @@ CHANGING: Final = frozenset({SPAWN.name})
 KEEPERS: Final[dict[str, frozenset[Role]]] = {EVENTS.name: frozenset({"client"})}
 """Who may keep durable consumers of its own on a stream, beside reading it: acknowledge to
 them and look at them. Such a stream has no consumer of ours, since one could be deleted."""
-
-_UNDERTAKER: Final[frozenset[Role]] = frozenset({"gateway"})
-_READ: Final = ("CREATE", "MSG.NEXT", "DELETE")
-_KEEP: Final = ("DURABLE.CREATE", "INFO")
-
-
-def _reading() -> dict[str, frozenset[Role]]:
-    return {
-        f"$JS.API.CONSUMER.{verb}.{stream}.>": roles
-        for stream, roles in READERS.items()
-        for verb in _READ
-    }
-
-
-def _burying() -> dict[str, frozenset[Role]]:
-    """What the undertaker needs: to see what a queue's consumers left, and to erase from the
-    queues what it has kept, and dead letters."""
-    rows = {f"$JS.API.STREAM.MSG.DELETE.{stream.name}": _UNDERTAKER for stream in (*QUEUES, DEAD)}
-    for queue in QUEUES:
-        for name in _consumers(queue.name):
-            rows[f"$JS.API.CONSUMER.INFO.{queue.name}.{name}"] = _UNDERTAKER
-    return rows
-
-
-def _consumers(stream: str) -> tuple[str, ...]:
-    """The names of those that may be taken from."""
-    if stream in CHANGING:
-        return ("*",)
-    return tuple(consumer.name for consumer in WORKERS[stream][1])
-
-
-def _placing() -> dict[str, frozenset[Role]]:
-    """Gateways make the consumers of classes and no others: the server holds them to a subject
-    of a class. Managers see how many jobs wait there."""
-    made = f"$JS.API.CONSUMER.CREATE.{SPAWN.name}.*.{subjects.SPAWN_CLASS.wildcard}"
-    seen = f"$JS.API.CONSUMER.INFO.{SPAWN.name}.*"
-    return {
-        made: frozenset({"gateway"}),
-        f"$JS.API.CONSUMER.NAMES.{SPAWN.name}": frozenset({"gateway"}),
-        seen: frozenset({"gateway", "manager"}),
-        "$KV.spawn_classes.>": frozenset({"gateway"}),
-    }
-
-
-def _keeping() -> dict[str, frozenset[Role]]:
-    rows: dict[str, frozenset[Role]] = {}
-    for stream, roles in KEEPERS.items():
-        rows |= {f"$JS.API.CONSUMER.{verb}.{stream}.>": roles for verb in _KEEP}
-        rows[f"$JS.ACK.{stream}.>"] = roles
-        rows[f"$JS.ACK.*.*.{stream}.>"] = roles
-    return rows
-
-
-def _working() -> dict[str, frozenset[Role]]:
-    rows: dict[str, frozenset[Role]] = {}
-    for stream, (roles, _) in WORKERS.items():
-        for name in _consumers(stream):
-            rows[f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"] = roles
-            rows[f"$JS.ACK.{stream}.{name}.>"] = roles
-            # The form with domain and account (ADR-15).
-            rows[f"$JS.ACK.*.*.{stream}.{name}.>"] = roles
-    return rows
-
 
 WRITERS: Final[dict[str, frozenset[Role]]] = {
     **{endpoint.subject.template: endpoint.callers for endpoint in ENDPOINTS},
@@ -399,11 +336,23 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$JS.API.STREAM.INFO.>": frozenset(ROLES),
     "$JS.API.STREAM.MSG.GET.>": frozenset(ROLES),
     "$JS.API.DIRECT.GET.>": frozenset(ROLES),
-    **_reading(),
-    **_keeping(),
-    **_working(),
-    **_burying(),
-    **_placing(),
+    **bus_rights.reading(READERS),
+    **bus_rights.keeping(KEEPERS),
+    **bus_rights.working(WORKERS, CHANGING),
+    **bus_rights.burying(
+        frozenset({"gateway"}),
+        DEAD.name,
+        {queue.name: WORKERS[queue.name] for queue in QUEUES},
+        CHANGING,
+    ),
+    # Gateways make the consumers of classes, and no others: the server holds them to a subject of
+    # one. Managers see how many jobs wait there.
+    f"$JS.API.CONSUMER.CREATE.{SPAWN.name}.*.{subjects.SPAWN_CLASS.wildcard}": frozenset(
+        {"gateway"}
+    ),
+    f"$JS.API.CONSUMER.NAMES.{SPAWN.name}": frozenset({"gateway"}),
+    f"$JS.API.CONSUMER.INFO.{SPAWN.name}.*": frozenset({"gateway", "manager"}),
+    "$KV.spawn_classes.>": frozenset({"gateway"}),
     "$SRV.>": frozenset({"client"}),
 }
 """Who may publish where. What stands in no row is closed to all."""
