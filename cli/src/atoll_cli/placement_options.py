@@ -7,7 +7,7 @@ import click
 
 from atoll.computation.placement import Placement
 from atoll.errors import InputError
-from atoll.wire.names import require_token
+from atoll.wire.names import require_name, require_token
 from atoll.wire.placement import MAX_CPUS, MAX_LABELS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -21,7 +21,7 @@ def labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
     for item in values:
         name, equals, value = item.partition("=")
         try:
-            require_token(name, "label")
+            require_name(require_token(name, "label"), "label")
             require_token(value, f"the value of label {name}")
         except InputError as error:
             raise click.BadParameter(f"{item[:80]!r} is not NAME=VALUE: {error.message}") from error

@@ -56,6 +56,7 @@ def test_refuses_bad_key_and_job_names(console: Console, tmp_path: Path, name: s
         ("--host-label", "gpu"),
         ("--host-label", "gpu=a b"),
         ("--host-label", "=a100"),
+        ("--host-label", "-gpu=a100"),
         ("--host-label", "gpu=a", "--host-label", "gpu=b"),
         tuple(f"--host-label=l{number}=v" for number in range(17)),
         ("--host-cpus", "-1"),

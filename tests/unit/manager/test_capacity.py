@@ -16,12 +16,20 @@ def test_labels_are_names_with_values() -> None:
 
 @pytest.mark.parametrize(
     "items",
-    [("zone",), ("zone=",), ("=a",), ("a.b=c",), ("a=b c",), ("a=1", "a=2"), ("a=b=c",)],
+    [("zone",), ("zone=",), ("=a",), ("-a=b",), ("a.b=c",), ("a=b c",), ("a=1", "a=2"), ("a=b=c",)],
 )
 def test_a_label_that_is_none_stops_the_start(items: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError) as caught:
         capacity.labels(items)
     assert caught.value.code == "config.invalid"
+
+
+def test_tenants_are_names_each_once() -> None:
+    assert capacity.tenants(("north", "south")) == ("north", "south")
+    for items in (("a b",), ("north", "north"), tuple(f"t{n}" for n in range(65))):
+        with pytest.raises(ConfigError) as caught:
+            capacity.tenants(items)
+        assert caught.value.code == "config.invalid"
 
 
 def test_too_many_labels_stop_the_start() -> None:

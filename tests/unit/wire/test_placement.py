@@ -39,7 +39,8 @@ HOST = HostRecord(
     version="0",
 )
 token = st.from_regex(names.TOKEN, fullmatch=True)
-labels = st.dictionaries(token, token, max_size=4)
+name = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,30}", fullmatch=True)
+labels = st.dictionaries(name, token, max_size=4)
 needs = st.builds(
     Needs,
     memory_bytes=st.integers(0, 1 << 50),

@@ -3,7 +3,7 @@
 import os
 
 from atoll.errors import ConfigError, InputError
-from atoll.wire.names import require_token
+from atoll.wire.names import require_name, require_token
 from atoll.wire.placement import MAX_LABELS
 
 MAX_TENANTS = 64
@@ -47,7 +47,9 @@ def labels(items: tuple[str, ...]) -> dict[str, str]:
     for item in items:
         name, equals, value = item.partition("=")
         try:
-            require_token(name, "label"), require_token(value, f"label {name}")
+            # Both: the registry keeps labels by name, and a token may begin with a dash.
+            require_name(require_token(name, "label"), "label")
+            require_token(value, f"label {name}")
         except InputError as error:
             raise ConfigError(f"label {item!r}: {error.message}", code="config.invalid") from error
         if not equals or name in found:
