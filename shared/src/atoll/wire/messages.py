@@ -19,17 +19,17 @@ from atoll.wire.schema import (
 )
 
 MAX_MANIFEST: Final = 256 << 10
-"""Bytes of the largest manifest."""
-
 MAX_EVIDENCE: Final = 64 << 10
 MAX_TOKEN: Final = 32 << 10
 MAX_POLICY: Final = 384 << 10
-"""Bytes of the largest signed policy on the bus, where two of them share a message."""
+"""Bytes of the largest of each; of signed policies two share a message."""
 
 MAX_CRL: Final = 64 << 10
 """As in a kept appraisal (`atoll.policy.records`)."""
 
 MAX_JWKS: Final = 16 << 10
+MAX_LISTED: Final = 1000
+"""Jobs of the longest list."""
 
 Attempt = Annotated[int, Range(0, 1 << 31)]
 Sha256 = Annotated[bytes, Size(32, 32)]
@@ -119,10 +119,6 @@ class WithdrawReply:
     """The jobs that ended for it; those that had all their keys go on."""
 
     ended: Annotated[tuple[Token, ...], Size(0, 1000)]
-
-
-MAX_LISTED: Final = 1000
-"""The most jobs in one list."""
 
 
 @message
