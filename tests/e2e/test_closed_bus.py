@@ -27,7 +27,6 @@ FOR_NOBODY = (
     "$JS.API.STREAM.PURGE.KV_jobs",
     "$JS.API.CONSUMER.DURABLE.CREATE.SPAWN.mine",
     "$JS.API.CONSUMER.CREATE.SPAWN.mine.atoll.v1.spawn.simulated",
-    "$JS.API.CONSUMER.CREATE.SPAWN.mine.>",
     "$JS.API.CONSUMER.CREATE.REPORTS.mine.atoll.v1.spawn.simulated.m2c0.any",
     "$JS.API.CONSUMER.DELETE.SPAWN.managers-simulated-m4c0-any",
     "$JS.API.STREAM.SNAPSHOT.KV_jobs",
