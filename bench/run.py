@@ -24,6 +24,7 @@ from bench import (
     submit_to_result,
     verification,
     walls,
+    warm_start,
 )
 from bench.report import BenchError, Report
 from bench.scale import FULL, QUICK, TINY, Scale
@@ -38,6 +39,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     verification.NAME: verification.run,
     walls.NAME: walls.run,
     fleet.NAME: fleet.run,
+    warm_start.NAME: warm_start.run,
 }
 BY_NAME: Final = frozenset({fleet.NAME})
 """Those that take so long that they run only when they are asked for."""

@@ -31,7 +31,7 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(directory: Path, *, slots: int) -> AsyncIterator[Stack]:
+async def running(directory: Path, *, slots: int, warm: int = 0) -> AsyncIterator[Stack]:
     """Start bus and services as a user does; stop them at the end.
 
     Raises:
@@ -43,6 +43,7 @@ async def running(directory: Path, *, slots: int) -> AsyncIterator[Stack]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-m", "atoll_cli.main"),
             *("up", "--data-dir", str(directory / "data"), "--slots", str(slots), "--json"),
+            *("--warm", str(warm)),
             env={"ATOLL_HOME": str(home)},
             stdin=DEVNULL,
             stdout=PIPE,

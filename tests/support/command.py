@@ -68,6 +68,8 @@ class Stack:
 
     root: Path
     slots: int = 2
+    warm: int = 0
+    """Enclaves that wait for jobs."""
     docker: str | None = None
     """The container engine that its enclaves use; None: the machine's."""
     nats: str | None = None
@@ -96,7 +98,7 @@ class Stack:
             self._process = subprocess.Popen(
                 [
                     *(*ATOLL, "up", "--json", "--data-dir", self.data_dir),
-                    *("--slots", str(self.slots)),
+                    *("--slots", str(self.slots), "--warm", str(self.warm)),
                     *(("--docker", self.docker) if self.docker else ()),
                     *(("--nats", self.nats) if self.nats else ()),
                 ],

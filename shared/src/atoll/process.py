@@ -32,7 +32,7 @@ def run(
     name: str,
     config_type: type[ConfigT],
     prefix: str,
-    env: Mapping[str, str],
+    env: Mapping[str, str] | Callable[[], Mapping[str, str]],
     body: Callable[[ConfigT, asyncio.Event], Awaitable[None]],
     *,
     discreet: bool = False,
@@ -43,7 +43,7 @@ def run(
         name: of the process, in its log.
         config_type: the dataclass of its settings (`atoll.settings`).
         prefix: of their names.
-        env: where they stand.
+        env: where they stand, or what gives that.
         body: what the process does.
         discreet: log of an unexpected error only its type and where it arose. Its text may
             quote what was being worked on, and an enclave's log is the host's to read.
@@ -58,7 +58,7 @@ def run(
     )
     log = logging.getLogger(name)
     try:
-        config = settings.read(config_type, prefix, env)
+        config = settings.read(config_type, prefix, env() if callable(env) else env)
         asyncio.run(_main(config, body))
     except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 (the outermost frame)
         return _exit_status(log, error, discreet=discreet)

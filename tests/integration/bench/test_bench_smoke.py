@@ -85,6 +85,15 @@ def test_stages_of_a_job_add_up_to_the_whole(tmp_path: Path) -> None:
     assert len(tables["raw limits"]) == 4
 
 
+def test_an_enclave_that_is_ready_stands_beside_one_that_is_started(tmp_path: Path) -> None:
+    (rows,) = tiny("warm_start", tmp_path).values()
+    assert [row["what"] for row in rows] == ["the enclave's start", "all else", "whole job"]
+    for column in ("cold ms", "warm ms"):
+        start, rest, whole = (row[column] for row in rows)
+        assert start + rest == pytest.approx(whole)  # one run: its medians are its values
+    assert all(row["cold / warm"] > 0 for row in rows)
+
+
 def test_walls_stand_beside_the_bare_program_and_a_kept_module_beside_a_compiled_one(
     tmp_path: Path,
 ) -> None:

@@ -45,6 +45,15 @@ match os.environ["MODE"]:
     case "litter":
         left = subprocess.Popen(["sleep", "60"], stderr=subprocess.DEVNULL)
         say("left " + str(left.pid))
+    case "leased":
+        with os.fdopen(int(env["LEASE_FD"]), "rb") as pipe:
+            say("waits")
+            line = pipe.readline()
+            say("told " + line.decode().strip())
+            say("then " + repr(pipe.readline()))
+        if line:
+            time.sleep(60)
+        sys.exit(3)
     case "environment":
         say("env " + " ".join(sorted(os.environ)))
         say("fds " + " ".join(sorted(os.listdir("/proc/self/fd"))))

@@ -36,6 +36,9 @@ def test_settings_are_read() -> None:
         ("BOOT_TIMEOUT_S", "0"),
         ("STOP_GRACE_S", "-1"),
         ("ADOPTION_WINDOW_S", "7.5"),
+        ("WARM_MIN", "-1"),
+        ("WARM_MAX", "4097"),
+        ("PATIENCE_S", "0"),
     ],
 )
 def test_a_setting_that_makes_no_sense_stops_the_start(name: str, value: str) -> None:
@@ -64,3 +67,21 @@ def test_a_launch_measures_the_agent_and_takes_the_manifest_as_host_data(tmp_pat
     assert one.measurement == simulated.measurement
     assert one.host_data == bytes.fromhex("ab" * 32)
     assert one.report_id != other.report_id
+
+
+def test_no_more_can_wait_at_least_than_at_most() -> None:
+    both = {f"{PREFIX}WARM_MIN": "3", f"{PREFIX}WARM_MAX": "2"}
+    with pytest.raises(ConfigError) as caught:
+        settings.read(ManagerConfig, PREFIX, {**ENV, **both})
+    assert caught.value.code == "config.invalid"
+    alone = settings.read(ManagerConfig, PREFIX, {**ENV, f"{PREFIX}WARM_MIN": "3"})
+    assert (alone.warm_min, alone.warm_max) == (3, 0)
+
+
+def test_an_enclave_without_a_job_is_launched_without_host_data(tmp_path: Path) -> None:
+    (tmp_path / simulation.CHAIN_FILE).write_bytes(chain().to_pem())
+    simulated = simulation.load(tmp_path)
+    spec = EnclaveSpec(enclave_id="e1", job_id="", attempt=0, manifest_digest="")
+    report = AttestationReport.from_bytes(simulated.launch(spec).attest(Binding().report_data))
+    assert (report.body.measurement, report.body.host_data) == (simulated.measurement, bytes(32))
+    assert simulated.state() == simulated.state()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from atoll.errors import ConfigError, InputError
 from atoll.measure.agent import agent_image, agent_measurement
-from atoll.measure.installed import DISTRIBUTIONS, installed_agent_files
+from atoll.measure.installed import DISTRIBUTIONS, installed_agent_files, installed_agent_state
 from atoll.measure.snp import INITIAL, PageType, extend, launch_digest, measure_image
 
 PAGE = b"\xab" * 4096
@@ -174,3 +174,21 @@ def test_says_what_is_not_installed(tmp_path: Path) -> None:
         installed_agent_files({"atoll_agent": tmp_path}, distributions=())
     with pytest.raises(ConfigError, match="no-such-thing"):
         installed_agent_files({}, distributions=("no-such-thing",))
+
+
+def test_the_state_of_installed_files_changes_with_each_of_them(tmp_path: Path) -> None:
+    roots = {"atoll": tmp_path}
+    (tmp_path / "one.py").write_text("one")
+    (tmp_path / "notes.txt").write_text("not measured")
+    states = [installed_agent_state(roots)]
+    assert installed_agent_state(roots) == states[0]
+    (tmp_path / "notes.txt").write_text("still not")
+    assert installed_agent_state(roots) == states[0]
+    (tmp_path / "one.py").write_text("longer")
+    states.append(installed_agent_state(roots))
+    (tmp_path / "two.py").write_text("two")
+    states.append(installed_agent_state(roots))
+    (tmp_path / "new").write_text("longer")
+    (tmp_path / "new").replace(tmp_path / "one.py")
+    states.append(installed_agent_state(roots))
+    assert len(set(states)) == 4

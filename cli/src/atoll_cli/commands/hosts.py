@@ -160,6 +160,7 @@ def _show(session: Session, host: str, record: HostRecord | None, order: HostOrd
         rows += [
             ("tees", ", ".join(tee.value for tee in record.tees)),
             ("slots", f"{record.busy} of {record.slots} busy"),
+            ("warm", f"{record.warm} enclaves wait for a job"),
             ("cpus", f"{record.taken_cpus} of {record.cpus} claimed by jobs"),
             ("memory", f"{size(record.taken_bytes)} of {size(record.memory_bytes)} claimed"),
             ("keeps room for", record.keeps_room_for or "nothing"),

@@ -57,6 +57,13 @@ def _sync(_: click.Context, __: click.Parameter, value: str) -> str:
     help="Enclaves that may run at a time.",
 )
 @click.option(
+    "--warm",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    help="Enclaves that wait started for jobs, as far as slots are free.",
+)
+@click.option(
     "--label",
     "labels",
     metavar="NAME=VALUE",
@@ -90,6 +97,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     http_insecure: bool,  # noqa: FBT001 - as click passes it
     nats: str | None,
     slots: int,
+    warm: int,
     labels: dict[str, str],
     sync: str,
     docker: str | None,
@@ -112,6 +120,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         http_insecure=http_insecure,
         nats=nats,
         slots=slots,
+        warm=warm,
         labels=labels,
         sync=sync,
         docker=docker,

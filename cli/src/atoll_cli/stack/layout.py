@@ -28,6 +28,7 @@ class Plan:
     slots: int
     host_id: str
     env: Mapping[str, str]
+    warm: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     docker: str | None = None
     http_cert: Path | None = None
@@ -64,6 +65,7 @@ class Plan:
             data_dir=data,
             simulated_dir=data / "simulated",
             slots=self.slots,
+            warm_min=self.warm,
             labels=",".join(f"{name}={value}" for name, value in self.labels.items()),
             python=sys.executable,
             **({"docker_host": self.docker} if self.docker else {}),

@@ -50,6 +50,8 @@ class UpOptions:
     http_key: Path | None = None
     http_ca: str = ""
     http_insecure: bool = False
+    warm: int = 0
+    """Enclaves that wait for jobs."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What to say of this host."""
     docker: str | None = None
@@ -89,6 +91,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             http_key=options.http_key,
             http_insecure=options.http_insecure,
             slots=options.slots,
+            warm=options.warm,
             labels=options.labels,
             host_id="local",
             env=env,

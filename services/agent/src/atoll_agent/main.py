@@ -1,4 +1,4 @@
-"""Entry point: one enclave, one job, then nothing is left.
+"""Entry point: one enclave, one job, then nothing is left. The job may come later.
 
 Exit status 0: the job's end is durable on the bus. 2: this host cannot run the job, or
 set us up wrongly. Anything else: the end is not durable. But for 0, the host may start
@@ -13,6 +13,7 @@ import os
 import secrets
 import sys
 import time
+from functools import partial
 
 from atoll import process
 from atoll.bus import connect
@@ -30,6 +31,7 @@ from atoll_agent.config import PREFIX, AgentConfig
 from atoll_agent.device import SimulatedDevice
 from atoll_agent.enclave import EnclaveKeys, Evidence
 from atoll_agent.job import JobRunner
+from atoll_agent.leasing import environment
 from atoll_agent.telling import tell
 
 _log = logging.getLogger("atoll_agent")
@@ -139,7 +141,8 @@ async def _accept(
 
 
 def main() -> int:
-    return process.run("atoll-agent", AgentConfig, PREFIX, os.environ, run, discreet=True)
+    env = partial(environment, os.environ)
+    return process.run("atoll-agent", AgentConfig, PREFIX, env, run, discreet=True)
 
 
 if __name__ == "__main__":

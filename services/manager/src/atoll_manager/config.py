@@ -65,6 +65,12 @@ class ManagerConfig:
     """How long at least a job waits for room while smaller ones take what becomes free; then
     this host keeps what becomes free for it."""
 
+    warm_min: int = 0
+    """How many enclaves wait started for jobs that may come, as far as there is room."""
+
+    warm_max: int = 0
+    """How many wait when more jobs came in the last minute; 0: no more than `warm_min`."""
+
     lame_duck_s: float = 0.0
     """After a stop signal, how long jobs may go on before they are handed back. A second
     signal ends that."""
@@ -104,6 +110,12 @@ class ManagerConfig:
         if min(self.cpus, self.memory_bytes, self.reserve_bytes, self.lame_duck_s) < 0:
             raise ConfigError(
                 f"{PREFIX}CPUS, MEMORY_BYTES, RESERVE_BYTES and LAME_DUCK_S cannot be negative",
+                code="config.invalid",
+            )
+        if not 0 <= self.warm_min <= (self.warm_max or self.warm_min) <= MAX_SLOTS:
+            raise ConfigError(
+                f"{PREFIX}WARM_MIN={self.warm_min} and {PREFIX}WARM_MAX={self.warm_max}: want 0 "
+                f"to {MAX_SLOTS}, and no more of the first than of the second",
                 code="config.invalid",
             )
         if self.patience_s <= 0:

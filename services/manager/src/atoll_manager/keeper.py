@@ -13,7 +13,9 @@ Over a connection, lines of JSON:
 
     to the manager    {"agent": [pid, started]}, or {"refused": "..."} when it cannot start
                       {"status": n} when nothing of the enclave is left; then the end
+                      {"leased": enclave id} when a job was handed over
     to the keeper     {"stop": grace_s}
+                      {"lease": record}: what an enclave without a job is from now on; once
 
 The child is reaped only by us and only after its group was killed: until then its id is
 still its own, so that no signal ever reaches a stranger who got the same number.
@@ -34,7 +36,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from atoll.errors import InputError
 from atoll_manager import records
+from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.processes import ProcessId, ended, identify
 from atoll_manager.workspaces import reap_workspace
 
@@ -45,7 +49,8 @@ if TYPE_CHECKING:
 MODULE: Final = "atoll_manager.keeper"
 AGENT_MODULE: Final = "atoll_agent.main"
 DEVICE_FD_SETTING: Final = "ATOLL_AGENT_DEVICE_FD"
-MAX_LINE: Final = 4096
+LEASE_FD_SETTING: Final = "ATOLL_AGENT_LEASE_FD"
+MAX_LINE: Final = 1 << 16
 DEADLINE_SLACK_S: Final = 5.0
 """A manager that lives ends an expired job first, by the ledger's word."""
 CLOCK_LOOK_S: Final = 30.0
@@ -71,6 +76,9 @@ class Keeper:
         self._alone_since = 0.0
         self._told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._group: int | None = None
+        self._lease_fd: int | None = None
+        """Where an agent without a job waits for one."""
+        self._begin: Callable[[Coroutine[Any, Any, None]], None]
 
     async def run(self, first: socket.socket) -> None:
         """Keep it until it ended; `first` is the manager that wants it."""
@@ -93,6 +101,8 @@ class Keeper:
                 self._kill()
                 process.wait()
                 reap_workspace(self._record.spec.enclave_id)
+            if self._lease_fd is not None:
+                os.close(self._lease_fd)
 
     def tell(self, grace_s: float) -> None:
         """Let the agent have `grace_s` to end, then end it. The first word counts, and 0."""
@@ -115,7 +125,8 @@ class Keeper:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-            begin(self._attend(*await asyncio.open_connection(sock=first)))
+            self._begin = begin
+            begin(self._attend(*await asyncio.open_connection(sock=first, limit=MAX_LINE)))
             begin(self._listen(begin))
             begin(self._watch_deadline())
             begin(self._watch_absence())
@@ -147,22 +158,42 @@ class Keeper:
 
     def _spawn(self, device: int) -> "subprocess.Popen[bytes]":
         spec = self._record.spec
+        if not spec.is_warm:
+            job = {f"ATOLL_AGENT_{name}": value for name, value in _told(spec).items()}
+            return self._start(job, device)
+        leased, self._lease_fd = os.pipe()
+        try:
+            return self._start({LEASE_FD_SETTING: str(leased)}, device, leased)
+        finally:
+            os.close(leased)
+
+    def _start(self, job: dict[str, str], *descriptors: int) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(  # noqa: S603 - the interpreter that we were told to use
             [self._python, "-I", "-m", AGENT_MODULE],
-            env={
-                **self._settings,
-                DEVICE_FD_SETTING: str(device),
-                "ATOLL_AGENT_ENCLAVE_ID": spec.enclave_id,
-                "ATOLL_AGENT_JOB_ID": spec.job_id,
-                "ATOLL_AGENT_ATTEMPT": str(spec.attempt),
-                "ATOLL_AGENT_MANIFEST_DIGEST": spec.manifest_digest,
-                "ATOLL_AGENT_TRACEPARENT": spec.traceparent,
-            },
+            env={**self._settings, DEVICE_FD_SETTING: str(descriptors[0]), **job},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            pass_fds=(device,),
+            pass_fds=descriptors,
             start_new_session=True,
         )
+
+    def _lease(self, spec: EnclaveSpec) -> bool:
+        """Hand the job over that this enclave waits for; whether it was."""
+        if self._lease_fd is None or spec.is_warm or self._told.done():
+            return False
+        old = self._record.spec.enclave_id
+        self._record = replace(self._record, spec=spec)
+        records.rename(self._directory, old, self._record)
+        descriptor, self._lease_fd = self._lease_fd, None
+        try:
+            # As much as a pipe takes at once, and there was nothing in it before.
+            os.write(descriptor, _line(_told(spec)))
+        except OSError:
+            return False  # it has ended; nobody has read it
+        finally:
+            os.close(descriptor)
+        self._begin(self._watch_deadline())
+        return True
 
     async def _serve_device(self, host_end: socket.socket) -> None:
         # After the agent's start: it takes longer to need its device than we to load this.
@@ -177,14 +208,16 @@ class Keeper:
 
         directory = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # Short enough for a socket's address, wherever the directory is.
-        path = f"/proc/self/fd/{directory}/{self._record.spec.enclave_id}.sock"
+        folder = f"/proc/self/fd/{directory}"
+        path = f"{folder}/{self._record.spec.enclave_id}.sock"
         server = await asyncio.start_unix_server(met, path, limit=MAX_LINE)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             server.close()
             with contextlib.suppress(OSError):
-                os.unlink(path)  # noqa: PTH108 - by descriptor
+                # Under the name that it has by now.
+                os.unlink(f"{folder}/{self._record.spec.enclave_id}.sock")  # noqa: PTH108
             os.close(directory)
 
     async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -193,9 +226,16 @@ class Keeper:
             await _send(writer, {"agent": self._record.agent})
             while line := await reader.readline():
                 word = json.loads(line)
-                if isinstance(word, dict) and isinstance(word.get("stop"), int | float):
+                if not isinstance(word, dict):
+                    continue
+                if isinstance(word.get("stop"), int | float):
                     self.tell(max(0.0, float(word["stop"])))
-        except (OSError, ValueError, RecursionError):
+                elif "lease" in word:
+                    spec = records.from_plain(word["lease"]).spec
+                    done = self._lease(spec)
+                    await _send(writer, {"leased": spec.enclave_id if done else None})
+        except (OSError, ValueError, RecursionError, InputError) as error:
+            _log.info("a manager is gone: %s", error)
             return
         finally:
             self._managers.discard(writer)
@@ -238,6 +278,17 @@ def _guest(report: bytes, chain: bytes) -> "SimulatedGuest":
 
     body = AttestationReport.from_bytes(report).body
     return SimulatedGuest(chain=DevelopmentChain.from_pem(chain), body=body)
+
+
+def _told(spec: EnclaveSpec) -> dict[str, str]:
+    """What an agent must know of itself."""
+    return {
+        "ENCLAVE_ID": spec.enclave_id,
+        "JOB_ID": spec.job_id,
+        "ATTEMPT": str(spec.attempt),
+        "MANIFEST_DIGEST": spec.manifest_digest,
+        "TRACEPARENT": spec.traceparent,
+    }
 
 
 def _signal(group: int, number: signal.Signals) -> None:

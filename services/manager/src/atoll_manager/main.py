@@ -34,6 +34,7 @@ from atoll_manager.pool import SlotPool
 from atoll_manager.records import Records
 from atoll_manager.registry import HostRegistry
 from atoll_manager.reservations import Capacity, Reservations
+from atoll_manager.warm import WarmLimits, WarmPool
 
 _log = logging.getLogger("atoll_manager")
 
@@ -103,9 +104,21 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             grace_s=config.stop_grace_s,
             group=group,
         )
+
+        def tell() -> None:
+            registry.poke()
+
+        # It asks only when the pool is there, which asks it for enclaves.
+        warm = WarmPool(
+            driver,
+            simulated.state,
+            WarmLimits(minimum=config.warm_min, maximum=max(config.warm_min, config.warm_max)),
+            lambda: 0 if pool is None else pool.further(plain(Tee.SIMULATED).needs),
+            changed=tell,
+        )
         runner = AttemptRunner(
             bus=bus,
-            driver=driver,
+            driver=warm,
             host_id=config.host_id,
             keys=AttestorKeys(bus),
             timing=Timing(boot_timeout_s=config.boot_timeout_s, stop_grace_s=config.stop_grace_s),
@@ -144,6 +157,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
                 tenants=parts.tenants,
                 taken_bytes=claimed.memory_bytes,
                 taken_cpus=claimed.cpus,
+                warm=warm.ready,
                 keeps_room_for=None if pool is None else pool.keeps_room_for,
                 started_ms=started_ms,
                 version=version.VERSION,
@@ -155,6 +169,10 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         await registry.claim()
         await orders.read()
 
+        def changed(_: int) -> None:
+            tell()
+            warm.poke()
+
         def can_start(it: SpawnClass) -> bool:
             return misfit(it.tee, it.needs, describe()) is None
 
@@ -165,7 +183,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             classes.current,
             room,
             adopted=await driver.adopt(),
-            on_change=lambda _: registry.poke(),
+            on_change=changed,
             memory=memory,
         )
         patience = Patience(
@@ -176,7 +194,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             group.create_task(work)
             for work in (
                 *(duty.hold_identity(), duty.obey()),
-                *(classes.follow(pool.look_again), patience.run()),
+                *(classes.follow(pool.look_again), patience.run(), warm.run()),
             )
         ]
         working = group.create_task(pool.run())

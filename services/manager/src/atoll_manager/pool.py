@@ -85,11 +85,13 @@ class SlotPool:
         """Take no more work; what runs goes on."""
         self._wanted = False
         self._news.set()
+        self._on_change(self.busy)
 
     def resume(self) -> None:
         """Take work again."""
         self._wanted = True
         self._news.set()
+        self._on_change(self.busy)
 
     def look_again(self) -> None:
         """The classes have changed."""
@@ -115,6 +117,16 @@ class SlotPool:
         for each in self._asked.values():
             room.give_back(each.needs)
         return room
+
+    def further(self, needs: Needs) -> int:
+        """How many more jobs of a size this host could start now; none if it is to take none."""
+        if not self._wanted or not self._memory.there:
+            return 0
+        room, count = self.claimed(), 0
+        while room.fits(needs):
+            room.take(needs)
+            count += 1
+        return count
 
     def overtaken(self) -> list[SpawnClass]:
         """The classes that have no room while smaller ones might take what becomes free."""

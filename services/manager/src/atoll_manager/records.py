@@ -76,12 +76,23 @@ def parse(raw: bytes) -> EnclaveRecord:
         InputError: `record.invalid`.
     """
     try:
-        plain = json.loads(raw)
+        return from_plain(json.loads(raw))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not a record of an enclave: {error}", code="record.invalid") from error
+
+
+def from_plain(plain: Any) -> EnclaveRecord:
+    """The inverse of `to_plain`.
+
+    Raises:
+        InputError: `record.invalid`.
+    """
+    try:
         if not isinstance(plain, dict) or plain.get("version") != VERSION:
             raise _MalformedError("version")
         spec = EnclaveSpec(
             enclave_id=require_token(_text(plain, "enclave_id"), "enclave id"),
-            job_id=require_token(_text(plain, "job_id"), "job id"),
+            job_id=_job(plain),
             attempt=_number(plain, "attempt"),
             manifest_digest=bytes.fromhex(_text(plain, "manifest_digest")).hex(),
             traceparent=_text(plain, "traceparent"),
@@ -175,6 +186,15 @@ def record_path(directory: Path, enclave_id: str) -> Path:
     return directory / f"{enclave_id}.json"
 
 
+def rename(directory: Path, old: str, record: EnclaveRecord) -> None:
+    """Let the enclave that was written down as `old` be what `record` says. It can be found under
+    one of the two whatever happens in between. Raises: OSError."""
+    new = record.spec.enclave_id
+    write(directory, record)
+    (directory / f"{old}.sock").rename(directory / f"{new}.sock")
+    record_path(directory, old).unlink()
+
+
 def write(directory: Path, record: EnclaveRecord) -> None:
     """Replace the record whole. Raises: OSError."""
     path = record_path(directory, record.spec.enclave_id)
@@ -208,6 +228,12 @@ def _text(plain: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise _MalformedError(name)
     return value
+
+
+def _job(plain: dict[str, Any]) -> str:
+    """The job, or nothing for an enclave that waits for one."""
+    job_id = _text(plain, "job_id")
+    return require_token(job_id, "job id") if job_id else ""
 
 
 def _number(plain: dict[str, Any], name: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from atoll.errors import ConfigError, InputError
 from atoll.measure.agent import agent_image, agent_measurement
-from atoll.measure.installed import installed_agent_files
+from atoll.measure.installed import installed_agent_files, installed_agent_state
 from atoll.simulated.chain import DevelopmentChain
 from atoll.simulated.report import SimulatedGuest, SimulatedProcessor
 from atoll_manager.drivers.driver import EnclaveSpec
@@ -23,12 +23,16 @@ class Simulation:
 
     def launch(self, spec: EnclaveSpec) -> SimulatedGuest:
         """Measure the agent as it is installed now, and launch it."""
-        measurement = agent_measurement(agent_image(installed_agent_files()))
         return self._processor.launch(
-            measurement,
+            agent_measurement(agent_image(installed_agent_files())),
             report_id=secrets.token_bytes(32),
-            host_data=bytes.fromhex(spec.manifest_digest),
+            # Chosen at the launch, when there may be no job yet: nothing relies on it.
+            host_data=bytes.fromhex(spec.manifest_digest) or bytes(32),
         )
+
+    def state(self) -> bytes:
+        """What would be launched now: another value, perhaps another measurement."""
+        return installed_agent_state()
 
 
 def load(directory: Path) -> Simulation:

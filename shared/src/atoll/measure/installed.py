@@ -10,6 +10,7 @@ that is a statement of what was installed and no protection: who can change the 
 can also change what measures them.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from importlib.util import find_spec
@@ -49,6 +50,27 @@ def installed_agent_files(
             raise _missing(f"package {name} has no files under its root")
         files += found
     return sorted(files)
+
+
+def installed_agent_state(roots: Mapping[str, Path] | None = None) -> bytes:
+    """Another one whenever a file of the packages that are measured was put there or replaced.
+
+    Much faster than to read them all, and no measurement: who wants to can change a file and
+    leave this as it is. Distributions are not looked at.
+
+    Raises:
+        ConfigError: `measure.not_installed`.
+    """
+    state = hashlib.sha256()
+    try:
+        for root in (roots or {name: _root(name) for name in PACKAGES}).values():
+            for path in sorted(root.rglob("*.py")):
+                found = path.stat()
+                place = f"{path}\0{found.st_ino} {found.st_mtime_ns} {found.st_size}\n"
+                state.update(place.encode())
+    except OSError as error:  # as while it is being replaced
+        raise _missing(f"{error.filename}: {error.strerror}") from error
+    return state.digest()
 
 
 def _root(package: str) -> Path:

@@ -58,6 +58,8 @@ class HostRecord:
     """Memory that its jobs have claimed, as they asked."""
     taken_cpus: Annotated[int, Range(0, 1 << 20)] = 0
     """Processors likewise."""
+    warm: Annotated[int, Range(0, 8192)] = 0
+    """Enclaves that wait, started, for jobs that may come."""
     keeps_room_for: Token | None = None
     """The queue of large jobs for which it takes no smaller ones at present."""
 

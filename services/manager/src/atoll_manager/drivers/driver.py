@@ -26,6 +26,7 @@ class EnclaveSpec:
 
     enclave_id: str
     job_id: str
+    """Empty: there is no job yet."""
     attempt: int
     manifest_digest: str
     traceparent: str = field(default="")
@@ -33,6 +34,11 @@ class EnclaveSpec:
     """When it is ended whatever happens, in milliseconds since the epoch; 0: never."""
     claim: Claim | None = None
     """None: nothing of it is found again by a manager that starts later."""
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it is started in advance of a job."""
+        return not self.job_id
 
 
 class RunningEnclave(Protocol):
@@ -47,6 +53,27 @@ class RunningEnclave(Protocol):
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to erase and end, then end it. Returns when nothing of it is left."""
+        ...
+
+
+class WarmEnclave(RunningEnclave, Protocol):
+    """One that was started in advance, and waits for its only job."""
+
+    async def lease(self, spec: EnclaveSpec) -> bool:
+        """Let it be what `spec` says, as if it had been started so; whether it is.
+
+        Raises: RefusedError `enclave.start`: nobody can say. Stop it.
+        """
+        ...
+
+
+class WarmDriver(Protocol):
+    """A driver that can start enclaves in advance."""
+
+    async def start(self, spec: EnclaveSpec) -> RunningEnclave: ...
+
+    async def prepare(self) -> WarmEnclave:
+        """Raises: RefusedError `enclave.start`."""
         ...
 
 

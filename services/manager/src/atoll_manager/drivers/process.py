@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,9 @@ from atoll_manager.workspaces import left_behind, reap_workspace
 
 FORSAKEN: Final = -int(signal.SIGKILL)
 """The status of an enclave whose keeper was killed, and nobody knows how it ended."""
+
+LEASE_S: Final = 5.0
+"""How long the keeper of a prepared enclave may take to hand a job over."""
 
 END_SLACK_S: Final = 10.0
 """How much longer than its grace an enclave may take to be gone before its keeper is killed."""
@@ -48,12 +51,18 @@ class ProcessEnclave:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         child: "subprocess.Popen[bytes] | None",
+        *,
+        log: Path | None = None,
     ) -> None:
         self.spec = record.spec
         self._record = record
         self._store = store
         self._reader, self._writer = reader, writer
         self._child = child
+        self._log = log
+        self._names = {record.spec.enclave_id}
+        """Under which something of it may be written down."""
+        self._leased: asyncio.Future[str | None] | None = None
         self._over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -94,14 +103,43 @@ class ProcessEnclave:
         finally:
             self._say({"stop": 0})
             await self.wait()
-            self._store.remove(self.enclave_id)
+            for name in self._names:
+                self._store.remove(name)
+
+    async def lease(self, spec: EnclaveSpec) -> bool:
+        """Let an enclave that waits for a job have this one; once. Whether it has it.
+
+        Raises:
+            RefusedError: `enclave.start`: nobody can say whether it has it. Stop it.
+        """
+        if not self.spec.is_warm or self._leased is not None:
+            raise AssertionError("an enclave serves one job")
+        self._leased = asyncio.get_running_loop().create_future()
+        self._names.add(spec.enclave_id)
+        self._say({"lease": records.to_plain(EnclaveRecord(spec=spec))})
+        either: set[asyncio.Future[Any]] = {self._leased, self._over}
+        await asyncio.wait(either, timeout=LEASE_S, return_when=asyncio.FIRST_COMPLETED)
+        if not self._leased.done():
+            raise _cannot_start(spec, "its keeper does not answer")
+        if self._leased.result() != spec.enclave_id:
+            return False
+        if self._log is not None:
+            with contextlib.suppress(OSError):
+                self._log.rename(self._log.with_name(_log_name(spec)))
+        self.spec = spec
+        self._record = replace(self._record, spec=spec)
+        return True
 
     async def _status(self) -> int | None:
         """What the keeper says of its end; None when it is gone without a word."""
         with contextlib.suppress(OSError, ValueError, RecursionError):
             while line := await self._reader.readline():
                 word = json.loads(line)
-                if isinstance(word, dict) and type(word.get("status")) is int:
+                if not isinstance(word, dict):
+                    continue
+                if "leased" in word and self._leased is not None and not self._leased.done():
+                    self._leased.set_result(word["leased"])
+                if type(word.get("status")) is int:
                     return int(word["status"])
         return None
 
@@ -177,7 +215,21 @@ class ProcessDriver:
             RefusedError: `enclave.start`.
             ConfigError: what `launch` raises.
         """
-        guest = self._launch(spec)
+        return await self._start(spec, self._launch(spec))
+
+    async def prepare(self) -> ProcessEnclave:
+        """An enclave without a job, which it takes by its `lease`; likewise.
+
+        Raises:
+            RefusedError: `enclave.start`.
+            ConfigError: what `launch` raises.
+        """
+        spec = EnclaveSpec(
+            enclave_id=self._store.new_enclave_id(), job_id="", attempt=0, manifest_digest=""
+        )
+        return await self._start(spec, self._launch(spec))
+
+    async def _start(self, spec: EnclaveSpec, guest: SimulatedGuest) -> ProcessEnclave:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -203,7 +255,11 @@ class ProcessDriver:
             self._store.remove(spec.enclave_id)
             raise
         record = EnclaveRecord(spec=spec, keeper=identify(child.pid), agent=agent)
-        return self._followed(ProcessEnclave(record, self._store, reader, writer, child))
+        enclave = ProcessEnclave(
+            *(record, self._store, reader, writer, child),
+            log=self._log_dir / _log_name(spec),
+        )
+        return self._followed(enclave)
 
     async def adopt(self) -> tuple[ProcessEnclave | EndedEnclave, ...]:
         """What an earlier manager of this directory left: found again, or cleared away.
@@ -211,7 +267,16 @@ class ProcessDriver:
         Once, before the first `start`. Whoever gets an enclave here must see to its end.
         """
         found: list[ProcessEnclave | EndedEnclave] = []
-        for enclave_id, record in records.each(self._store):
+        written = tuple(records.each(self._store))
+        # Its keeper may be about to call it by the name that it has for its job.
+        at_work = {it.keeper for _, it in written if it is not None and not it.spec.is_warm}
+        for enclave_id, record in written:
+            if record is not None and record.spec.is_warm:
+                # Its image may not be today's; there will be others.
+                if record.keeper not in at_work:
+                    await forsaken(record)
+                self._store.remove(enclave_id)
+                continue
             enclave = None if record is None else await self._find(record)
             if enclave is None:
                 _log.warning("enclave %s: nobody can say what it was for", enclave_id)
@@ -259,7 +324,7 @@ class ProcessDriver:
             "window_s": self._window_s,
             "grace_s": self._grace_s,
         }
-        path = self._log_dir / f"enclave-{spec.enclave_id}.log"
+        path = self._log_dir / _log_name(spec)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         with (
             os.fdopen(os.memfd_create("order"), "w+b") as file,
@@ -275,6 +340,10 @@ class ProcessDriver:
                 stderr=log,
                 start_new_session=True,
             )
+
+
+def _log_name(spec: EnclaveSpec) -> str:
+    return f"enclave-{spec.enclave_id}.log"
 
 
 async def forsaken(record: EnclaveRecord) -> None:
