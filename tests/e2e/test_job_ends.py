@@ -79,10 +79,10 @@ LATE = {
         JobState.AWAITING_ASSETS, JobLimits(release_wait_ms=1000), "release.timeout"
     ),
     "the deadline comes before the keys": Late(
-        JobState.AWAITING_ASSETS, JobLimits(deadline_ms=1000), "job.deadline"
+        JobState.AWAITING_ASSETS, JobLimits(deadline_ms=5000), "job.deadline"
     ),
     "the deadline comes while it runs": Late(
-        JobState.RUNNING, JobLimits(deadline_ms=2000), "job.deadline"
+        JobState.RUNNING, JobLimits(deadline_ms=8000), "job.deadline"
     ),
 }
 
