@@ -28,7 +28,7 @@ SLOTS: Final = 4
 FLYING: Final = 16
 """Jobs under way at a time: fewer than the smallest full fleet has slots."""
 WARM_UPS: Final = 16
-ROLES: Final = ("gateway", "nats-server", "attestor", "hosts")
+ROLES: Final = ("gateway", "nats-server", "attestor", "managers")
 CONTROL: Final = ("gateway", "nats-server")
 """What all hosts share; the rest is spread over hosts and attestors."""
 
@@ -122,7 +122,7 @@ async def _measure(
     async with standing("hosts", each) as fleet:
 
         def spent() -> dict[str, float]:
-            return {**deployment.cpu(), "hosts": sum(map(cpu_of, fleet.pids))}
+            return {**deployment.cpu(), "managers": sum(map(cpu_of, fleet.pids))}
 
         async def idling() -> dict[str, float]:
             before = spent()
@@ -247,6 +247,6 @@ def _notes(scale: Scale) -> tuple[str, ...]:
         f"medians, and of ratios the medians of rounds; hosts of {SLOTS} slots",
         f"the ledger fills with {scale.fleets[0]} hosts",
         f"the fleet grows with {scale.stored[0]} jobs in the ledger",
-        "hosts: managers and enclaves, without processes, assets, programs and results",
+        "managers: with their enclaves, without processes, assets, programs and results",
         "the client that submits, appraises and releases is not counted",
     )
