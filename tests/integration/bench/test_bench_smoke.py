@@ -130,7 +130,7 @@ def test_a_fleet_is_measured_by_hosts_by_stored_jobs_and_all_alive_at_once(tmp_p
     assert [row["jobs in the ledger"] for row in by_stored] == [2, 20]
     assert [row["hosts"] for row in by_hosts] == [1, 3]
     assert by_stored[0]["all / first"] == by_hosts[0]["all / first"] == 1
-    assert all(row["hosts"] > 0 for row in by_stored)
+    assert all(row["managers"] > 0 for row in by_stored)
     (live,) = document["enclaves that are all alive at once"]
     assert (live["hosts"], live["alive"]) == (2, 4)
     for row in document["start of a gateway"]:
