@@ -36,18 +36,24 @@ async def overtaken(here: Host) -> tuple[FakeEnclave, FakeEnclave]:
     return first, here.driver.started[1]
 
 
-async def test_a_second_attempt_waits_until_the_first_is_gone(
-    site: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    gone = asyncio.Event()
+def slow_to_end(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Enclaves of a first attempt are stopped only when this is set."""
+    may_end = asyncio.Event()
     real = FakeEnclave.stop
 
     async def stop(enclave: FakeEnclave, grace_s: float) -> None:
         if enclave.spec.attempt == 1:
-            await gone.wait()
+            await may_end.wait()
         await real(enclave, grace_s)
 
     monkeypatch.setattr(FakeEnclave, "stop", stop)
+    return may_end
+
+
+async def test_a_second_attempt_waits_until_the_first_is_gone(
+    site: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = slow_to_end(monkeypatch)
     caplog.set_level(logging.INFO)
     async with host(site, attesting) as here, working(here):
         first, second = await overtaken(here)
@@ -63,15 +69,7 @@ async def test_a_second_attempt_waits_until_the_first_is_gone(
 async def test_a_second_attempt_waits_no_longer_than_an_enclave_can_outlive_its_manager(
     site: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forgotten = asyncio.Event()
-    real = FakeEnclave.stop
-
-    async def stop(enclave: FakeEnclave, grace_s: float) -> None:
-        if enclave.spec.attempt == 1:
-            await forgotten.wait()
-        await real(enclave, grace_s)
-
-    monkeypatch.setattr(FakeEnclave, "stop", stop)
+    forgotten = slow_to_end(monkeypatch)
     monkeypatch.setattr(lease, "HANDOVER_S", 0.3)
     async with host(site, attesting) as here, working(here):
         first, second = await overtaken(here)

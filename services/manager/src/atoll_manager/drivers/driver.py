@@ -67,17 +67,15 @@ class WarmEnclave(RunningEnclave, Protocol):
         ...
 
 
-class WarmDriver(Protocol):
-    """A driver that can start enclaves in advance."""
-
-    async def start(self, spec: EnclaveSpec) -> RunningEnclave: ...
-
-    async def prepare(self) -> WarmEnclave:
-        """Raises: RefusedError `enclave.start`."""
-        ...
-
-
 class Driver(Protocol):
     async def start(self, spec: EnclaveSpec) -> RunningEnclave:
         """Raises: RefusedError `enclave.start` when this host cannot."""
+        ...
+
+
+class WarmDriver(Driver, Protocol):
+    """A driver that can start enclaves in advance."""
+
+    async def prepare(self) -> WarmEnclave:
+        """Raises: RefusedError `enclave.start`."""
         ...
