@@ -40,19 +40,9 @@ async def together(
     Raises:
         BenchError: one failed.
     """
-    processes = [await _start(task) for _ in each]
-    try:
-        for process, parameters in zip(processes, each, strict=True):
-            _tell(process, json.dumps(parameters))
-        for process in processes:
-            await _line(process, task)
+    async with standing(task, each) as prepared:
         begin()
-        for process in processes:
-            _tell(process, "")
-        return [await _line(process, task) for process in processes]
-    finally:
-        for process in processes:
-            await _end(process)
+        return await prepared.end()
 
 
 class Standing:

@@ -7,8 +7,7 @@ import click
 
 from atoll.computation.placement import Placement
 from atoll.errors import InputError
-from atoll.wire.names import require_name, require_token
-from atoll.wire.placement import MAX_CPUS, MAX_LABELS
+from atoll.wire.placement import MAX_CPUS, read_labels
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -17,20 +16,10 @@ _MIB: Final = 1 << 20
 
 def labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Callback: `NAME=VALUE` pairs, each name once."""
-    found: dict[str, str] = {}
-    for item in values:
-        name, equals, value = item.partition("=")
-        try:
-            require_name(require_token(name, "label"), "label")
-            require_token(value, f"the value of label {name}")
-        except InputError as error:
-            raise click.BadParameter(f"{item[:80]!r} is not NAME=VALUE: {error.message}") from error
-        if not equals or name in found:
-            raise click.BadParameter(f"{item[:80]!r}: want NAME=VALUE, each name once")
-        found[name] = value
-    if len(found) > MAX_LABELS:
-        raise click.BadParameter(f"{len(found)} labels, at most {MAX_LABELS}")
-    return found
+    try:
+        return read_labels(values)
+    except InputError as error:
+        raise click.BadParameter(error.message) from error
 
 
 def placement_options(command: F) -> F:

@@ -3,8 +3,8 @@
 import os
 
 from atoll.errors import ConfigError, InputError
-from atoll.wire.names import require_name, require_token
-from atoll.wire.placement import MAX_LABELS
+from atoll.wire.names import require_token
+from atoll.wire.placement import read_labels
 
 MAX_TENANTS = 64
 
@@ -38,23 +38,12 @@ def tenants(items: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def labels(items: tuple[str, ...]) -> dict[str, str]:
-    """`name=value` each, both tokens.
+    """What to say of a host, `name=value` each.
 
     Raises:
         ConfigError: `config.invalid`.
     """
-    found: dict[str, str] = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        try:
-            # Both: the registry keeps labels by name, and a token may begin with a dash.
-            require_name(require_token(name, "label"), "label")
-            require_token(value, f"label {name}")
-        except InputError as error:
-            raise ConfigError(f"label {item!r}: {error.message}", code="config.invalid") from error
-        if not equals or name in found:
-            raise ConfigError(f"label {item!r}: want name=value, once", code="config.invalid")
-        found[name] = value
-    if len(found) > MAX_LABELS:
-        raise ConfigError(f"{len(found)} labels, at most {MAX_LABELS}", code="config.invalid")
-    return found
+    try:
+        return read_labels(items)
+    except InputError as error:
+        raise ConfigError(error.message, code="config.invalid") from error

@@ -127,7 +127,7 @@ class Keeper:
 
             self._begin = begin
             begin(self._attend(*await asyncio.open_connection(sock=first, limit=MAX_LINE)))
-            begin(self._listen(begin))
+            begin(self._listen())
             begin(self._watch_deadline())
             begin(self._watch_absence())
             begin(self._serve_device(device))
@@ -202,9 +202,9 @@ class Keeper:
         guest = _guest(self._report, self._chain)
         await serve(host_end, guest, guest.chain.table().to_bytes())
 
-    async def _listen(self, begin: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    async def _listen(self) -> None:
         def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            begin(self._attend(reader, writer))
+            self._begin(self._attend(reader, writer))
 
         directory = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         # Short enough for a socket's address, wherever the directory is.

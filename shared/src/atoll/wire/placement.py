@@ -27,6 +27,7 @@ from atoll.errors import InputError
 from atoll.wire import subjects, topology
 from atoll.wire.hosts import Bytes, HostRecord
 from atoll.wire.messages import Tee
+from atoll.wire.names import require_name, require_token
 from atoll.wire.schema import Range, Size, Timestamp, Token, message
 from atoll.wire.topology_types import Consumer
 
@@ -43,6 +44,31 @@ _PLAIN_BYTES: Final = 2 * _GIB
 _ANY: Final = "any"
 _DIGEST_DIGITS: Final = 24
 _SIZE: Final = re.compile(r"m([1-9][0-9]{0,6})c(0|[1-9][0-9]{0,3})")
+
+
+def read_labels(items: tuple[str, ...]) -> dict[str, str]:
+    """Labels as people write them: `name=value` each, each name once, `MAX_LABELS` at most.
+
+    Raises:
+        InputError: `labels.invalid`.
+    """
+    found: dict[str, str] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        try:
+            # Both: the registry keeps labels by name, and a token may begin with a dash.
+            require_name(require_token(name, "label"), "label")
+            require_token(value, f"the value of label {name}")
+        except InputError as error:
+            text = f"label {item[:80]!r} is not name=value: {error.message}"
+            raise InputError(text, code="labels.invalid") from error
+        if not equals or name in found:
+            text = f"label {item[:80]!r}: want name=value, each name once"
+            raise InputError(text, code="labels.invalid")
+        found[name] = value
+    if len(found) > MAX_LABELS:
+        raise InputError(f"{len(found)} labels, at most {MAX_LABELS}", code="labels.invalid")
+    return found
 
 
 @message

@@ -215,21 +215,7 @@ class ProcessDriver:
             RefusedError: `enclave.start`.
             ConfigError: what `launch` raises.
         """
-        return await self._start(spec, self._launch(spec))
-
-    async def prepare(self) -> ProcessEnclave:
-        """An enclave without a job, which it takes by its `lease`; likewise.
-
-        Raises:
-            RefusedError: `enclave.start`.
-            ConfigError: what `launch` raises.
-        """
-        spec = EnclaveSpec(
-            enclave_id=self._store.new_enclave_id(), job_id="", attempt=0, manifest_digest=""
-        )
-        return await self._start(spec, self._launch(spec))
-
-    async def _start(self, spec: EnclaveSpec, guest: SimulatedGuest) -> ProcessEnclave:
+        guest = self._launch(spec)
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -260,6 +246,18 @@ class ProcessDriver:
             log=self._log_dir / _log_name(spec),
         )
         return self._followed(enclave)
+
+    async def prepare(self) -> ProcessEnclave:
+        """An enclave without a job, which it takes by its `lease`; likewise.
+
+        Raises:
+            RefusedError: `enclave.start`.
+            ConfigError: what `launch` raises.
+        """
+        spec = EnclaveSpec(
+            enclave_id=self._store.new_enclave_id(), job_id="", attempt=0, manifest_digest=""
+        )
+        return await self.start(spec)
 
     async def adopt(self) -> tuple[ProcessEnclave | EndedEnclave, ...]:
         """What an earlier manager of this directory left: found again, or cleared away.
