@@ -148,12 +148,13 @@ class Load:
     async def _raise_once(self, counters: KeyValue, index: int) -> None:
         """Raise one's own number among those of all writers, unless an attempt that was not
         answered has done it."""
-        conflict = False
+        lost: list[int] | None = None
         while True:
             entry = await counters.get(COUNTER)
             numbers = [0] * WRITERS if entry is None else json.loads(entry.value or b"")
             if numbers[index] == self._raised[index]:
-                assert not conflict, "a compare-and-set that won said that it lost"
+                # What has been replaced since can no longer be recognised as ours.
+                assert numbers != lost, "a compare-and-set that won said that it lost"
                 return
             assert numbers[index] == self._raised[index] - 1, "an acknowledged change is gone"
             numbers[index] += 1
@@ -164,7 +165,7 @@ class Load:
                 else:
                     await counters.update(COUNTER, value, revision=entry.revision)
             except ConflictError:
-                conflict = True
+                lost = numbers
             else:
                 return
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from atoll.bus import Bus, KeyValue, connect, leaders_message, message_at, publish
+from atoll.bus import Bus, KeyValue, connect, jetstream, leaders_message, message_at, publish
 from atoll.bus.jetstream import api
 from atoll.bus.message import Message
 from atoll.errors import ConflictError, MessageError, UnreachableError
@@ -20,7 +20,6 @@ from support.nats import bus_config
 
 STREAM = "KV_b"
 SUBJECT = "$KV.b.k"
-DIRECT = f"$JS.d.API.DIRECT.GET.{STREAM}.{SUBJECT}"
 WRITE = f"$JS.d.API.{SUBJECT}"
 LEADER = f"$JS.d.API.STREAM.MSG.GET.{STREAM}"
 TIME = "2026-01-02T03:04:05.678901234Z"
@@ -63,10 +62,11 @@ async def responder(nats_server: EmbeddedNats) -> AsyncIterator[Responder]:
         yield Responder(connected)
 
 
-def stored(seq: int, msg_id: str) -> tuple[bytes, dict[str, str]]:
-    """A direct get's reply."""
-    about = {"Nats-Stream": STREAM, "Nats-Subject": SUBJECT, "Nats-Sequence": str(seq)}
-    return b"v", {**about, "Nats-Time-Stamp": TIME, "Nats-Msg-Id": msg_id}
+def told(seq: int, msg_id: str) -> bytes:
+    """The leader's answer: what it stores."""
+    headers = base64.b64encode(f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\n\r\n".encode()).decode()
+    message = {"subject": SUBJECT, "seq": seq, "hdrs": headers, "data": "dg==", "time": TIME}
+    return json.dumps({"message": message}).encode()
 
 
 @pytest.mark.parametrize(("number", "status"), [(10008, 503), (10009, 500), (10158, 409)])
@@ -91,13 +91,13 @@ async def test_asks_the_api_again_until_there_is_a_leader(far: Bus, responder: R
     assert await api(far, "STREAM.INFO.S") == {"config": {}}
 
 
-async def test_a_won_compare_and_set_is_found_behind_a_replica_that_lags(
+async def test_a_won_compare_and_set_is_found_when_the_leader_shows_it(
     far: Bus, responder: Responder
 ) -> None:
-    """The first answer was lost; the second says conflict; the first replica asked is stale."""
+    """The first answer was lost; the second says conflict, with what is not confirmed yet."""
     ours = "ours"
     await responder.on(WRITE, json.dumps(CONFLICT).encode())
-    await responder.on(DIRECT, stored(5, "before"), stored(7, ours))
+    await responder.on(LEADER, told(5, "before"), told(7, ours))
     ack = await publish(
         far,
         WRITE,
@@ -112,9 +112,20 @@ async def test_a_won_compare_and_set_is_found_behind_a_replica_that_lags(
 
 async def test_a_lost_compare_and_set_is_a_conflict(far: Bus, responder: Responder) -> None:
     await responder.on(WRITE, json.dumps(CONFLICT).encode())
-    await responder.on(DIRECT, stored(7, "another's"))
+    await responder.on(LEADER, told(7, "another's"))
     with pytest.raises(ConflictError):
         await KeyValue(far, "b").update("k", b"v", revision=5)
+
+
+async def test_a_conflict_with_what_never_shows_is_no_answer(
+    far: Bus, responder: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jetstream, "CONFIRMED_S", 0.2)
+    await responder.on(WRITE, json.dumps(CONFLICT).encode())
+    await responder.on(LEADER, told(5, "before"))
+    with pytest.raises(UnreachableError) as caught:
+        await KeyValue(far, "b").update("k", b"v", revision=5)
+    assert caught.value.code == "bus.unconfirmed"
 
 
 async def test_reads_what_the_leader_has(far: Bus, responder: Responder) -> None:

@@ -6,6 +6,7 @@ errors of our own services, which travel as ADR-32 headers and a small payload.
 
     bus.unreachable    no connection, or it was lost while waiting; try again
     bus.timeout        no answer in time; it may still have been carried out
+    bus.unconfirmed    a change is neither won nor lost yet: the servers have not agreed on it
     bus.no_responders  nobody serves this subject now, or no stream stores it
     bus.conflict       compare-and-set lost, or the name exists with other contents
     bus.not_found      no such stream, consumer, bucket, key or object

@@ -38,14 +38,14 @@ PUBLISH_TIMEOUT_S: Final = 10.0
 START_TIMEOUT_S: Final = 5.0
 """How long a server that has just started may take to open its streams."""
 
+CONFIRMED_S: Final = 5.0
+"""How long a message that a leader has may take until most of the copies have it."""
+
 MAX_API_REPLY: Final = 1 << 20
 """Bytes of the largest API reply that is decoded."""
 
 MAX_STORED_REPLY: Final = 2 << 20
 """The same of a reply that holds a message: base64 of up to 1 MiB."""
-
-LAG_S: Final = 2.0
-"""How long a replica may lag behind the leader before its word is taken as it is."""
 
 T = TypeVar("T")
 
@@ -135,13 +135,14 @@ async def publish(
             subject (0: none yet).
         stream: the stream that takes `subject`. With it, a conflict is looked into: an
             attempt whose acknowledgement was lost is what the next one conflicts with,
-            when the server does not remember its message id. Replicas that have not yet
-            heard of what we conflict with are asked again.
+            when the server does not remember its message id.
         stored_on: the subject in the stream, when it is another one than `subject`.
         timeout_s: for all attempts together, including waiting for a connection.
 
     Raises:
-        ConflictError: `bus.conflict`: `expected_last_subject_seq` is not the newest.
+        ConflictError: `bus.conflict`: `expected_last_subject_seq` is not the newest. Where the
+            server forgot our message id and another's message has replaced ours, this is said of
+            a message that was stored: to the caller it is as if it came second.
         RefusedError: `bus.full`: the stream is full; nothing was stored.
         InputError: `bus.too_large`.
         UnreachableError: no acknowledgement in time; it may have been stored.
@@ -191,13 +192,24 @@ async def _answer(
 
 
 async def newer_message(bus: Bus, stream: str, subject: str, than: int) -> StreamMessage | None:
-    """The newest message; on a cluster, from a replica that knows more than `than`, for
-    the leader does, unless none does within `LAG_S`."""
-    deadline = bus.now() + (LAG_S if bus.clustered else 0.0)
+    """What a conflict is with: the newest message, which is not `than` (0: none).
+
+    On a cluster a leader counts what its followers have not yet confirmed, perhaps our own
+    first attempt: until it shows, the conflict says nothing about who won.
+
+    Raises:
+        UnreachableError: `bus.unconfirmed`: it does not show within `CONFIRMED_S`.
+    """
+    deadline = bus.now() + CONFIRMED_S
     while True:
-        last = await last_message(bus, stream, subject)
-        if (last is not None and last.seq > than) or bus.now() >= deadline:
+        last = await leaders_message(bus, stream, subject)
+        if not bus.clustered or (0 if last is None else last.seq) != than:
             return last
+        if bus.now() >= deadline:
+            raise UnreachableError(
+                f"stream {stream}: a change of {subject} is not confirmed by the other servers",
+                code="bus.unconfirmed",
+            )
         await bus.pause(RETRY_PAUSE_S)
 
 

@@ -86,7 +86,8 @@ class KeyValue:
         """Set `key`, whose newest revision must be `revision`; returns the new one.
 
         Raises:
-            ConflictError: `bus.conflict`: it changed in between.
+            ConflictError: `bus.conflict`: it changed in between; at worst to what we set and then
+                to what another made of that (`jetstream.publish`).
         """
         return await self._set(key, value, revision=revision)
 
