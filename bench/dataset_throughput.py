@@ -74,7 +74,13 @@ async def _measure(
 ) -> Found:
     path = scratch / "dataset"
     dataset.write(path, size)
-    given: dict[str, Any] = {"home": str(stack.home), "path": str(path), "size": size, **raw}
+    given: dict[str, Any] = {
+        "home": str(stack.home),
+        "data": str(stack.home.parent / "data"),
+        "path": str(path),
+        "size": size,
+        **raw,
+    }
     found: Found = {name: [] for name in _LABELS}
     for _ in range(scale.dataset_rounds):
         for _, contenders in _SIDES:

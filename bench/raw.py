@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig, StorageType
 
-from atoll.bus.objects import CHUNK_SIZE, FETCH
-from atoll.bus.upload import WINDOW
+from atoll.bus.objects import FETCH
+from atoll.bus.upload import CHUNK_SIZE, WINDOW
 from bench.report import BenchError
 
 Parameters = dict[str, Any]

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from atoll.bus import ObjectStore
+from atoll.bus import BusConfig, ObjectStore, connect, login_from
 from atoll.client.appraisal import Appraiser
 from atoll.client.assets import upload_file
 from atoll.client.connection import AtollClient, open_client
@@ -35,6 +35,8 @@ from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.runner import run as run_guest
 from atoll_agent.sandbox.step import Step, StepSpace
 from atoll_agent.sandbox.workspace import open_workspace
+from atoll_cli.deployment.folder import Folder
+from atoll_cli.deployment.identities import OPERATOR
 from bench import durable_tasks, fleet_load, raw, simulated_hosts, wall_tasks
 from bench.appraisals import appraisals
 from bench.machine import peak_resident
@@ -85,6 +87,13 @@ async def seal_upload(given: Parameters, go: Go) -> Parameters:
 async def fetch_open(given: Parameters, go: Go) -> Parameters:
     """Fetch, open and check an asset into memory-only storage, as the agent does."""
     profile = ProfileFile(Path(given["home"])).load()
+    # A tenant's clients do not read assets; the login that may do anything stands for an enclave's.
+    config = BusConfig(
+        url=profile.nats_url,
+        name="bench",
+        login=login_from(Folder(Path(given["data"]) / "bus").creds(OPERATOR), OPERATOR),
+        inbox_prefix=f"_INBOX_{OPERATOR}",
+    )
     about = given["asset"]
     ref = AssetRef(
         provider=PARTY,
@@ -94,11 +103,11 @@ async def fetch_open(given: Parameters, go: Go) -> Parameters:
     )
     key = ReleasedKey(content_key=bytes.fromhex(about["key"]), salt=bytes.fromhex(about["salt"]))
     enclave = f"bench-{secrets.token_hex(8)}"
-    async with open_client(profile, _recorder()) as client:
+    async with connect(config) as bus:
         with open_workspace(enclave, need_bytes=ref.size) as workspace:
             await go()
             began = time.perf_counter()
-            _, sealed = await ObjectStore(client.bus, topology.ASSETS.name).get(ref.asset_id)
+            _, sealed = await ObjectStore(bus, topology.ASSETS.name).get(ref.asset_id)
             with workspace.create_data("big") as file:
                 await open_asset("big", ref, key, sealed, file)
             seconds = time.perf_counter() - began
@@ -111,7 +120,7 @@ async def forget(given: Parameters, go: Go) -> Parameters:
     profile = ProfileFile(Path(given["home"])).load()
     async with open_client(profile, _recorder()) as client:
         await go()
-        await ObjectStore(client.bus, topology.ASSETS.name).delete(given["asset"]["asset_id"])
+        await client.delete_asset(given["asset"]["asset_id"])
     return {}
 
 

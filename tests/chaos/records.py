@@ -53,7 +53,7 @@ async def _ledger(bus: Bus) -> tuple[dict[str, JobView], frozenset[str]]:
 
 async def _history(bus: Bus, faults: list[str]) -> dict[str, tuple[Told, ...]]:
     history: dict[str, list[Told]] = defaultdict(list)
-    async for item in read_stream(bus, topology.EVENTS.name, subjects.EVENT.under("job")):
+    async for item in read_stream(bus, topology.EVENTS.name, subjects.HISTORY.under(None, "job")):
         event = cloudevents.read_job(item.headers, item.payload)
         history[event.job_id].append(Told(time_ms=_ms(item.time), event=event))
         if item.headers.get("ce-id") != cloudevents.event_id(event):

@@ -19,7 +19,6 @@ from atoll.bus.upload import INDEX_HEADER
 from atoll.client.asset_record import AssetKind, AssetRecord, AssetState
 from atoll.client.asset_source import Source, survey
 from atoll.client.asset_store import AssetStore
-from atoll.client.connection import AtollClient
 from atoll.computation.assets import AssetRef
 from atoll.sealing.asset import seal_chunks
 from atoll.wire import schema, topology
@@ -61,9 +60,9 @@ def sealed_digest(record: AssetRecord, path: Path) -> str:
     return found.hexdigest()
 
 
-async def stored(bus: Bus, asset_id: str) -> tuple[int, int]:
-    """Chunks that lie on the bus of this asset, and how many messages the bucket ever took."""
-    request = json.dumps({"subjects_filter": f"$O.assets.C.{asset_id}"}).encode()
+async def stored(bus: Bus, upload_id: str) -> tuple[int, int]:
+    """Chunks that lie on the bus of this upload, and how many messages the bucket ever took."""
+    request = json.dumps({"subjects_filter": f"$O.assets.C.{upload_id}"}).encode()
     reply = await bus.request("$JS.API.STREAM.INFO.OBJ_assets", request)
     state = json.loads(reply.payload)["state"]
     return sum((state.get("subjects") or {}).values()), state["last_seq"]
@@ -72,12 +71,12 @@ async def stored(bus: Bus, asset_id: str) -> tuple[int, int]:
 async def begun(bus: Bus, stack: Stack, name: str) -> bool:
     """Whether some chunks of the asset lie on the bus."""
     record = assets(stack).find(name)
-    return record is not None and (await stored(bus, record.asset_id))[0] > 0
+    return record is not None and (await stored(bus, record.upload_id))[0] > 0
 
 
-async def bytes_digest(client: AtollClient, record: AssetRecord) -> str:
+async def bytes_digest(bus: Bus, record: AssetRecord) -> str:
     """SHA-256 of what the bus really has."""
-    _, chunks = await ObjectStore(client.bus, topology.ASSETS).get(record.asset_id)
+    _, chunks = await ObjectStore(bus, topology.ASSETS).get(record.asset_id)
     found = hashlib.sha256()
     async for chunk in chunks:
         found.update(chunk)
@@ -126,9 +125,9 @@ async def test_an_interrupted_put_goes_on_and_ends_the_same(
 ) -> None:
     name = f"large-{number.name}"
     path = sparse(tmp_path / name, LARGE)
-    async with home.client() as client:
+    async with home.client() as client, home.bus("operator") as bus:
         with putting(home, path) as (process, terminal):
-            await wait_for(lambda: begun(client.bus, home, name), "some of it is stored")
+            await wait_for(lambda: begun(bus, home, name), "some of it is stored")
             process.send_signal(signal.SIGSTOP)
             # So that there is something to tell, however fast this machine is.
             await asyncio.sleep(EVERY_S)
@@ -148,8 +147,8 @@ async def test_an_interrupted_put_goes_on_and_ends_the_same(
     ]
     assert row["state"] == "uploading"
 
-    async with home.client() as client:
-        before, seq = await stored(client.bus, record.asset_id)
+    async with home.client() as client, home.bus("operator") as bus:
+        before, seq = await stored(bus, record.upload_id)
         chunks = -(-record.sealed_size // CHUNK)
         assert 0 < before < chunks
         assert await client.asset(record.asset_id) is None
@@ -160,7 +159,7 @@ async def test_an_interrupted_put_goes_on_and_ends_the_same(
             file.write(b"x")
         refused = home.atoll("asset", "put", path, "--json")
         assert (refused.status, refused.document()["error"]["code"]) == (1, "asset.changed")
-        assert await stored(client.bus, record.asset_id) == (before, seq)
+        assert await stored(bus, record.upload_id) == (before, seq)
 
         with path.open("r+b") as file:
             file.seek(LARGE // 2)
@@ -169,14 +168,14 @@ async def test_an_interrupted_put_goes_on_and_ends_the_same(
         assert document["outcome"] == "continued"
         assert document["kept_bytes"] == before * CHUNK
         assert document["sent_bytes"] == record.sealed_size - before * CHUNK
-        after, last = await stored(client.bus, record.asset_id)
+        after, last = await stored(bus, record.upload_id)
         # Each missing chunk once, and the metadata.
         assert (after, last - seq) == (chunks, chunks - before + 1)
-        assert await bytes_digest(client, record) == sealed_digest(record, path)
+        assert await bytes_digest(bus, record) == sealed_digest(record, path)
 
         again = home.atoll("asset", "put", path, "--json")
         assert (again.status, again.document()["outcome"]) == (0, "present")
-        assert await stored(client.bus, record.asset_id) == (after, last)
+        assert await stored(bus, record.upload_id) == (after, last)
     assert home.atoll("asset", "delete", name, "--yes").status == 0
 
 
@@ -224,9 +223,9 @@ async def test_is_shown_with_its_card_replaced_and_deleted(home: Stack, tmp_path
     assert new.asset_id != old.asset_id
     assert new.content_key != old.content_key
     assert new.card["sha256"] == hashlib.sha256(b"second").hexdigest()
-    async with home.client() as client:
+    async with home.client() as client, home.bus("operator") as bus:
         assert await client.asset(old.asset_id) is None
-        assert await stored(client.bus, old.asset_id) == (0, (await stored(client.bus, "x"))[1])
+        assert await stored(bus, old.upload_id) == (0, (await stored(bus, "x"))[1])
         assert await client.asset(new.asset_id) is not None
 
         said = home.atoll("asset", "delete", "notes", "--json")
@@ -244,12 +243,12 @@ async def test_what_the_bus_lost_is_put_back_under_the_same_id(home: Stack, tmp_
     path = sparse(tmp_path / "lost", 3 * CHUNK)
     assert home.atoll("asset", "put", path).status == 0
     record = assets(home).load("lost")
-    async with home.client() as client:
-        before = await bytes_digest(client, record)
-        assert await client.delete_asset(record.asset_id)
+    async with home.client() as client, home.bus("operator") as bus:
+        before = await bytes_digest(bus, record)
+        assert await client.delete_asset(record.asset_id, record.upload_id)
         said = home.atoll("asset", "put", path, "--json")
         assert (said.status, said.document()["outcome"]) == (0, "uploaded")
-        assert await bytes_digest(client, record) == before
+        assert await bytes_digest(bus, record) == before
 
 
 async def test_chunks_out_of_order_are_erased_by_a_client_s_login(
@@ -268,14 +267,14 @@ async def test_chunks_out_of_order_are_erased_by_a_client_s_login(
         created_ms=0,
     )
     assets(home).save(record)
-    async with home.client() as client:
+    async with home.bus("operator") as bus:
         # As a connection leaves them that was lost before chunk 0 arrived.
         for index in (1, 2):
-            subject = f"$O.assets.C.{record.asset_id}"
-            await publish(client.bus, subject, b"x", headers={INDEX_HEADER: str(index)})
+            subject = f"$O.assets.C.{record.upload_id}"
+            await publish(bus, subject, b"x", headers={INDEX_HEADER: str(index)})
         said = home.atoll("asset", "put", path, "--json")
         assert (said.status, said.document()["outcome"]) == (0, "uploaded"), said
-        assert await bytes_digest(client, record) == sealed_digest(record, path)
+        assert await bytes_digest(bus, record) == sealed_digest(record, path)
 
 
 async def test_two_at_once_do_not_mix(home: Stack, tmp_path: Path) -> None:

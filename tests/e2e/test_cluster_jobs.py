@@ -49,7 +49,7 @@ async def services(root: Path, site: Site) -> AsyncIterator[AtollClient]:
             context.push_async_callback((await start(spec)).stop)
         profile = Profile(
             nats_url=site.url(),
-            nats_creds=material.bus.creds("client").read_text(),
+            nats_creds=material.bus.tenant_creds("main").read_text(),
             tee=Tee.SIMULATED,
             policy=material.policy.decode(),
             development_root=material.ark_pem.decode(),
@@ -70,8 +70,9 @@ async def test_jobs_complete_while_servers_are_restarted_one_by_one(tmp_path: Pa
                 ends = [event.state for event in events if event.state.terminal]
                 assert ends == [JobState.COMPLETED]
                 await site.start([server])
-                for name in stream_names():
-                    await wait_replicated(client.bus, name, timeout_s=SETTLING_S)
+                async with connect(site.config("operator")) as bus:
+                    for name in stream_names():
+                        await wait_replicated(bus, name, timeout_s=SETTLING_S)
 
             async def all_listed() -> bool:
                 return len((await client.list()).jobs) == len(site.servers)

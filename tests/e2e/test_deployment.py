@@ -85,10 +85,10 @@ async def test_a_rotated_login_is_cut_and_the_service_goes_on_with_the_new_one(
         )
 
     async with connect(as_gateway(old)) as bus:
-        args = ("rotate", "login", "gateway", "client", "--data-dir", str(stack.data_dir))
-        said = stack.atoll(*args, "--json")
-        assert said.status == 0, said
-        assert said.document() == {"rotated": ["gateway", "client"]}
+        for kind, name in (("login", "gateway"), ("tenant", "main")):
+            said = stack.atoll("rotate", kind, name, "--data-dir", str(stack.data_dir), "--json")
+            assert said.status == 0, said
+            assert said.document() == {"rotated": [name]}
         await wait_for(lambda: not bus.connected, "what was connected by the old login is cut")
     with pytest.raises(RefusedError):
         async with connect(as_gateway(old)):
@@ -102,13 +102,13 @@ async def test_a_rotated_login_is_cut_and_the_service_goes_on_with_the_new_one(
 def test_rotation_that_servers_cannot_be_told_of_says_so(tmp_path: Path) -> None:
     assert atoll(tmp_path, "init", tmp_path / "d", "--nats-port", "1").status == 0
     (tmp_path / "profile.json").write_bytes((tmp_path / "d" / "profile.json").read_bytes())
-    before = Folder(tmp_path / "d" / "bus").creds("client").read_bytes()
-    said = atoll(tmp_path, "rotate", "login", "client", "--data-dir", tmp_path / "d", "--json")
+    before = Folder(tmp_path / "d" / "bus").creds("gateway").read_bytes()
+    said = atoll(tmp_path, "rotate", "login", "gateway", "--data-dir", tmp_path / "d", "--json")
     assert said.status == 3
     error = said.document()["error"]
     assert error["code"] == "rotate.not_told"
     assert "rotate push" in error["hint"]
-    assert Folder(tmp_path / "d" / "bus").creds("client").read_bytes() != before
+    assert Folder(tmp_path / "d" / "bus").creds("gateway").read_bytes() != before
 
 
 async def test_a_running_job_loses_its_enclave_when_its_image_is_revoked(

@@ -113,7 +113,7 @@ async def desk(stack: Stack, client: AtollClient, tmp_path: Path) -> Desk:
         "ATOLL_URL": profile.http_url,
         "ATOLL_TOKEN": profile.http_token,
         "NATS_URL": profile.nats_url,
-        "NATS_CREDS": str(stack.folder.creds("client")),
+        "NATS_CREDS": str(stack.folder.tenant_creds("main")),
     }
     desk = Desk(coder=coder, env=env)
     for page in ("publishing.md", "events.md"):
@@ -166,15 +166,17 @@ async def test_every_way_to_publish_gives_the_same_job(
 async def test_a_client_keeps_consumers_of_events_and_of_nothing_else(stack: Stack) -> None:
     async with stack.bus("client") as bus:
         for subject in (
-            "$JS.API.CONSUMER.DURABLE.CREATE.EVENTS.mine",
-            "$JS.API.CONSUMER.CREATE.EVENTS.mine.atoll.v1.event.job.x.y",
-            "$JS.API.CONSUMER.INFO.EVENTS.mine",
-            "$JS.ACK.EVENTS.mine.1.1.1.1.0",
+            "$JS.atoll.API.CONSUMER.DURABLE.CREATE.EVENTS_main.mine",
+            "$JS.atoll.API.CONSUMER.CREATE.EVENTS_main.mine.atoll.v1.event.job.x.y",
+            "$JS.atoll.API.CONSUMER.INFO.EVENTS_main.mine",
+            "$JS.ACK.EVENTS_main.mine.1.1.1.1.0",
         ):
             assert not await refused(bus, subject), subject
-        for queue in ("INTAKE", "SPAWN", "REPORTS", "DEAD", "KV_jobs"):
+        for queue in ("INTAKE", "SPAWN", "REPORTS", "DEAD", "KV_jobs", "EVENTS"):
             for verb in ("DURABLE.CREATE", "CREATE", "DELETE", "INFO", "MSG.NEXT"):
-                assert await refused(bus, f"$JS.API.CONSUMER.{verb}.{queue}.gateways"), queue
+                for api in ("$JS.API", "$JS.atoll.API"):
+                    subject = f"{api}.CONSUMER.{verb}.{queue}.gateways"
+                    assert await refused(bus, subject), subject
             assert await refused(bus, f"$JS.ACK.{queue}.gateways.1.1.1.1.0"), queue
     for role in ("manager", "attestor"):
         async with stack.bus(role) as bus:

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from atoll.bus import Bus
 from atoll.bus.jetstream import api
-from atoll.bus.objects import CHUNK_SIZE
+from atoll.bus.upload import CHUNK_SIZE
 from atoll.client.assets import PIECE, upload_pieces
 from atoll.client.connection import AtollClient
 from atoll.computation.manifest import Dataset

@@ -11,7 +11,7 @@ import msgpack
 import pytest
 import pytest_asyncio
 
-from atoll.bus import ObjectStore, publish
+from atoll.bus import Bus, ObjectStore, publish
 from atoll.client.connection import AtollClient
 from atoll.computation.manifest import Dataset
 from atoll.sealing.stream import CHUNK_SIZE, HEADER_SIZE, TAG_SIZE
@@ -45,9 +45,16 @@ async def client(stack: Stack) -> AsyncIterator[AtollClient]:
         yield connected
 
 
-async def rewrite(client: AtollClient, draft: Draft, change: Callable[[bytes], bytes]) -> None:
+@pytest_asyncio.fixture
+async def bus(stack: Stack) -> AsyncIterator[Bus]:
+    """Whoever has the bus, and may write anything there."""
+    async with stack.bus("operator") as connected:
+        yield connected
+
+
+async def rewrite(bus: Bus, draft: Draft, change: Callable[[bytes], bytes]) -> None:
     """Replace the sealed bytes of dataset `in`, with the right digest of the wrong bytes."""
-    store = ObjectStore(client.bus, topology.ASSETS)
+    store = ObjectStore(bus, topology.ASSETS)
     name = draft.assets["in"].ref.asset_id
     _, chunks = await store.get(name)
     sealed = b"".join([chunk async for chunk in chunks])
@@ -124,29 +131,31 @@ def code_of(event: JobEvent) -> str | None:
 
 
 @pytest.mark.parametrize("what", TAMPERED)
-async def test_a_rewritten_asset_fails_the_job(client: AtollClient, what: str) -> None:
+async def test_a_rewritten_asset_fails_the_job(client: AtollClient, what: str, bus: Bus) -> None:
     change, code = TAMPERED[what]
     draft = await drafted(
         client, party(), wat.echo(), data={"in": secrets.token_bytes(THREE_CHUNKS)}
     )
-    await rewrite(client, draft, change)
+    await rewrite(bus, draft, change)
     last = await failure(client, draft)
     assert code_of(last) == code
     assert last.reason is not None
     assert "'in'" in last.reason.message
 
 
-async def test_an_asset_that_goes_on_after_its_end_fails_the_job(client: AtollClient) -> None:
+async def test_an_asset_that_goes_on_after_its_end_fails_the_job(
+    client: AtollClient, bus: Bus
+) -> None:
     draft = await drafted(
         client, party(), wat.echo(), data={"in": secrets.token_bytes(FULL_CHUNKS)}
     )
-    await rewrite(client, draft, lambda raw: raw + bytes(CHUNK_SIZE))
+    await rewrite(bus, draft, lambda raw: raw + bytes(CHUNK_SIZE))
     assert code_of(await failure(client, draft)) == "asset.extended"
 
 
-async def test_two_assets_in_each_other_s_place_fail_the_job(client: AtollClient) -> None:
+async def test_two_assets_in_each_other_s_place_fail_the_job(client: AtollClient, bus: Bus) -> None:
     draft = await drafted(client, party(), wat.echo(), data={"in": b"one", "other": b"two"})
-    store = ObjectStore(client.bus, topology.ASSETS)
+    store = ObjectStore(bus, topology.ASSETS)
     names = [draft.assets[name].ref.asset_id for name in ("in", "other")]
     contents = [[chunk async for chunk in (await store.get(name))[1]] for name in names]
     for name, content in zip(names, reversed(contents), strict=True):
@@ -155,16 +164,16 @@ async def test_two_assets_in_each_other_s_place_fail_the_job(client: AtollClient
 
 
 async def test_another_asset_of_the_same_party_under_this_id_fails_the_job(
-    client: AtollClient,
+    client: AtollClient, bus: Bus
 ) -> None:
     """Header and id are right, the key is another asset's."""
     keys = party()
     draft = await drafted(client, keys, wat.echo(), data={"in": b"agreed"})
     other = await drafted(client, keys, wat.echo(), data={"in": b"foiled"})
-    store = ObjectStore(client.bus, topology.ASSETS)
+    store = ObjectStore(bus, topology.ASSETS)
     _, chunks = await store.get(other.assets["in"].ref.asset_id)
     foreign = b"".join([chunk async for chunk in chunks])
-    await rewrite(client, draft, lambda own: own[:HEADER_SIZE] + foreign[HEADER_SIZE:])
+    await rewrite(bus, draft, lambda own: own[:HEADER_SIZE] + foreign[HEADER_SIZE:])
     assert code_of(await failure(client, draft)) == "asset.corrupt"
 
 
@@ -202,9 +211,9 @@ async def test_content_of_another_size_fails_the_job(client: AtollClient, size: 
     )
 
 
-async def publish_release(client: AtollClient, enclave_id: str, raw: bytes) -> None:
-    """What anybody with the client's login can do."""
-    await publish(client.bus, subjects.RELEASE.of(enclave_id), raw)
+async def publish_release(bus: Bus, enclave_id: str, raw: bytes) -> None:
+    """What whoever has the bus can send to an enclave."""
+    await publish(bus, subjects.RELEASE.of(enclave_id), raw)
 
 
 BOMB = b"\xdd\xff\xff\xff\xff" * 180_000
@@ -252,10 +261,12 @@ async def refused_then_completes(client: AtollClient, job: Waiting) -> JobEvent:
 
 
 @pytest.mark.parametrize("what", GARBAGE)
-async def test_garbage_instead_of_a_release_is_refused(client: AtollClient, what: str) -> None:
+async def test_garbage_instead_of_a_release_is_refused(
+    client: AtollClient, what: str, bus: Bus
+) -> None:
     raw, code = GARBAGE[what]
     job = await waiting(client)
-    await publish_release(client, job.enclave_id, raw)
+    await publish_release(bus, job.enclave_id, raw)
     assert code_of(await refused_then_completes(client, job)) == code
 
 
@@ -276,46 +287,46 @@ WRONG_RELEASES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG_RELEASES)
-async def test_a_wrong_release_is_refused(client: AtollClient, what: str) -> None:
+async def test_a_wrong_release_is_refused(client: AtollClient, what: str, bus: Bus) -> None:
     changes, code = WRONG_RELEASES[what]
     job = await waiting(client)
     wrong = await releases_for(client, job.draft, job.event, **changes)
-    await publish_release(client, job.enclave_id, schema.encode(wrong["in"]))
+    await publish_release(bus, job.enclave_id, schema.encode(wrong["in"]))
     notice = await refused_then_completes(client, job)
     assert code_of(notice) == code
 
 
-async def test_the_release_of_an_earlier_job_is_refused(client: AtollClient) -> None:
+async def test_the_release_of_an_earlier_job_is_refused(client: AtollClient, bus: Bus) -> None:
     earlier, job = await waiting(client), await waiting(client)
     old = (await releases_for(client, earlier.draft, earlier.event))["in"]
     await release(client, earlier.draft, earlier.event)
     await until(client, earlier.event.job_id, ended)
-    await publish_release(client, job.enclave_id, schema.encode(old))
+    await publish_release(bus, job.enclave_id, schema.encode(old))
     assert code_of(await refused_then_completes(client, job)) == "release.other_job"
 
 
-async def test_a_release_with_an_unknown_field_is_refused(client: AtollClient) -> None:
+async def test_a_release_with_an_unknown_field_is_refused(client: AtollClient, bus: Bus) -> None:
     job = await waiting(client)
     good = (await releases_for(client, job.draft, job.event))["in"]
     plain = {**schema.to_plain(good), "surprise": 1}
-    await publish_release(client, job.enclave_id, msgpack.packb(plain))
+    await publish_release(bus, job.enclave_id, msgpack.packb(plain))
     assert code_of(await refused_then_completes(client, job)) == "message.invalid"
 
 
-async def test_a_release_of_an_unknown_version_is_refused(client: AtollClient) -> None:
+async def test_a_release_of_an_unknown_version_is_refused(client: AtollClient, bus: Bus) -> None:
     job = await waiting(client)
     good = (await releases_for(client, job.draft, job.event))["in"]
     plain = {**schema.to_plain(good), "version": 2}
-    await publish_release(client, job.enclave_id, msgpack.packb(plain))
+    await publish_release(bus, job.enclave_id, msgpack.packb(plain))
     assert code_of(await refused_then_completes(client, job)) == "message.invalid"
 
 
 async def test_a_flood_of_bad_releases_neither_ends_the_job_nor_fills_its_history(
-    client: AtollClient,
+    client: AtollClient, bus: Bus
 ) -> None:
     job = await waiting(client)
     for number in range(60):
-        await publish_release(client, job.enclave_id, b"flood %d" % number)
+        await publish_release(bus, job.enclave_id, b"flood %d" % number)
     await release(client, job.draft, job.event)
     events = await until(client, job.event.job_id, ended)
     assert events[-1].state is JobState.COMPLETED

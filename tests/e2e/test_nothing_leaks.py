@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from atoll.bus import ObjectStore
 from atoll.client.appraisal import Appraiser
 from atoll.client.assets import upload_pieces
 from atoll.client.compose import OUTPUT
@@ -34,7 +33,7 @@ from atoll.evidence import document as documents
 from atoll.identity import PartyKeys
 from atoll.sealing.result import ResultContext, ResultRecord, open_result
 from atoll.sealing.signature import SigningKey
-from atoll.wire import schema, topology
+from atoll.wire import schema
 from atoll.wire.messages import JobEvent, JobState
 from e2e.guests import custom_section, talking
 from support import wat
@@ -315,10 +314,10 @@ def files(*roots: Path) -> Iterator[tuple[str, bytes]]:
 async def plant(scene: Scene) -> dict[str, bytes]:
     """What is published in the clear must be found, or the search is worth nothing."""
     controls = Secrets()
-    store = ObjectStore(scene.client.bus, topology.ASSETS)
-    await store.put("control-raw", [b"x" * 99 + controls.marker("raw").encode()])
+    raw = b"x" * 99 + controls.marker("raw").encode()
     encoded = base64.b64encode(b"ab" + controls.marker("encoded").encode())
-    await store.put("control-encoded", [b"y" * 50 + encoded])
+    for content in (raw, b"y" * 50 + encoded):
+        await scene.client.upload(secrets.token_hex(16), [content])
     path = controls.marker("path")
     await asyncio.to_thread(scene.get, f"/v1/jobs/{path}")
     return controls.known

@@ -116,9 +116,10 @@ def compare_and_set_ignored() -> Iterator[None]:
 def events_without_ids() -> Iterator[None]:
     """An event is published without a look at the newest and without an id."""
 
-    async def event(self: BusOutlet, event: JobEvent, traceparent: str) -> None:
-        headers, payload = cloudevents.binary(event, traceparent)
-        await publish(self._bus, cloudevents.subject_of(event), payload, headers=headers)
+    async def event(self: BusOutlet, event: JobEvent, record: JobRecord) -> None:
+        headers, payload = cloudevents.binary(event, record.traceparent)
+        subject = cloudevents.subject_of(event, record.view.tenant)
+        await publish(self._bus, subject, payload, headers=headers)
 
     with patch.object(BusOutlet, "event", event):
         yield

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atoll.client.compose import agree
 from atoll.computation.assets import AssetRef
@@ -22,6 +22,7 @@ from atoll.errors import ConflictError, NotFoundError, UnreachableError
 from atoll.identity import PartyKeys
 from atoll.sealing.release import KeyRelease
 from atoll.wire import schema
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import (
     AgreedManifest,
     EvidenceRecord,
@@ -118,7 +119,7 @@ class MemoryOutlet:
     calls: int = 0
     _ids: set[str] = field(default_factory=set)
 
-    async def event(self, event: JobEvent, traceparent: str) -> None:
+    async def event(self, event: JobEvent, record: JobRecord) -> None:
         self.calls += 1
         self.fate.step()
         mine = [known.seq for known in self.events if known.job_id == event.job_id]
@@ -201,21 +202,27 @@ class MemoryReleases:
 @dataclass
 class MemoryObjects:
     stored: dict[str, bytes] = field(default_factory=dict)
+    tenants: dict[str, str] = field(default_factory=dict)
     fail_after: int | None = None
     """`get` breaks after so many chunks."""
 
     async def info(self, name: str) -> Stored | None:
-        return _describe(self.stored[name]) if name in self.stored else None
+        return await self._described(name) if name in self.stored else None
 
     async def get(self, name: str) -> tuple[Stored, AsyncIterator[bytes]] | None:
         if name not in self.stored:
             return None
         return _describe(self.stored[name]), self._chunks(self.stored[name])
 
-    async def put(self, name: str, chunks: AsyncIterable[bytes]) -> Stored:
+    async def put(self, name: str, chunks: AsyncIterable[bytes], tenant: str) -> Stored:
         parts = [chunk async for chunk in chunks]
         self.stored[name] = b"".join(parts)
-        return _describe(self.stored[name])
+        self.tenants[name] = tenant
+        return await self._described(name)
+
+    async def _described(self, name: str) -> Stored:
+        tenant = self.tenants.get(name, DEFAULT_TENANT)
+        return replace(_describe(self.stored[name]), tenant=tenant)
 
     async def _chunks(self, raw: bytes) -> AsyncGenerator[bytes, None]:
         for index, start in enumerate(range(0, len(raw), 1000)):

@@ -108,7 +108,7 @@ class Load:
         """Read everything back, from a connection of any server."""
         stored = [
             message.headers["Nats-Msg-Id"]
-            async for message in read_stream(bus, topology.EVENTS.name, subjects.EVENT.wildcard)
+            async for message in read_stream(bus, topology.EVENTS.name, subjects.HISTORY.wildcard)
         ]
         assert Counter(stored) == Counter(self._published)
         for index in range(WRITERS):
@@ -134,7 +134,7 @@ class Load:
         async for number in self._numbers():
             name = f"{index}-{number}"
             self._published.append(name)
-            subject = subjects.EVENT.of("job", f"load{index}", "submitted")
+            subject = subjects.HISTORY.of("main", "job", f"load{index}", "submitted")
             await self._again(partial(publish, bus, subject, name.encode(), msg_id=name))
             self._count("events")
 

@@ -26,11 +26,11 @@ def login(
     expires: int = 0,
     now: int | None = None,
 ) -> Credentials:
-    """A user of an account, named for nothing."""
+    """A user of an account, or of a tenant's, named for nothing."""
     key = KeyPair.generate(Kind.USER, secrets.token_bytes)
     token = jwt.sign(
         claims.user(permissions),
-        by=of.accounts[account],
+        by=of.tenants[account].account if account in of.tenants else of.accounts[account],
         subject=key.public,
         now=int(time.time()) - 60 if now is None else now,
         expires=expires,

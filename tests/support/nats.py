@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ import pytest
 import pytest_asyncio
 
 from atoll.bus import Bus, BusConfig, connect
+from atoll.wire import tenancy
+from atoll.wire.access import DEFAULT_TENANT
 from atoll_cli.nats_server import EmbeddedNats, NatsUser
 
 ADMIN = NatsUser(
@@ -29,6 +32,14 @@ LIMITED = NatsUser(
     publish=("allowed.>",),
     subscribe=("_INBOX_limited.>", "allowed.>"),
 )
+
+
+MAPPINGS = {
+    offer.local: re.sub(r"\*", "$1", offer.served)
+    for offer in tenancy.offers(DEFAULT_TENANT)
+    if offer.served.startswith("atoll.v1.tenant.")
+}
+"""What the import of the default tenant's account does, on a server without accounts."""
 
 
 def bus_config(server: EmbeddedNats, *, user: NatsUser = ADMIN, **changes: object) -> BusConfig:
@@ -89,6 +100,8 @@ class _Configured(EmbeddedNats):
 
     def _config(self) -> bytes:
         config = {**json.loads(super()._config()), **self._extra}
+        if not {"operator", "accounts"} & config.keys():
+            config["mappings"] = MAPPINGS
         return json.dumps(
             {key: value for key, value in config.items() if value is not None}
         ).encode()

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from atoll.client.profile import Profile, ProfileFile
 from atoll.simulated.chain import DevelopmentChain
 from atoll.telemetry import names as spans
 from atoll.telemetry.span import Recorder
+from atoll.wire import tenancy
 from atoll_cli.deployment.folder import Folder
 from support import command
 from support.command import descendants
@@ -54,17 +56,31 @@ class Stack(command.Stack):
             yield client
 
     @contextlib.asynccontextmanager
-    async def bus(self, role: str) -> AsyncIterator[Bus]:
-        """A connection with the login of `role`, which may be `operator`."""
+    async def bus(self, role: str, *, tenant: str = tenancy.HOUSE) -> AsyncIterator[Bus]:
+        """A connection with the login of `role`, also `operator`, or `client` of a tenant."""
+        clients = role == "client"
+        path = self.folder.tenant_creds(tenant) if clients else self.folder.creds(role)
         config = BusConfig(
             url=self.profile.nats_url,
             name=f"test as {role}",
-            login=login_from(self.folder.creds(role), role),
+            login=login_from(path, role),
             inbox_prefix=f"_INBOX_{role}",
             drain_timeout_s=2.0,
+            domain=tenancy.DOMAIN if clients else "",
         )
         async with connect(config) as bus:
             yield bus
+
+    def profile_of(self, tenant: str) -> Profile:
+        """How the people of a tenant find the stack."""
+        login = self.folder.tenant_creds(tenant).read_text()
+        return replace(self.profile, nats_creds=login, tenant=tenant, http_token="")
+
+    @contextlib.asynccontextmanager
+    async def client_of(self, tenant: str) -> AsyncIterator[AtollClient]:
+        """A client of a tenant."""
+        async with open_client(self.profile_of(tenant), recorder()) as client:
+            yield client
 
     def appraiser(self) -> Appraiser:
         """Trust and policy of the profile."""

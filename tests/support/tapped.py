@@ -85,7 +85,7 @@ async def tapped_stack(home: Path, data_dir: Path) -> AsyncIterator[Tapped]:
         http_tap = await stack.enter_async_context(Wiretap("127.0.0.1", ports["http"]))
         profile = Profile(
             nats_url=url,
-            nats_creds=material.bus.creds("client").read_text(),
+            nats_creds=material.bus.tenant_creds("main").read_text(),
             http_url=f"http://127.0.0.1:{http_tap.port}",
             http_token=material.http_token,
             tee=Tee.SIMULATED,

@@ -74,6 +74,10 @@ async def stack_checks(session: Session) -> list[Check]:
         async with connected(session) as remote:
             url = f"{profile.nats_url}, nats-server {remote.client.bus.server_version}"
             checks.append(Check(name="bus", health=Health.OK, detail=url))
+            if not remote.client.is_house:
+                await remote.client.list(limit=1)
+                checks.append(_service("gateway", there=True))
+                return checks
             found = await discovery.services(remote.client.bus)
             checks.extend(
                 _service(name, any(discovery.is_service(info, name) for info in found))

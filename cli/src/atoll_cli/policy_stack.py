@@ -68,6 +68,7 @@ async def active(session: Session, name: str) -> PolicyDocument | None:
         AtollError: no stack answers, or what it holds is no policy.
     """
     async with connected(session) as remote:
+        remote.client.require_house("policies")
         entry = await KeyValue(remote.client.bus, topology.POLICIES).get(name)
     if entry is None or entry.value is None:
         return None
@@ -104,6 +105,7 @@ async def replay_kept(session: Session, document: PolicyDocument, root: bytes) -
     """
     tally = Tally()
     async with connected(session) as remote:
+        remote.client.require_house("kept appraisals")
         judge = judge_with(trust_store(root or remote.profile.development_root.encode()))
         messages = read_stream(
             remote.client.bus, topology.APPRAISALS.name, subjects.APPRAISAL.of(ENFORCE)

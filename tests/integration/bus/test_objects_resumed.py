@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from atoll.bus import Bus, ObjectStore, connect, provision, publish
-from atoll.bus.objects import CHUNK_SIZE
-from atoll.bus.upload import INDEX_HEADER
+from atoll.bus.upload import CHUNK_SIZE, INDEX_HEADER
 from atoll.errors import ConflictError, NotFoundError, UnreachableError
 from atoll.wire.topology_types import ObjectBucket
 from atoll_cli.nats_server import EmbeddedNats

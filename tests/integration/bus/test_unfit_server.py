@@ -104,7 +104,7 @@ def profile(home: Path, material: Material, url: str) -> None:
     ProfileFile(home).save(
         Profile(
             nats_url=url,
-            nats_creds=material.bus.creds("client").read_text(),
+            nats_creds=material.bus.tenant_creds("main").read_text(),
             tee=Tee.SIMULATED,
             policy=material.policy.decode(),
         )

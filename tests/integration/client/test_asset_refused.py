@@ -18,10 +18,11 @@ from atoll.wire.messages import Tee
 from atoll_cli.deployment.identities import Identities
 from support.assets import record
 from support.command import Said, atoll
+from support.desk import desk
 from support.logins import believing, config, login
 
 READER = Permissions(
-    publish=("$JS.API.INFO", "$JS.API.DIRECT.GET.>", "atoll.v1.telemetry.>"),
+    publish=("$JS.atoll.API.STREAM.INFO.>", "atoll.v1.assets.get", "atoll.v1.telemetry.>"),
     subscribe=(f"{topology.inbox('client')}.>",),
 )
 
@@ -41,13 +42,16 @@ async def test_a_login_that_may_only_read_is_told_so(tmp_path: Path, verb: str) 
         ProfileFile(home).save(
             Profile(
                 nats_url=server.url,
-                nats_creds=login(READER).text,
+                nats_creds=login(READER, account="main").text,
                 tee=Tee.SIMULATED,
                 policy="{}",
             )
         )
-        async with connect(config(server, login(ALL))) as bus:
-            await provision(bus, object_buckets=[topology.ASSETS])
+        async with connect(config(server, login(ALL))) as bus, desk(bus):
+            history = topology.events_of("main")
+            await provision(
+                bus, streams=[topology.EVENTS, history], object_buckets=[topology.ASSETS]
+            )
             objects = ObjectStore(bus, topology.ASSETS)
             await objects.put(made.asset_id, [b"sealed"])
             if verb == "put":
@@ -73,7 +77,7 @@ async def test_a_login_that_is_refused_deletes_nothing(tmp_path: Path) -> None:
         ProfileFile(home).save(
             Profile(
                 nats_url=server.url,
-                nats_creds=login(READER, of=stranger).text,
+                nats_creds=login(READER, account="main", of=stranger).text,
                 tee=Tee.SIMULATED,
                 policy="{}",
             )

@@ -19,6 +19,7 @@ from atoll.errors import ConflictError, InputError, RefusedError
 from atoll.sealing import stream
 from atoll.wire import topology
 from support.assets import sealed
+from support.desk import desk
 from support.stack import recorder
 
 SIZE = 3 * SPAN + 1234
@@ -28,7 +29,8 @@ REMOTE = "nats://example.org:4222"
 @pytest_asyncio.fixture
 async def client(bus: Bus) -> AsyncIterator[AtollClient]:
     await provision(bus, object_buckets=[topology.ASSETS])
-    yield AtollClient(bus, recorder())
+    async with desk(bus):
+        yield AtollClient(bus, recorder())
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ async def put(
 
 async def chunks_of(client: AtollClient, record: AssetRecord) -> list[bytes]:
     """Everything that lies on the bus of this asset, whole or not."""
-    subject = f"$O.assets.C.{record.asset_id}"
+    subject = f"$O.assets.C.{record.upload_id}"
     messages = read_stream(client.bus, "OBJ_assets", subject)
     return [message.payload async for message in messages]
 
@@ -226,7 +228,7 @@ async def test_a_lost_object_is_put_back_as_it_was(
     record = begun(store, path)
     await put(client, store, path)
     before = await read(client, record)
-    assert await client.delete_asset(record.asset_id)
+    assert await client.delete_asset(record.asset_id, record.upload_id)
     assert await chunks_of(client, record) == []
     ended = await put(client, store, path)
     assert ended.outcome is PutOutcome.UPLOADED
@@ -238,7 +240,7 @@ async def test_a_half_of_an_asset_is_deleted(
 ) -> None:
     record = begun(store, path)
     assert await interrupt(client, store, path)
-    assert not await client.delete_asset(record.asset_id)
+    assert not await client.delete_asset(record.asset_id, record.upload_id)
     assert await chunks_of(client, record) == []
     assert await client.asset(record.asset_id) is None
 

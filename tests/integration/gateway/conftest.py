@@ -18,6 +18,7 @@ from atoll.wire.topology_types import Stream
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
+from atoll_gateway.assets import AssetDesk
 from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
 from atoll_gateway.hosts import HostOrders
@@ -30,6 +31,7 @@ from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.placing import Placing
+from atoll_gateway.reading import JobReader
 from atoll_gateway.service import gateway_service
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from atoll_gateway.webhooks.address import AddressRules
@@ -130,6 +132,8 @@ async def gateway_on(
             gateway_service(
                 bus,
                 audited,
+                JobReader(bus, audited, tracer),
+                AssetDesk(bus),
                 audited_tokens,
                 LetterDesk(bus, ledger),
                 AuditedHosts(HostOrders(bus, now_ms), recorder),

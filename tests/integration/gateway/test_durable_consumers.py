@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import secrets
+import time
 from contextlib import aclosing
 from typing import Any
 
@@ -13,19 +15,32 @@ from nats.js.client import JetStreamContext
 from atoll.bus import Bus
 from atoll.bus.jetstream import api
 from atoll.client import events as log
+from atoll.client.connection import AtollClient
 from atoll.errors import ConflictError
+from atoll.telemetry.span import Recorder
 from atoll.wire import topology
-from atoll.wire.messages import EventType, JobEvent, JobState
+from atoll.wire.messages import EventType, JobEvent, JobState, Tee
+from atoll_gateway import core
 from atoll_gateway.adapters import BusOutlet
 from integration.gateway.client import Gateway
 from integration.gateway.test_publishers import plain
 
 NANOSECOND = 1_000_000_000
+HISTORY = topology.events_of("main")
 
 
 async def history(gateway: Gateway, job_id: str, count: int) -> None:
     """So many events of one job, as a gateway tells them."""
     outlet = BusOutlet(gateway.bus)
+    record = core.submitted(
+        job_id=job_id,
+        tee=Tee.SIMULATED,
+        manifest_digest="0" * 64,
+        now_ms=1,
+        deadline_ms=1,
+        traceparent="",
+        trace_id=None,
+    )
     for seq in range(1, count + 1):
         event = JobEvent(
             job_id=job_id,
@@ -35,7 +50,7 @@ async def history(gateway: Gateway, job_id: str, count: int) -> None:
             attempt=seq,
             time_ms=seq,
         )
-        await outlet.event(event, "")
+        await outlet.event(event, record)
 
 
 async def consumer(stream: JetStreamContext, name: str, pattern: str) -> Any:
@@ -45,8 +60,8 @@ async def consumer(stream: JetStreamContext, name: str, pattern: str) -> Any:
         filter_subject=pattern,
         ack_policy=nats.js.api.AckPolicy.EXPLICIT,
     )
-    await stream.add_consumer("EVENTS", config)
-    return await stream.pull_subscribe_bind(consumer=name, stream="EVENTS")
+    await stream.add_consumer(HISTORY.name, config)
+    return await stream.pull_subscribe_bind(consumer=name, stream=HISTORY.name)
 
 
 async def test_a_durable_consumer_of_a_stranger_goes_on_where_it_was(gateway: Gateway) -> None:
@@ -71,9 +86,14 @@ async def test_a_reader_that_does_not_read_hurts_nobody_and_loses_nothing(
         (one,) = await lazy.fetch(1)
         # It holds this one, asks for no other, and 300 more happen.
         await history(gateway, "j1", 300)
-        quick = log.replay(gateway.bus, "j1", after=0, follow=False)
-        async with aclosing(quick):
-            assert [item.event.time_ms async for item in quick] == [*range(1, 301)]
+        quick = log.replay(client_on(gateway.bus), "j1", after=0, follow=True)
+        seen = []
+        async with asyncio.timeout(30), aclosing(quick):
+            async for item in quick:
+                seen.append(item.event.time_ms)
+                if len(seen) == 300:
+                    break
+        assert seen == [*range(1, 301)]
         await one.ack_sync()
         seen = [json.loads(one.data)["seq"]]
         while len(seen) < 300:
@@ -88,14 +108,12 @@ async def test_the_server_forgets_a_consumer_that_nobody_uses(gateway: Gateway) 
     async with plain(gateway) as client:
         stream = client.jetstream()
         await consumer(stream, "default", "atoll.v1.event.job.*.*")
-        info = await api(gateway.bus, "CONSUMER.INFO.EVENTS.default")
-        assert info["config"]["inactive_threshold"] == int(
-            topology.EVENTS.consumer_idle_s * NANOSECOND
-        )
-        assert info["config"]["max_ack_pending"] <= topology.EVENTS.consumer_pending
+        info = await api(gateway.bus, "CONSUMER.INFO.EVENTS_main.default")
+        assert info["config"]["inactive_threshold"] == int(HISTORY.consumer_idle_s * NANOSECOND)
+        assert info["config"]["max_ack_pending"] <= HISTORY.consumer_pending
         limits: dict[str, Any] = {
-            "inactive_threshold": topology.EVENTS.consumer_idle_s + 1,
-            "max_ack_pending": topology.EVENTS.consumer_pending + 1,
+            "inactive_threshold": HISTORY.consumer_idle_s + 1,
+            "max_ack_pending": HISTORY.consumer_pending + 1,
         }
         for field, value in limits.items():
             config = nats.js.api.ConsumerConfig(
@@ -105,12 +123,18 @@ async def test_the_server_forgets_a_consumer_that_nobody_uses(gateway: Gateway) 
                 **{field: value},
             )
             with pytest.raises(nats.js.errors.APIError):
-                await stream.add_consumer("EVENTS", config)
+                await stream.add_consumer(HISTORY.name, config)
+
+
+def client_on(bus: Bus) -> AtollClient:
+    """A client of the default tenant, on a server without accounts."""
+    tracer = Recorder("test", instance="test", clock=time.time_ns, random=secrets.token_bytes)
+    return AtollClient(bus, tracer)
 
 
 async def read(bus: Bus, name: str, count: int, **options: Any) -> list[int]:
     found: list[int] = []
-    async with asyncio.timeout(30), log.durable(bus, name, "j1", **options) as source:
+    async with asyncio.timeout(30), log.durable(client_on(bus), name, "j1", **options) as source:
         async for item in source:
             found.append(item.event.time_ms)
             if len(found) == count:
@@ -129,6 +153,6 @@ async def test_a_name_stands_for_one_selection(gateway: Gateway) -> None:
     await history(gateway, "j1", 1)
     assert await read(gateway.bus, "mine", 1) == [1]
     with pytest.raises(ConflictError) as caught:
-        async with log.durable(gateway.bus, "mine", "j1", after=7):
+        async with log.durable(client_on(gateway.bus), "mine", "j1", after=7):
             pass
     assert caught.value.code == "events.other_consumer"

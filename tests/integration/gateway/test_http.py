@@ -64,7 +64,7 @@ async def test_an_accepted_job_is_an_event_and_one_wish_for_an_enclave(gateway: 
     events = [
         message
         async for message in read_stream(
-            gateway.bus, topology.EVENTS.name, subjects.EVENT.under("job", job_id)
+            gateway.bus, topology.EVENTS.name, subjects.HISTORY.under(None, "job", job_id)
         )
     ]
     assert [message.headers["ce-id"] for message in events] == [f"{job_id}.1"]

@@ -16,9 +16,11 @@ from atoll.bus import last_message
 from atoll.errors import InputError, NotFoundError, RefusedError, UnreachableError
 from atoll.telemetry.span import Recorder
 from atoll.wire import cloudevents, schema, subjects, topology
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import JobView, SubmitRequest
 from atoll.wire.submission import SubmissionEvent, SubmissionOutcome
 from atoll_gateway.adapters import BusOutlet
+from atoll_gateway.caller import BUS, Caller
 from atoll_gateway.intake import IntakeWorker
 from integration.gateway.client import Gateway
 from support.gateway import NOW_MS, keys, sign, submission
@@ -98,7 +100,8 @@ def tracer() -> Recorder:
     )
 
 
-async def over_nats(gateway: Gateway, request: SubmitRequest) -> JobView:
+async def over_nats(gateway: Gateway, request: SubmitRequest, caller: Caller = BUS) -> JobView:
+    assert caller.tenant == DEFAULT_TENANT
     reply = await gateway.bus.request("atoll.v1.jobs.submit", schema.encode(request))
     return schema.decode(JobView, reply.payload)
 
@@ -125,7 +128,7 @@ async def outcome(gateway: Gateway, key: str) -> SubmissionEvent:
 
     async def newest() -> Any:
         return await last_message(
-            gateway.bus, topology.EVENTS.name, subjects.EVENT.under("submission", key)
+            gateway.bus, topology.EVENTS.name, subjects.HISTORY.under(None, "submission", key)
         )
 
     await wait_for(told, f"somebody said what became of {key}")
@@ -153,14 +156,17 @@ async def test_one_published_message_is_a_job(gateway: Gateway) -> None:
     over_http = await gateway.post("/v1/jobs", document(key="order-7"))
     assert (over_http.status, over_http.json["job_id"]) == (200, event.job_id)
     first = await last_message(
-        gateway.bus, topology.EVENTS.name, subjects.EVENT.under("submission", "order-7")
+        gateway.bus, topology.EVENTS.name, subjects.HISTORY.under(None, "submission", "order-7")
     )
     assert first is not None
     assert first.headers["ce-traceparent"].split("-")[1] == "a" * 32
 
 
 async def empty(gateway: Gateway) -> bool:
-    return await last_message(gateway.bus, "INTAKE", subjects.INTAKE.wildcard) is None
+    return (
+        await last_message(gateway.bus, "INTAKE", subjects.of_tenants(subjects.INTAKE).wildcard)
+        is None
+    )
 
 
 async def test_a_refusal_is_told_under_the_publishers_key(gateway: Gateway) -> None:
@@ -185,7 +191,7 @@ async def test_a_refusal_is_told_under_the_publishers_key(gateway: Gateway) -> N
     dead = await last_message(gateway.bus, topology.DEAD.name, subjects.DEAD.under("INTAKE"))
     assert dead is not None
     assert dead.seq == 3
-    assert dead.headers["atoll-subject"] == "atoll.v1.intake.mine"
+    assert dead.headers["atoll-subject"] == "atoll.v1.tenant.main.intake.mine"
     assert dead.headers["atoll-reason"] == "intake.other_key"
 
 
@@ -203,7 +209,7 @@ async def test_the_same_key_for_another_manifest_is_refused(gateway: Gateway) ->
 async def test_what_cannot_be_decided_now_is_tried_again(gateway: Gateway) -> None:
     tries: list[SubmitRequest] = []
 
-    async def away_at_first(request: SubmitRequest) -> JobView:
+    async def away_at_first(request: SubmitRequest, _: Caller) -> JobView:
         tries.append(request)
         if len(tries) == 1:
             raise UnreachableError("the ledger does not answer")
@@ -221,7 +227,7 @@ async def test_what_cannot_be_decided_now_is_tried_again(gateway: Gateway) -> No
 async def test_what_will_never_be_taken_leaves_the_queue(
     gateway: Gateway, error: Exception
 ) -> None:
-    async def refuse(_: SubmitRequest) -> JobView:
+    async def refuse(_: SubmitRequest, __: Caller) -> JobView:
         raise error
 
     async with plain(gateway) as client, working(gateway, refuse):

@@ -108,7 +108,7 @@ async def test_an_exhausted_request_is_kept_once_and_its_job_ends(
     )
     assert (letter.message_id, letter.stored) == (f"spawn.{job}", last.stored)
     assert letter.headers == {"traceparent": last.headers["traceparent"]}
-    events = read_stream(gateway.bus, "EVENTS", subjects.EVENT.under("job", job))
+    events = read_stream(gateway.bus, "EVENTS", subjects.HISTORY.under(None, "job", job))
     assert [each.subject.rpartition(".")[2] async for each in events] == ["submitted", "failed"]
 
 

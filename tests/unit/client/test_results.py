@@ -51,7 +51,9 @@ class Stored:
         assert digest == self.view.outcome_digest
         return self.outcome_
 
-    async def result(self, _asset_id: str) -> tuple[Any, AsyncGenerator[bytes, None]]:
+    async def result(
+        self, _job_id: str, _result_id: str
+    ) -> tuple[Any, AsyncGenerator[bytes, None]]:
         @dataclass
         class Info:
             size: int

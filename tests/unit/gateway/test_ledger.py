@@ -232,10 +232,10 @@ class DownOutlet(MemoryOutlet):
 
     down = True
 
-    async def event(self, event: JobEvent, traceparent: str) -> None:
+    async def event(self, event: JobEvent, record: JobRecord) -> None:
         if self.down:
             raise UnreachableError("no bus")
-        await super().event(event, traceparent)
+        await super().event(event, record)
 
 
 async def test_an_outbox_never_grows_beyond_what_an_entry_can_hold() -> None:

@@ -113,13 +113,20 @@ def test_each_service_gets_its_own_login_and_nothing_of_our_environment(data: Pa
 def test_every_role_is_a_login_and_only_the_operators_may_do_all(data: Path) -> None:
     made = Material.prepare(data).identities
     assert {path.stem for path in (data / "bus" / "creds").iterdir()} == {
-        *(set(ROLES) - {"enclave"}),
+        *(set(ROLES) - {"enclave", "client"}),
         "operator",
         "door",
         "system",
     }
-    account = jwt.read(made.account_jwt("ATOLL", now=1000), Kind.OPERATOR).nats
-    roles = {each["role"]: each["template"] for each in account["signing_keys"]}
+    assert [path.stem for path in (data / "bus" / "tenants").iterdir()] == ["main"]
+    stated = made.statements(now=1000)
+    accounts = [
+        jwt.read(stated[public], Kind.OPERATOR).nats
+        for public in (made.accounts["ATOLL"].public, made.tenants["main"].account.public)
+    ]
+    roles = {
+        each["role"]: each["template"] for account in accounts for each in account["signing_keys"]
+    }
     assert set(roles) == {*ROLES, "applicant"}
     assert not [role for role, may in roles.items() if ">" in may["pub"]["allow"]]
     for login in LOGINS:

@@ -61,7 +61,10 @@ def test_binary_mode_has_every_attribute_in_a_header() -> None:
 def test_reads_what_it_wrote(event: cloudevents.Event) -> None:
     headers, payload = cloudevents.binary(event)
     assert "traceparent" not in headers
-    assert cloudevents.read(cloudevents.subject_of(event), headers, payload) == event
+    subject = cloudevents.subject_of(event, "acme")
+    assert cloudevents.read(subject, headers, payload) == event
+    assert cloudevents.tenant_of(subject) == "acme"
+    assert cloudevents.read(subject.replace(".acme", ""), headers, payload) == event
 
 
 def test_a_header_has_printable_ascii_and_no_more() -> None:
@@ -136,4 +139,5 @@ def test_what_is_no_event_is_refused(subject: str, kind: str, payload: bytes | N
 
 def test_a_subject_of_an_event_is_one_of_the_table() -> None:
     for event in (EVENT, SUBMISSION):
-        assert subjects.EVENT.read(cloudevents.subject_of(event))
+        assert subjects.HISTORY.read(cloudevents.subject_of(event, "acme"))
+        assert subjects.GUEST.read(cloudevents.subject_of(event, "acme", guest=True))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.errors import InputError
-from atoll.wire import names, subjects
+from atoll.wire import names, subjects, tenancy
 from atoll.wire.endpoints import ENDPOINTS
 from atoll.wire.messages import EventType, Tee
 from atoll.wire.subjects import Subject
@@ -113,4 +113,45 @@ def test_every_endpoint_has_its_own_subject_and_its_callers_may_write_there() ->
     templates = [endpoint.subject.template for endpoint in ENDPOINTS]
     assert len(set(templates)) == len(templates)
     for endpoint in ENDPOINTS:
-        assert WRITERS[endpoint.subject.template] == endpoint.callers
+        if "client" in endpoint.callers:
+            assert endpoint.subject.template in tenancy.may_publish("acme")
+        if not endpoint.is_tenants:
+            assert WRITERS[endpoint.subject.template] == endpoint.callers - {"client"}
+
+
+def test_a_filter_may_leave_any_token_open() -> None:
+    assert subjects.HISTORY.under(None, "job", "j1") == "atoll.v1.event.*.job.j1.*"
+
+
+def test_nothing_that_one_tenant_may_use_is_anothers() -> None:
+    own, other = ({each.served for each in tenancy.offers(name)} for name in ("acme", "other"))
+    shared = own & other
+    assert shared == {
+        *(
+            row.subject.template
+            for row in ENDPOINTS
+            if row.owner == "attestor" and "client" in row.callers
+        ),
+        subjects.TELEMETRY_TRACES.wildcard,
+        "$O.assets.C.*",
+    }
+    assert all("acme" in each for each in own - shared)
+
+
+def test_what_tenants_take_is_offered_once_and_offers_do_not_overlap() -> None:
+    offered = [subject for subject, _ in tenancy.exports()]
+    for each in (*tenancy.offers("acme"), *tenancy.offers(tenancy.HOUSE)):
+        assert len([one for one in offered if covers(one, each.served)]) == 1, each
+    for one in offered:
+        assert not [other for other in offered if other != one and covers(one, other)]
+
+
+def covers(pattern: str, subject: str) -> bool:
+    """Whether all that matches `subject` matches `pattern`."""
+    mine, theirs = pattern.split("."), subject.split(".")
+    for at, token in enumerate(mine):
+        if token == ">":
+            return len(theirs) > at
+        if at >= len(theirs) or theirs[at] == ">" or token not in {"*", theirs[at]}:
+            return False
+    return len(mine) == len(theirs)

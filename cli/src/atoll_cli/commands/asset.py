@@ -119,7 +119,7 @@ async def _put(
 ) -> Put:
     async with connected(session) as there:
         if old is not None and old.asset_id != record.asset_id:
-            await there.client.delete_asset(old.asset_id)
+            await there.client.delete_asset(old.asset_id, old.upload_id)
         if record is not old:
             store.save(record)
         elif public and not record.public_digest:
@@ -260,7 +260,7 @@ def _delete_there(session: Session, record: AssetRecord) -> tuple[bool, dict[str
     async def ask() -> tuple[bool, dict[str, Any] | None]:
         async with connected(session) as there:
             try:
-                return await there.client.delete_asset(record.asset_id), None
+                return await there.client.delete_asset(record.asset_id, record.upload_id), None
             except RefusedError as error:
                 return False, error_document(error)
 

@@ -236,7 +236,7 @@ async def _job(session: Session, job: str) -> tuple[JobView, AgreedManifest, lis
     """A job, its manifest, and the releases that its enclave refused."""
     async with connected(session) as remote:
         view = await remote.client.get(job)
-        agreed = await remote.client.manifest(view.manifest_digest)
+        agreed = await remote.client.manifest(view.job_id)
         refused = [
             event
             async for event in remote.client.events(job, follow=False)
@@ -311,7 +311,7 @@ def _manifest_of_job(session: Session, what: str) -> ManifestFile:
     async def work() -> AgreedManifest:
         async with connected(session) as remote:
             view = await remote.client.get(what)
-            agreed = await remote.client.manifest(view.manifest_digest)
+            agreed = await remote.client.manifest(view.job_id)
             if digest(agreed.manifest).hex() != view.manifest_digest:
                 raise ManifestError(
                     f"what is stored as manifest {view.manifest_digest} is another one",

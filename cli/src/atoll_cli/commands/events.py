@@ -58,11 +58,11 @@ async def _events(
     async with connected(session) as remote:
         if job is not None:
             await remote.client.get(job)  # a job that is not there has no events to wait for
-        bus = remote.client.bus
+        client = remote.client
         source = (
-            log.durable(bus, durable, job, after=after)
+            log.durable(client, durable, job, after=after)
             if durable
-            else aclosing(log.replay(bus, job, after=after, follow=follow))
+            else aclosing(log.replay(client, job, after=after, follow=follow))
         )
         async with source as stream:
             start: dict[str, int] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from atoll_cli.options import json_option, pass_session
+from atoll_cli.options import TokenType, json_option, pass_session
 from atoll_cli.session import Session
 
 
@@ -22,10 +22,23 @@ from atoll_cli.session import Session
 )
 @click.option("--nats-port", type=click.IntRange(1, 65_535), default=4222, show_default=True)
 @click.option("--http-port", type=click.IntRange(1, 65_535), default=8443, show_default=True)
+@click.option(
+    "--tenant",
+    "tenants",
+    metavar="NAME",
+    type=TokenType("tenant"),
+    multiple=True,
+    help="A tenant beside the operator's own, `main`; repeat it. `atoll tenant` has more.",
+)
 @json_option
 @pass_session
-def init(
-    session: Session, directory: Path, hosts: tuple[str, ...], nats_port: int, http_port: int
+def init(  # noqa: PLR0917 - click passes one parameter for each option
+    session: Session,
+    directory: Path,
+    hosts: tuple[str, ...],
+    nats_port: int,
+    http_port: int,
+    tenants: tuple[str, ...],
 ) -> None:
     """Make a deployment in DIRECTORY: logins, certificates, server configuration, settings.
 
@@ -39,11 +52,13 @@ def init(
 
     path = directory.absolute()
     standing = Standing(directory=path, hosts=hosts, nats_port=nats_port, http_port=http_port)
-    server = standing.write(Material.prepare(path), now=datetime.now(UTC))
+    material = Material.prepare(path, tenants)
+    server = standing.write(material, now=datetime.now(UTC))
     ends = server.certificate.not_valid_after_utc.isoformat(timespec="seconds")
     session.print(f"deployment in {path}")
     session.print(f"  bus     {standing.nats_url}    nats-server -c {path / 'nats-server.conf'}")
     session.print(f"  http    {standing.http_url}")
+    session.print(f"  tenants {', '.join(material.identities.tenants)}")
     session.print(f"  server certificate for {', '.join(hosts)}, until {ends}")
     session.document(
         {
@@ -51,6 +66,7 @@ def init(
             "nats": standing.nats_url,
             "http": standing.http_url,
             "hosts": list(hosts),
+            "tenants": list(material.identities.tenants),
             "certificate_until": ends,
         }
     )

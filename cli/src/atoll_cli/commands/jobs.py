@@ -54,7 +54,7 @@ def show(session: Session, job: str) -> None:
     async def ask() -> tuple[JobView, str | None]:
         async with connected(session) as remote:
             view = await remote.client.get(job)
-            if view.state is not JobState.SUBMITTED:
+            if view.state is not JobState.SUBMITTED or not remote.client.is_house:
                 return view, None
             agreed = await remote.client.manifest(view.manifest_digest)
             needs = needs_of(Manifest.from_bytes(agreed.manifest), view.tenant)

@@ -11,7 +11,7 @@ from atoll.bus.provision import Copies, provision_all, wait_replicated
 from atoll.wire import topology
 from atoll.wire.durability import EXPENDABLE, REPLICAS, layout
 from atoll_cli.deployment.identities import OPERATOR
-from atoll_cli.options import json_option, pass_session
+from atoll_cli.options import TokenType, json_option, pass_session
 from atoll_cli.session import Session
 
 COPYING_S: Final = 300.0
@@ -45,6 +45,14 @@ CLUSTER_REPLICAS: Final = 3
     type=click.Choice([str(count) for count in REPLICAS]),
     help="Copies of all but traces (default: 3 on a cluster, 1 on a single server).",
 )
+@click.option(
+    "--tenant",
+    "tenants",
+    metavar="NAME",
+    type=TokenType("tenant"),
+    multiple=True,
+    help="A tenant beside `main` that has a history of its own events here; repeat it.",
+)
 @click.option("--fewer-replicas", is_flag=True, help="Take copies away where there are more.")
 @json_option
 @pass_session
@@ -55,6 +63,7 @@ def provision(  # noqa: PLR0917 - click passes one parameter for each option
     ca: str | None,
     domain: str,
     replicas: str | None,
+    tenants: tuple[str, ...],
     fewer_replicas: bool,  # noqa: FBT001 - as above
 ) -> int:
     """Make every stream, consumer and bucket, or bring them up to date, on a running bus.
@@ -70,7 +79,9 @@ def provision(  # noqa: PLR0917 - click passes one parameter for each option
         tls_ca_file=ca,
         domain=domain,
     )
-    found = asyncio.run(_provision(config, int(replicas) if replicas else None, fewer_replicas))
+    found = asyncio.run(
+        _provision(config, int(replicas) if replicas else None, tenants, fewer_replicas)
+    )
     for copies in found:
         kept = "expendable" if copies.stream in EXPENDABLE else "ledger"
         led = f"  led by {copies.leader}" if copies.leader else ""
@@ -79,11 +90,17 @@ def provision(  # noqa: PLR0917 - click passes one parameter for each option
     return 0
 
 
-async def _provision(config: BusConfig, replicas: int | None, fewer: bool) -> list[Copies]:  # noqa: FBT001
+async def _provision(
+    config: BusConfig,
+    replicas: int | None,
+    tenants: tuple[str, ...],
+    fewer: bool,  # noqa: FBT001
+) -> list[Copies]:
     async with connect(config) as bus:
-        wanted = layout(replicas or (CLUSTER_REPLICAS if bus.clustered else 1))
+        wanted = layout(replicas or (CLUSTER_REPLICAS if bus.clustered else 1), tenants)
         await provision_all(bus, wanted, fewer_replicas=fewer)
-        return [await wait_replicated(bus, name, timeout_s=COPYING_S) for name in stream_names()]
+        names = (*stream_names(), *(topology.events_of(name).name for name in tenants))
+        return [await wait_replicated(bus, name, timeout_s=COPYING_S) for name in names]
 
 
 def stream_names() -> tuple[str, ...]:

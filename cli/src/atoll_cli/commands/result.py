@@ -97,7 +97,7 @@ async def agreed_manifest(
         ManifestError: not the manifest of this digest, or not agreed on by all its parties;
             `manifest.not_a_party`.
     """
-    agreed = await client.manifest(view.manifest_digest)
+    agreed = await client.manifest(view.job_id)
     found = digest(agreed.manifest)
     if found.hex() != view.manifest_digest:
         raise ManifestError(f"what is stored as manifest {view.manifest_digest} is another one")

@@ -1,40 +1,23 @@
 """`atoll rotate`: fresh keys for what has keys; and `atoll attest rotate-key`."""
 
-import asyncio
-import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
-from typing import Final
 
 import click
 
-from atoll.bus import BusConfig, Signed, connect
 from atoll.client.files import read_private, write_private
-from atoll.client.profile import ProfileFile
-from atoll.credentials.creds import Credentials
-from atoll.errors import (
-    AtollError,
-    ConfigError,
-    InputError,
-    NotFoundError,
-    RefusedError,
-    UnreachableError,
-)
 from atoll.evidence.ear import MAX_LIFETIME_S
 from atoll.evidence.ear_keys import MAX_RING, KeyRing
-from atoll_cli.deployment.folder import KEY_RING, Folder
-from atoll_cli.deployment.identities import ACCOUNTS, LOGINS, SYSTEM, Identities
+from atoll_cli.deployment.folder import KEY_RING
+from atoll_cli.deployment.identities import LOGINS, SYSTEM, Identities
 from atoll_cli.operating import deployment_option
 from atoll_cli.operating import folder as deployment_folder
-from atoll_cli.options import json_option, pass_session
+from atoll_cli.options import TokenType, json_option, pass_session
+from atoll_cli.pushing import push_all, renew_profile
 from atoll_cli.session import Session
-
-UPDATE: Final = "$SYS.REQ.CLAIMS.UPDATE"
-"""Where servers are told of an account (NATS ADR-14 and its resolvers)."""
 
 
 @click.command(name="rotate-key")
@@ -85,6 +68,29 @@ def login(session: Session, logins: tuple[str, ...], data_dir: Path | None) -> N
 
 
 @rotate.command()
+@click.argument("names", metavar="NAME...", nargs=-1, type=TokenType("tenant"), required=True)
+@deployment_option
+@json_option
+@pass_session
+def tenant(session: Session, names: tuple[str, ...], data_dir: Path | None) -> None:
+    """Give the clients of tenants fresh keys. Copies of what they had no longer count, and
+    connections by it are ended.
+
+    Clients need the new profile (`atoll tenant profile`).
+    """
+    _rotate(
+        session,
+        data_dir,
+        lambda known, now: reduce(
+            lambda made, name: made.with_rotated_tenant(name, secrets.token_bytes, now=now),
+            names,
+            known,
+        ),
+        list(names),
+    )
+
+
+@rotate.command()
 @deployment_option
 @json_option
 @pass_session
@@ -109,7 +115,7 @@ def door(session: Session, data_dir: Path | None) -> None:
 def push(session: Session, data_dir: Path | None) -> None:
     """Tell the servers again what the deployment's files say of its accounts."""
     folder = deployment_folder(session, data_dir)
-    _push(session, folder, folder.identities())
+    push_all(session, folder, folder.identities())
     session.document({"rotated": []})
 
 
@@ -129,53 +135,7 @@ def _rotate(
     system = before.credentials(SYSTEM, now=now)
     after = change(before, now)
     folder.write(after, now=now)
-    _renew_profile(session, before, after, now)
-    _push(session, folder, after, system)
+    renew_profile(session, before, after, now)
+    push_all(session, folder, after, system)
     session.print(f"rotated: {', '.join(what)}")
     session.document({"rotated": what})
-
-
-def _renew_profile(session: Session, before: Identities, after: Identities, now: int) -> None:
-    """Clients of this ATOLL_HOME go on with the login that counts now."""
-    file = ProfileFile(session.home)
-    try:
-        profile = file.load()
-        mine = Credentials.from_text(profile.nats_creds).key.public
-    except (NotFoundError, InputError, ConfigError):
-        return
-    if mine == before.users["client"].public:
-        fresh = after.credentials("client", now=now).text
-        file.save(replace(profile, nats_creds=fresh))
-
-
-def _push(
-    session: Session, folder: Folder, identities: Identities, system: Credentials | None = None
-) -> None:
-    known = system or identities.credentials(SYSTEM, now=int(time.time()))
-    try:
-        asyncio.run(_tell(session, identities, known))
-    except AtollError as error:
-        raise UnreachableError(
-            f"the files in {folder.path} are written, and the servers were not told: {error}",
-            code="rotate.not_told",
-            hint="`atoll rotate push` tells them; a server that starts reads the files",
-        ) from error
-
-
-async def _tell(session: Session, identities: Identities, system: Credentials) -> None:
-    profile = ProfileFile(session.home).load()
-    config = BusConfig(
-        url=profile.nats_url,
-        name="atoll rotate",
-        login=Signed(SYSTEM, lambda: system),
-        inbox_prefix="_INBOX_system",
-        connect_timeout_s=5.0,
-        tls_ca=profile.ca,
-    )
-    async with connect(config) as bus:
-        for name in ACCOUNTS:
-            statement = identities.account_jwt(name, now=int(time.time()))
-            reply = await bus.request(UPDATE, statement.encode(), timeout_s=5.0)
-            answer = json.loads(reply.payload)
-            if "error" in answer:
-                raise RefusedError(f"account {name}: {answer['error']}", code="rotate.refused")

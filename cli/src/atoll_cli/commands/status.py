@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ class Status:
     bus: str
     server: str
     tee: Tee
-    services: tuple[ServiceInfo, ...]
-    hosts: tuple[HostRecord, ...]
+    services: tuple[ServiceInfo, ...] | None
+    hosts: tuple[HostRecord, ...] | None
+    """These two are None for tenants that do not see them."""
     jobs: tuple[JobView, ...] | None
     jobs_error: AtollError | None = None
     dead: int | None = None
@@ -39,12 +41,14 @@ class Status:
     @property
     def simulated(self) -> bool:
         """Whether any enclave here would be simulated."""
-        kinds = {self.tee, *(tee for host in self.hosts for tee in host.tees)}
+        kinds = {self.tee, *(tee for host in self.hosts or () for tee in host.tees)}
         return Tee.SIMULATED in kinds
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Services without which no job can end well."""
+        if self.services is None:
+            return () if self.jobs_error is None else ("gateway",)
         there = {
             name
             for name in discovery.EXPECTED
@@ -79,10 +83,12 @@ def status(session: Session) -> None:
 
 async def ask(remote: Remote) -> Status:
     """Ask everybody."""
-    services = await discovery.services(remote.client.bus)
-    hosts = await remote.client.hosts()
+    services, hosts = None, None
+    if remote.client.is_house:
+        services = await discovery.services(remote.client.bus)
+        hosts = await remote.client.hosts()
     jobs, jobs_error = None, None
-    if any(discovery.is_service(info, "gateway") for info in services):
+    if services is None or any(discovery.is_service(info, "gateway") for info in services):
         try:
             jobs = (await remote.client.list(limit=MAX_JOBS)).jobs
         except AtollError as error:
@@ -108,10 +114,12 @@ def show(session: Session, found: Status) -> None:
         session.banner(answer=True)
     session.print(f"bus       {found.bus} (nats-server {found.server})")
     session.print(f"TEE       {found.tee.value}")
-    session.print("services")
-    for line in table((info.name, info.version, info.id) for info in found.services):
+    if found.services is not None:
+        session.print("services")
+    for line in table((info.name, info.version, info.id) for info in found.services or ()):
         session.print(line)
-    session.print("hosts")
+    if found.hosts is not None:
+        session.print("hosts")
     rows = (
         (
             host.host_id,
@@ -120,7 +128,7 @@ def show(session: Session, found: Status) -> None:
             host.state.value,
             host.version,
         )
-        for host in found.hosts
+        for host in found.hosts or ()
     )
     for line in table(rows):
         session.print(line)
@@ -137,13 +145,17 @@ def document(found: Status) -> dict[str, Any]:
         "bus": {"url": found.bus, "server": found.server},
         "tee": found.tee.value,
         "simulated": found.simulated,
-        "services": [plain_of(info) for info in found.services],
-        "hosts": [plain_of(host) for host in found.hosts],
+        "services": _plain(found.services),
+        "hosts": _plain(found.hosts),
         "jobs": None if found.jobs is None else _counts(found),
         "jobs_error": error_document(found.jobs_error) if found.jobs_error else None,
         "dead_letters": found.dead,
         "missing": list(found.missing),
     }
+
+
+def _plain(items: Iterable[object] | None) -> list[Any] | None:
+    return None if items is None else [plain_of(item) for item in items]
 
 
 def _counts(found: Status) -> dict[str, int]:

@@ -35,14 +35,23 @@ from atoll_cli.stopping import checkpoint, run_stoppable
     type=TokenType("idempotency key"),
     help="The same one gives the same job, however often it is submitted (default: a new job).",
 )
+@click.option(
+    "--guest",
+    "guests",
+    metavar="TENANT",
+    multiple=True,
+    type=TokenType("tenant"),
+    help="Another tenant that may see the job and release keys to it; repeat it.",
+)
 @json_option
 @pass_session
-def submit(
+def submit(  # noqa: PLR0917 - click passes one parameter for each option
     session: Session,
     manifest: Path,
     consents: tuple[Path, ...],
     wait: bool,  # noqa: FBT001
     idempotency_key: str | None,
+    guests: tuple[str, ...],
 ) -> None:
     """Submit MANIFEST with the consents of all its parties; print the id of the job.
 
@@ -52,16 +61,18 @@ def submit(
     file = read_manifest(manifest)
     agreed = assembled(file, read_consents(consents), now_ms=time.time_ns() // 1_000_000)
     key = idempotency_key or secrets.token_hex(16)
-    view = run_stoppable(_submit(session, agreed, key, wait=wait))
+    view = run_stoppable(_submit(session, agreed, key, guests, wait=wait))
     session.document(show.job_document(view))
     if wait and not show.succeeded(view):
         session.known.update(show.job_document(view))
         raise _failure(view)
 
 
-async def _submit(session: Session, agreed: AgreedManifest, key: str, *, wait: bool) -> JobView:
+async def _submit(
+    session: Session, agreed: AgreedManifest, key: str, guests: tuple[str, ...], *, wait: bool
+) -> JobView:
     async with connected(session) as remote:
-        view = await remote.client.submit(agreed, key)
+        view = await remote.client.submit(agreed, key, guests=guests)
         session.known.update(job_id=view.job_id, manifest_digest=view.manifest_digest)
         session.print(view.job_id)
         if not wait:

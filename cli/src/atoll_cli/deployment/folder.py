@@ -2,6 +2,7 @@
 
     <dir>/identities.json        every private key: keep it where the operator is, and a copy
     <dir>/creds/<login>.creds    what each role connects with
+    <dir>/tenants/<name>.creds   what the clients of a tenant connect with
     <dir>/sentinel.jwt           for managers: what enclaves ask for admission with; no secret
     <dir>/door.json              for attestors: what they admit with
     <dir>/auth.conf              for servers: whom to believe; what they learn of accounts goes into
@@ -29,6 +30,7 @@ SENTINEL: Final = "sentinel.jwt"
 DOOR_KEYS: Final = "door.json"
 AUTH_CONF: Final = "auth.conf"
 CREDS: Final = "creds"
+TENANTS: Final = "tenants"
 KEY_RING: Final = "attestor-keys.json"
 """Beside this folder in a data directory: the keys of attestation results."""
 
@@ -55,6 +57,10 @@ class Folder:
     def creds(self, login: str) -> Path:
         """The file of a login."""
         return self.path / CREDS / f"{login}.creds"
+
+    def tenant_creds(self, name: str) -> Path:
+        """The file of the login that a tenant's clients share."""
+        return self.path / TENANTS / f"{name}.creds"
 
     def identities(self) -> Identities:
         """The keys that are there.
@@ -88,16 +94,19 @@ class Folder:
         # The keys come first: what follows from keys that were lost could not be changed.
         write_private(self.path / IDENTITIES, identities.to_bytes())
         for login in LOGINS:
-            self._write_creds(login, identities.credentials(login, now=now))
+            self._write_creds(self.creds(login), identities.credentials(login, now=now))
+        for name, tenant in identities.tenants.items():
+            self._write_creds(self.tenant_creds(name), tenant.credentials(now=now))
+        for name in identities.removed:
+            self.tenant_creds(name).unlink(missing_ok=True)
         write_private(self.sentinel, identities.sentinel_jwt(now=now).encode() + b"\n")
         write_private(self.door_keys, identities.door_keys().to_bytes())
         trust = server_section(identities, Path("jwt"), now=now)
         write_private(self.path / AUTH_CONF, conf(trust))
         return self
 
-    def _write_creds(self, login: str, fresh: Credentials) -> None:
+    def _write_creds(self, path: Path, fresh: Credentials) -> None:
         """A file that says the same stays as it is: others have copies of it."""
-        path = self.creds(login)
         try:
             known = Credentials.from_text(read_private(path, limit=MAX_CREDS).decode("latin-1"))
         except (NotFoundError, InputError):

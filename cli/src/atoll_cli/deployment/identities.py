@@ -3,7 +3,8 @@
     operator   signs the accounts; its key is needed only to make and to change things
     SYS        the servers' own account; from it comes the right to end connections
     AUTH       here servers ask who may come in; anybody may come as far as that (sentinel)
-    ATOLL      gateway, manager, attestor, client, operator; all streams; admitted enclaves
+    ATOLL      gateway, manager, attestor, operator; all streams; admitted enclaves
+    tenants    one account each, in which its clients are (`atoll_cli.deployment.tenants`)
 
 Users are made by signing keys of ATOLL, one for each role, that can make nothing else: their
 permissions are of the table (`atoll.wire.topology`). The two keys for enclaves and applicants
@@ -20,9 +21,19 @@ from atoll.credentials.claims import Account, Callout, Export, Import, Permissio
 from atoll.credentials.creds import Credentials
 from atoll.credentials.door_keys import DoorKeys
 from atoll.credentials.nkey import KeyPair, Kind
-from atoll.errors import InputError
-from atoll.wire import admission, topology
+from atoll.errors import ConflictError, InputError, NotFoundError, RefusedError
+from atoll.wire import admission, tenancy, topology
 from atoll.wire.endpoints import ROLES, Role
+from atoll.wire.names import require_token
+from atoll_cli.deployment.tenants import (
+    BACKDATED_S,
+    CLIENT,
+    Removed,
+    Tenant,
+    closed,
+    exports,
+    read_tenants,
+)
 
 DOOR: Final = "door"
 """Whom servers ask."""
@@ -30,9 +41,9 @@ SYSTEM: Final = "system"
 """Who may change what servers know of accounts."""
 OPERATOR: Final = "operator"
 """Who provisions."""
-SERVICES: Final[tuple[Role, ...]] = tuple(role for role in ROLES if role != "enclave")
+SERVICES: Final[tuple[Role, ...]] = tuple(role for role in ROLES if role not in {"enclave", CLIENT})
 LOGINS: Final = (*SERVICES, OPERATOR, DOOR, SYSTEM)
-"""Everybody who has a creds file."""
+"""Everybody who has a creds file, beside the clients of tenants."""
 
 ACCOUNTS: Final = ("SYS", "AUTH", "ATOLL")
 DOOR_SIGNERS: Final = ("callout", "enclave", "applicant")
@@ -45,10 +56,9 @@ a login fits into the one line (4 KiB) that a client may show, and an upgrade ch
 ANY_DOMAIN: Final = "*"
 """A login reaches the streams from a site behind a leaf node too, by whatever domain."""
 
-_FORMAT: Final = "atoll-identities/v1"
+_FORMAT: Final = "atoll-identities/v2"
+_OLDER_FORMAT: Final = "atoll-identities/v1"
 _KICK: Final = "end connections"
-_BACKDATED_S: Final = 300
-"""Statements are dated back, for servers whose clocks are behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,9 @@ class Identities:
     signers: Mapping[str, KeyPair] = field(repr=False)
     users: Mapping[str, KeyPair] = field(repr=False)
     sentinel: KeyPair = field(repr=False)
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)
+    removed: Mapping[str, Removed] = field(default_factory=dict)
+    """Tenants that there were."""
     revoked: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """By account: users that no longer count, and the second up to which they were issued."""
 
@@ -72,6 +85,7 @@ class Identities:
             signers={name: KeyPair.generate(Kind.ACCOUNT, random) for name in SIGNERS},
             users={name: KeyPair.generate(Kind.USER, random) for name in LOGINS},
             sentinel=KeyPair.generate(Kind.USER, random),
+            tenants={tenancy.HOUSE: Tenant.generate(random)},
         )
 
     @classmethod
@@ -82,15 +96,17 @@ class Identities:
             InputError: `identities.invalid`; no part of it is repeated.
         """
         try:
-            value = json.loads(raw)
-            if value["format"] != _FORMAT:
-                raise ValueError("another format")
+            value = _upgraded(json.loads(raw))
             return cls(
                 operator=KeyPair.from_seed(value["operator"], Kind.OPERATOR),
                 accounts=_seeds(value["accounts"], ACCOUNTS, Kind.ACCOUNT),
                 signers=_seeds(value["signers"], SIGNERS, Kind.ACCOUNT),
                 users=_seeds(value["users"], LOGINS, Kind.USER),
                 sentinel=KeyPair.from_seed(value["sentinel"], Kind.USER),
+                tenants=read_tenants(value["tenants"]),
+                removed={
+                    str(name): Removed.from_plain(each) for name, each in value["removed"].items()
+                },
                 revoked={
                     name: {str(user): int(at) for user, at in value["revoked"][name].items()}
                     for name in value["revoked"]
@@ -110,6 +126,8 @@ class Identities:
             "signers": {name: pair.seed for name, pair in self.signers.items()},
             "users": {name: pair.seed for name, pair in self.users.items()},
             "sentinel": self.sentinel.seed,
+            "tenants": {name: each.to_plain() for name, each in self.tenants.items()},
+            "removed": {name: each.to_plain() for name, each in self.removed.items()},
             "revoked": {name: dict(users) for name, users in self.revoked.items()},
         }
         return json.dumps(value, indent=1).encode() + b"\n"
@@ -123,6 +141,62 @@ class Identities:
             users={**self.users, login: KeyPair.generate(Kind.USER, random)},
             revoked={**self.revoked, account: {**before, self.users[login].public: now}},
         )
+
+    def with_tenant(self, name: str, random: Callable[[int], bytes]) -> Self:
+        """The same with a tenant more, unless it is there.
+
+        Raises:
+            InputError: `name.invalid`.
+            ConflictError: `tenant.removed`: there was one of this name.
+        """
+        require_token(name, "tenant")
+        if name in self.removed:
+            raise ConflictError(
+                f"there was a tenant {name!r}, and its jobs and events are kept under the name",
+                code="tenant.removed",
+                hint="choose another name",
+            )
+        if name in self.tenants:
+            return self
+        return replace(self, tenants={**self.tenants, name: Tenant.generate(random)})
+
+    def without_tenant(self, name: str, *, now: int) -> Self:
+        """The same without a tenant, in whose account nobody may be any more.
+
+        Raises:
+            NotFoundError: `tenant.not_found`.
+            RefusedError: `tenant.house`.
+        """
+        tenant = self.tenant(name)
+        if name == tenancy.HOUSE:
+            raise RefusedError(
+                f"{name!r} is the operator's own tenant, which stays", code="tenant.house"
+            )
+        return replace(
+            self,
+            tenants={known: each for known, each in self.tenants.items() if known != name},
+            removed={**self.removed, name: Removed(account=tenant.account.public, at=now)},
+        )
+
+    def with_rotated_tenant(self, name: str, random: Callable[[int], bytes], *, now: int) -> Self:
+        """The same with fresh keys for a tenant's clients.
+
+        Raises:
+            NotFoundError: `tenant.not_found`.
+        """
+        fresh = self.tenant(name).rotated(random, now=now)
+        return replace(self, tenants={**self.tenants, name: fresh})
+
+    def tenant(self, name: str) -> Tenant:
+        """Raises: NotFoundError `tenant.not_found`."""
+        try:
+            return self.tenants[name]
+        except KeyError as error:
+            raise NotFoundError(
+                f"there is no tenant {name!r}",
+                code="tenant.not_found",
+                hint="`atoll tenant list` shows those that are there",
+            ) from error
 
     def with_fresh_signers(self, random: Callable[[int], bytes]) -> Self:
         """The same with fresh keys for the attestors; those before make nothing any more."""
@@ -146,7 +220,7 @@ class Identities:
             by=self.signers[login] if scoped else account,
             subject=key.public,
             name=login,
-            now=now - _BACKDATED_S,
+            now=now - BACKDATED_S,
         )
         return Credentials(jwt=token, key=key)
 
@@ -157,7 +231,7 @@ class Identities:
             by=self.accounts["AUTH"],
             subject=self.sentinel.public,
             name="sentinel",
-            now=now - _BACKDATED_S,
+            now=now - BACKDATED_S,
         )
 
     def door_keys(self) -> DoorKeys:
@@ -182,19 +256,28 @@ class Identities:
         return {
             "operator": operator,
             "system_account": self.accounts["SYS"].public,
-            "resolver_preload": {
-                self.accounts[name].public: self.account_jwt(name, now=now) for name in ACCOUNTS
-            },
+            "resolver_preload": self.statements(now=now),
         }
 
-    def account_jwt(self, name: str, *, now: int) -> str:
-        """An account as the operator states it."""
+    def statements(self, *, now: int) -> dict[str, str]:
+        """Every account as the operator states it, by its public key; the services' first."""
+        found = {
+            pair.public: self._state(pair.public, name, self._account(name, now=now), now)
+            for name, pair in self.accounts.items()
+        }
+        services = self.accounts["ATOLL"]
+        for name, tenant in self.tenants.items():
+            public = tenant.account.public
+            stated = tenant.claims(name, services, now=now)
+            found[public] = self._state(public, f"tenant {name}", stated, now)
+        for name, gone in self.removed.items():
+            stated = closed(now=gone.at)
+            found[gone.account] = self._state(gone.account, f"removed {name}", stated, now)
+        return found
+
+    def _state(self, public: str, name: str, stated: Account, now: int) -> str:
         return jwt.sign(
-            claims.account(self._account(name, now=now)),
-            by=self.operator,
-            subject=self.accounts[name].public,
-            name=name,
-            now=now,
+            claims.account(stated), by=self.operator, subject=public, name=name, now=now
         )
 
     def _account(self, name: str, *, now: int) -> Account:
@@ -227,6 +310,7 @@ class Identities:
                         )
                         for role, permissions in scopes.items()
                     ),
+                    exports=exports(),
                     jetstream=True,
                     revocations=revoked,
                 )
@@ -236,7 +320,7 @@ class Identities:
             claims.activation(callout.KICK, kind="service"),
             by=self.accounts["SYS"],
             subject=self.accounts["AUTH"].public,
-            now=now - _BACKDATED_S,
+            now=now - BACKDATED_S,
         )
         return Import(
             name=_KICK,
@@ -244,6 +328,19 @@ class Identities:
             account=self.accounts["SYS"].public,
             activation=activation,
         )
+
+
+def _upgraded(value: Any) -> Any:
+    """As the format is now. Before there were tenants, clients were a role among the services."""
+    if value["format"] == _FORMAT:
+        return value
+    if value["format"] != _OLDER_FORMAT:
+        raise ValueError("another format")
+    kept = {
+        part: {name: seed for name, seed in value[part].items() if name != CLIENT}
+        for part in ("users", "signers")
+    }
+    return {**value, **kept, "tenants": {}, "removed": {}}
 
 
 def _permissions(login: str) -> Permissions:

@@ -34,6 +34,7 @@ from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
+from atoll.wire import tenancy
 from atoll.wire.access import AccessToken
 from atoll.wire.messages import Tee
 from atoll_cli.deployment.folder import KEY_RING, Folder
@@ -63,19 +64,20 @@ class Material:
     ark_pem: bytes
 
     @classmethod
-    def prepare(cls, data_dir: Path) -> Self:
-        """Read what is there and make what is missing.
+    def prepare(cls, data_dir: Path, tenants: tuple[str, ...] = ()) -> Self:
+        """Read what is there and make what is missing, these tenants among it.
 
         Raises:
             ConfigError: `data_dir.unusable`; `data_dir.damaged`, a file is not what was
                 written there; `file.unwritable`.
+            ConflictError: `tenant.removed`.
         """
         try:
             make_private_directory(data_dir / COLLATERAL)
         except OSError as error:
             raise ConfigError(f"{data_dir}: {error.strerror}", code="data_dir.unusable") from error
         bus = Folder(data_dir / "bus")
-        identities = _identities(bus)
+        identities = _identities(bus, tenants)
         bus.write(identities, now=int(time.time()))
         token = _token(data_dir / "http-token")
         _key_ring(data_dir / KEY_RING)
@@ -105,7 +107,8 @@ class Material:
         """
         return Profile(
             nats_url=nats_url,
-            nats_creds=self.bus.creds("client").read_text("ascii"),
+            nats_creds=self.bus.tenant_creds(tenancy.HOUSE).read_text("ascii"),
+            tenant=tenancy.HOUSE,
             ca=ca,
             http_url=http_url,
             http_token=self.http_token,
@@ -128,11 +131,14 @@ def simulated_policy() -> SnpPolicy:
     )
 
 
-def _identities(bus: Folder) -> Identities:
+def _identities(bus: Folder, tenants: tuple[str, ...]) -> Identities:
     try:
-        return bus.identities()
+        known = bus.identities()
     except NotFoundError:
-        return Identities.generate(secrets.token_bytes)
+        known = Identities.generate(secrets.token_bytes)
+    for name in (tenancy.HOUSE, *tenants):
+        known = known.with_tenant(name, secrets.token_bytes)
+    return known
 
 
 def _token(path: Path) -> str:

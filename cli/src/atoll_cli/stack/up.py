@@ -141,7 +141,7 @@ async def _activate_policy(url: str, material: Material) -> None:
 
 async def _provision(url: str, material: Material) -> None:
     async with connect(_as_operator(url, material)) as bus:
-        await provision_all(bus, layout(1))
+        await provision_all(bus, layout(1, material.identities.tenants))
 
 
 class _Supervisor:

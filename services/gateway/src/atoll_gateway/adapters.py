@@ -162,27 +162,35 @@ class BusOutlet:
         self._bus = bus
         self._places = places or AnyPlace()
 
-    async def event(self, event: JobEvent, traceparent: str) -> None:
+    async def event(self, event: JobEvent, record: JobRecord) -> None:
+        view = record.view
+        for guest in view.guests:
+            copies = subjects.GUEST.under(guest, cloudevents.JOB, event.job_id)
+            await self._tell_once(event, record, copies, guest)
+        history = subjects.HISTORY.under(view.tenant, cloudevents.JOB, event.job_id)
+        await self._tell_once(event, record, history, None)
+
+    async def submission(self, event: SubmissionEvent, traceparent: str, tenant: str) -> None:
+        subject = cloudevents.subject_of(event, tenant)
+        await self._publish(event, traceparent, subject, f"{tenant}.{cloudevents.event_id(event)}")
+
+    async def _tell_once(
+        self, event: JobEvent, record: JobRecord, told: str, guest: str | None
+    ) -> None:
         # The duplicate window ends, a crash may last longer: look before publishing.
-        newest = await leaders_message(
-            self._bus, topology.EVENTS.name, subjects.EVENT.under("job", event.job_id)
-        )
+        newest = await leaders_message(self._bus, topology.EVENTS.name, told)
         if newest is not None and _seq(newest) >= event.seq:
             return
-        await self._publish(event, traceparent)
-
-    async def submission(self, event: SubmissionEvent, traceparent: str) -> None:
-        await self._publish(event, traceparent)
-
-    async def _publish(self, event: Event, traceparent: str) -> None:
-        headers, payload = cloudevents.binary(event, traceparent)
-        await publish(
-            self._bus,
-            cloudevents.subject_of(event),
-            payload,
-            msg_id=cloudevents.event_id(event),
-            headers=headers,
+        subject = cloudevents.subject_of(
+            event, guest or record.view.tenant, guest=guest is not None
         )
+        own_id = cloudevents.event_id(event)
+        msg_id = own_id if guest is None else f"{guest}.{own_id}"
+        await self._publish(event, record.traceparent, subject, msg_id)
+
+    async def _publish(self, event: Event, traceparent: str, subject: str, msg_id: str) -> None:
+        headers, payload = cloudevents.binary(event, traceparent)
+        await publish(self._bus, subject, payload, msg_id=msg_id, headers=headers)
 
     async def spawn(self, record: JobRecord) -> None:
         view = record.view

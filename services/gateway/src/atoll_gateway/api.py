@@ -106,6 +106,7 @@ class GatewayApi:
             traceparent=render(context) if context else "",
             trace_id=context.trace_id if context else None,
             tenant=caller.tenant,
+            guests=request.guests,
         )
         view, created = await self._ledger.submit(record)
         # A withdrawal that came between the two looks did not see the job.
@@ -167,10 +168,14 @@ class GatewayApi:
         return True
 
     async def get(self, request: JobRequest, caller: Caller = BUS) -> JobView:
-        """Raises: NotFoundError `job.not_found`."""
+        """A job of the caller's tenant, or one that it takes part in.
+
+        Raises:
+            NotFoundError: `job.not_found`.
+        """
         view = await self._ledger.get(request.job_id)
-        if not caller.sees(view.tenant):
-            raise NotFoundError(f"there is no job {request.job_id!r}", code="job.not_found")
+        if not caller.may_read(view):
+            raise _no_job(request.job_id)
         return view
 
     async def list(self, request: JobListRequest, caller: Caller = BUS) -> JobList:
@@ -191,8 +196,18 @@ class GatewayApi:
         Raises:
             NotFoundError: `job.not_found`.
         """
-        await self.get(request, caller)
+        view = await self.get(request, caller)
+        if not caller.sees(view.tenant):
+            raise RefusedError(
+                f"job {view.job_id} is of the tenant {view.tenant!r}",
+                code="job.not_yours",
+                hint="a tenant that takes part may withdraw its consent, which ends the job",
+            )
         return await self._ledger.apply(request.job_id, core.CancelRequested())
+
+
+def _no_job(name: str) -> NotFoundError:
+    return NotFoundError(f"there is no job {name!r}", code="job.not_found")
 
 
 def job_id(manifest: Manifest, idempotency_key: str, tenant: str = DEFAULT_TENANT) -> str:

@@ -65,9 +65,9 @@ class AuditedJobs:
         self._api = api
         self._recorder = recorder
 
-    async def submit(self, request: SubmitRequest) -> JobView:
+    async def submit(self, request: SubmitRequest, caller: Caller = BUS) -> JobView:
         """As `accept`, without saying whether the job is new."""
-        view, _ = await self.accept(request)
+        view, _ = await self.accept(request, caller)
         return view
 
     async def accept(self, request: SubmitRequest, caller: Caller = BUS) -> tuple[JobView, bool]:

@@ -98,6 +98,7 @@ def submitted(
     traceparent: str,
     trace_id: str | None,
     tenant: str = DEFAULT_TENANT,
+    guests: tuple[str, ...] = (),
 ) -> JobRecord:
     """The first entry of a job: one event and the wish for an enclave to be published."""
     view = JobView(
@@ -112,6 +113,7 @@ def submitted(
         expires_ms=now_ms + deadline_ms,
         trace_id=trace_id,
         tenant=tenant,
+        guests=guests,
     )
     event = _event(view, EventType.SUBMITTED)
     outbox = (

@@ -29,7 +29,9 @@ class JobIndex:
     def __init__(self) -> None:
         self._views: dict[str, JobView] = {}
         self._shelves: defaultdict[_Shelf, Ranks] = defaultdict(Ranks)
-        """By creation. What stands on the shelf of all stands on its tenant's as well."""
+        """By creation."""
+        self._stands: dict[str, int] = {}
+        """On how many shelves each job is."""
         self._deadlines = Ranks()
         self._of_manifest: defaultdict[str, set[str]] = defaultdict(set)
         self._undone: dict[str, int] = {}
@@ -58,7 +60,8 @@ class JobIndex:
     def newest(
         self, *, limit: int, state: JobState | None, tenant: str | None = None
     ) -> tuple[JobView, ...]:
-        """The newest jobs first, at most `MAX_LISTED`; without a tenant, those of all."""
+        """The newest jobs first, at most `MAX_LISTED`; those of a tenant or
+        that it takes part in; without one, all."""
         states = JobState if state is None else (state,)
         shelves = [self._shelves[tenant, one] for one in states if (tenant, one) in self._shelves]
         falling = heapq.merge(*(shelf.falling() for shelf in shelves), reverse=True)
@@ -112,20 +115,27 @@ class JobIndex:
 
     def _put_up(self, view: JobView) -> None:
         self._views[view.job_id] = view
-        # The tenant's last: with that one, what is too old is forgotten.
-        for tenant in (None, view.tenant):
-            shelf = self._shelves[tenant, view.state]
+        shelves = [self._shelves[tenant, view.state] for tenant in _sees(view)]
+        self._stands[view.job_id] = len(shelves)
+        for shelf in shelves:
             shelf.add(view.created_ms, view.job_id)
-            if view.state.terminal and len(shelf) > MAX_LISTED:
-                oldest = shelf.drop_first()
-                if tenant is not None:
-                    del self._views[oldest]
-        if not view.state.terminal:
+        if view.state.terminal:
+            for shelf in shelves:
+                if len(shelf) > MAX_LISTED:
+                    self._drop(shelf.drop_first())
+        else:
             self._deadlines.add(view.expires_ms, view.job_id)
             self._of_manifest[view.manifest_digest].add(view.job_id)
 
+    def _drop(self, job_id: str) -> None:
+        """From a shelf; with the last one, what is too old is forgotten."""
+        self._stands[job_id] -= 1
+        if not self._stands[job_id]:
+            del self._stands[job_id], self._views[job_id]
+
     def _take_down(self, view: JobView) -> None:
-        for tenant in (None, view.tenant):
+        del self._stands[view.job_id]
+        for tenant in _sees(view):
             self._shelves[tenant, view.state].discard(view.created_ms, view.job_id)
         if not view.state.terminal:
             self._deadlines.discard(view.expires_ms, view.job_id)
@@ -145,3 +155,8 @@ class JobIndex:
         since = self._undone.pop(job_id, None)
         if since is not None:
             self._waiting.discard(since, job_id)
+
+
+def _sees(view: JobView) -> tuple[str | None, ...]:
+    """The tenants that find it in their lists, and None for who sees all."""
+    return tuple(dict.fromkeys((None, view.tenant, *view.guests)))

@@ -25,11 +25,13 @@ from atoll.telemetry.tracing import Tracer
 from atoll.wire import media, subjects, topology
 from atoll.wire.messages import JobView, Reason, SubmitRequest, reason_of
 from atoll.wire.submission import SubmissionEvent, SubmissionOutcome
+from atoll_gateway.caller import Caller, client_of
 from atoll_gateway.ports import Clock
 
 _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 2.0
+_SERVED: Final = subjects.of_tenants(subjects.INTAKE)
 _SPAN: Final = messaging_span("process", subjects.INTAKE)
 _NEVER: Final = (InputError, RefusedError, ConflictError, NotFoundError)
 """What trying again cannot help."""
@@ -38,14 +40,14 @@ _NEVER: Final = (InputError, RefusedError, ConflictError, NotFoundError)
 class Outlet(Protocol):
     """Where the outcome is told; saying it twice is saying it once."""
 
-    async def submission(self, event: SubmissionEvent, traceparent: str) -> None: ...
+    async def submission(self, event: SubmissionEvent, traceparent: str, tenant: str) -> None: ...
 
 
 class IntakeWorker:
     def __init__(
         self,
         bus: Bus,
-        submit: Callable[[SubmitRequest], Awaitable[JobView]],
+        submit: Callable[[SubmitRequest, Caller], Awaitable[JobView]],
         outlet: Outlet,
         clock: Clock,
         tracer: Tracer,
@@ -70,7 +72,7 @@ class IntakeWorker:
 
     async def _handle(self, delivery: Delivery) -> None:
         try:
-            (key,) = subjects.INTAKE.read(delivery.subject)
+            tenant, key = _SERVED.read(delivery.subject)
         except InputError as error:
             # No key, so nobody to tell.
             await self._bury(delivery, error)
@@ -81,7 +83,7 @@ class IntakeWorker:
         view: JobView | None = None
         try:
             with wiring.consume(self._tracer, _SPAN, delivery.headers):
-                view = await self._submit(read(key, delivery))
+                view = await self._submit(read(key, delivery), client_of(tenant))
         except _NEVER as error:
             reason = reason_of(error.code, error.message)
             unreadable = error if isinstance(error, MessageError) else None
@@ -97,7 +99,7 @@ class IntakeWorker:
             reason=reason,
         )
         context = extract(delivery.headers)
-        await self._outlet.submission(event, render(context) if context else "")
+        await self._outlet.submission(event, render(context) if context else "", tenant)
         if unreadable is not None:
             await self._bury(delivery, unreadable)
         else:

@@ -117,7 +117,7 @@ class Ledger:
             return
         for item in record.outbox:
             if item.kind is OutboxKind.EVENT and item.event is not None:
-                await self._outlet.event(item.event, record.traceparent)
+                await self._outlet.event(item.event, record)
             elif item.kind is OutboxKind.SPAWN and not record.view.state.terminal:
                 await self._outlet.spawn(record)
         try:

@@ -19,6 +19,7 @@ from atoll.wire import topology
 from atoll.wire.messages import Tee
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
+from atoll_gateway.assets import AssetDesk
 from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens, Recorder
 from atoll_gateway.config import PREFIX, GatewayConfig
 from atoll_gateway.forwarder import TraceForwarder
@@ -40,6 +41,7 @@ from atoll_gateway.intake import IntakeWorker
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.placing import Placing
+from atoll_gateway.reading import JobReader
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.service import gateway_service
 from atoll_gateway.sweeper import Sweeper
@@ -141,6 +143,8 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         service = gateway_service(
             bus,
             audited,
+            JobReader(bus, audited, tracing.tracer),
+            AssetDesk(bus),
             audited_tokens,
             LetterDesk(bus, ledger),
             AuditedHosts(HostOrders(bus, _now_ms), recorder),

@@ -65,6 +65,8 @@ class Places(Protocol):
 class Outlet(Protocol):
     """Where the ledger's decisions go; each call is idempotent."""
 
-    async def event(self, event: JobEvent, traceparent: str) -> None: ...
+    async def event(self, event: JobEvent, record: JobRecord) -> None:
+        """Tell an event of a job, whose entry is `record`."""
+        ...
 
     async def spawn(self, record: JobRecord) -> None: ...

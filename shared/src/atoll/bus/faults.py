@@ -125,6 +125,7 @@ _STATUS: Final[tuple[tuple[type[AtollError], str], ...]] = (
 )
 """ADR-32 wants a number in the header; it names the class, the payload the exact code."""
 
+_NO_SUCH_THING: Final = "404"
 _BY_STATUS: Final[dict[str, type[AtollError]]] = {
     "400": InputError,
     "403": RefusedError,
@@ -188,7 +189,9 @@ def from_wire(payload: bytes, headers: Mapping[str, str]) -> AtollError | None:
     fields = _fields(payload)
     code = fields.get("code", "") or "internal"
     message = fields.get("message") or headers.get(ERROR_HEADER, "") or "the service failed"
-    cls = _BY_PREFIX.get(code.partition(".")[0]) or _BY_STATUS.get(status, AtollError)
+    # That there is no such evidence or manifest says nothing against one.
+    named = None if status == _NO_SUCH_THING else _BY_PREFIX.get(code.partition(".")[0])
+    cls = named or _BY_STATUS.get(status, AtollError)
     error = cls(message[:MAX_ERROR_TEXT], code=code)
     error.error_id = fields.get("error_id")
     return error

@@ -80,10 +80,10 @@ async def api(
     )
 
 
-async def require_jetstream(bus: Bus) -> None:
+async def require_jetstream(bus: Bus, verb: str = "INFO") -> None:
     """Return if streams can be used; to be asked once, at the start.
 
-    Needs permission for `$JS.API.INFO`.
+    Needs permission for `$JS.API.INFO`, or for whatever other `verb` is asked.
 
     Raises:
         ConfigError: `bus.no_jetstream`: the server or this login's account has none.
@@ -91,7 +91,7 @@ async def require_jetstream(bus: Bus) -> None:
     """
     hint = "nats-server keeps streams only with a `jetstream` block in its configuration"
     try:
-        await api(bus, "INFO", timeout_s=START_TIMEOUT_S)
+        await api(bus, verb, timeout_s=START_TIMEOUT_S)
     except UnreachableError as error:
         if error.code != "bus.no_responders":
             raise

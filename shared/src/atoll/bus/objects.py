@@ -22,46 +22,33 @@ import secrets
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
-    Callable,
     Iterable,
     Mapping,
 )
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from atoll.bus import jetstream
 from atoll.bus.connection import Bus
+from atoll.bus.message import StreamMessage
 from atoll.bus.object_info import MAX_NAME, ObjectInfo, to_json
 from atoll.bus.stream import Reading, read
 from atoll.bus.subjects import require_headers
-from atoll.bus.upload import Upload
+from atoll.bus.upload import CHUNK_SIZE, Sent, StreamShelf, Told, send_all
 from atoll.errors import (
     AtollError,
     ConflictError,
     InputError,
     NotFoundError,
     SealError,
-    UnreachableError,
 )
 from atoll.wire.names import require_token
 from atoll.wire.topology_types import ObjectBucket
 
-CHUNK_SIZE: Final = 512 << 10
 FETCH: Final = 6
 """Chunks asked for at a time; asked again when half of them arrived."""
 
 CLEAN_UP_S: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sent:
-    """What was stored of an object, before it has a name."""
-
-    size: int
-    chunks: int
-    sha256: bytes = field(repr=False)
 
 
 class ObjectStore:
@@ -112,7 +99,7 @@ class ObjectStore:
         chunks: AsyncIterable[bytes] | Iterable[bytes],
         *,
         upload_id: str,
-        told: Callable[[int, int], None] | None = None,
+        told: Told | None = None,
     ) -> ObjectInfo:
         """Like `put`, but what is stored of the object stays when this fails.
 
@@ -144,6 +131,46 @@ class ObjectStore:
             name, upload_id, sent, chunk_size=CHUNK_SIZE, headers={}, before=before
         )
 
+    async def stored(self, upload_id: str) -> tuple[int, int]:
+        """How many chunks of an upload are stored in order, and where the last of them is; what
+        lies out of order is erased."""
+        subject = self._chunk_subject(require_token(upload_id, "upload id"))
+        return await StreamShelf(self._bus, self._stream, subject).prefix()
+
+    async def commit(
+        self, name: str, *, upload_id: str, sent: Sent, headers: Mapping[str, str]
+    ) -> ObjectInfo:
+        """Make an object of an upload whose chunks somebody else stored; again changes nothing.
+
+        Raises:
+            ConflictError: `bus.conflict`: the name belongs to another upload; `bus.incomplete`:
+                other chunks are stored than were sent.
+        """
+        before = await self._newest(name)
+        if before is not None and not before.deleted:
+            if before.nuid == upload_id:
+                return before
+            raise ConflictError(f"there is another object {name!r}", code="bus.conflict")
+        stored, _ = await self.stored(upload_id)
+        if stored != sent.chunks:
+            raise ConflictError(
+                f"{stored} chunks of the upload are stored, and it has {sent.chunks}",
+                code="bus.incomplete",
+            )
+        return await self._describe(
+            name,
+            upload_id,
+            sent,
+            chunk_size=CHUNK_SIZE,
+            headers=require_headers(dict(headers)),
+            before=before,
+        )
+
+    async def chunk(self, info: ObjectInfo, after: int) -> StreamMessage | None:
+        """The chunk of an object that follows the place `after`, or None."""
+        subject = self._chunk_subject(info.nuid)
+        return await jetstream.message_after(self._bus, self._stream, after + 1, subject)
+
     async def abandon(self, upload_id: str) -> None:
         """Erase what is stored of an upload that was never finished; nothing is no error."""
         subject = self._chunk_subject(require_token(upload_id, "upload id"))
@@ -153,7 +180,7 @@ class ObjectStore:
         self,
         name: str,
         nuid: str,
-        sent: _Sent,
+        sent: Sent,
         *,
         chunk_size: int,
         headers: Mapping[str, str],
@@ -261,35 +288,19 @@ class ObjectStore:
         chunk_size: int,
         *,
         resumable: bool = False,
-        told: Callable[[int, int], None] | None = None,
-    ) -> _Sent:
-        digest, size, index = hashlib.sha256(), 0, 0
-        async with _own_errors(), asyncio.TaskGroup() as group:
-            upload = Upload(self._bus, self._stream, self._chunk_subject(nuid), group)
-            stored = await upload.resume() if resumable else 0
-            async with contextlib.aclosing(_blocks(chunks, chunk_size)) as blocks:
-                async for block in blocks:
-                    digest.update(block)
-                    size += len(block)
-                    if index < stored:
-                        # Nothing to wait for; others need their turn all the same.
-                        await asyncio.sleep(0)
-                    else:
-                        await upload.send(block)
-                    index += 1
-                    if told is not None:
-                        now = min(upload.acknowledged * chunk_size, size)
-                        told(now, min(stored * chunk_size, now))
-            if index < stored:
-                raise UnreachableError(
-                    f"upload {nuid} in {self.bucket}: {stored} chunks are stored, and it has "
-                    f"{index}",
-                    code="bus.data_lost",
-                )
-            await upload.finish()
-            if resumable:
-                await upload.settle()
-        return _Sent(size=size, chunks=upload.chunks, sha256=digest.digest())
+        told: Told | None = None,
+    ) -> Sent:
+        subject = self._chunk_subject(nuid)
+        shelf = StreamShelf(self._bus, self._stream, subject)
+        return await send_all(
+            self._bus,
+            subject,
+            shelf,
+            chunks,
+            chunk_size=chunk_size,
+            resumable=resumable,
+            told=told,
+        )
 
     async def _receive(self, info: ObjectInfo) -> AsyncGenerator[bytes, None]:
         digest, size, count = hashlib.sha256(), 0, 0
@@ -341,42 +352,3 @@ class ObjectStore:
             raise InputError(f"object name of {len(name)} characters", code="bus.key")
         encoded = base64.urlsafe_b64encode(name.encode()).decode()
         return f"$O.{self.bucket}.M.{encoded}"
-
-
-async def _blocks(
-    chunks: AsyncIterable[bytes] | Iterable[bytes], size: int
-) -> AsyncGenerator[bytes, None]:
-    """The same bytes in blocks of `size`, the last one shorter."""
-    buffer = bytearray()
-    async for piece in _each(chunks):
-        if not buffer and len(piece) == size:
-            yield bytes(piece)
-            continue
-        buffer += piece
-        start = 0
-        while len(buffer) - start >= size:
-            yield bytes(memoryview(buffer)[start : start + size])
-            start += size
-        del buffer[:start]
-    if buffer:
-        yield bytes(buffer)
-
-
-async def _each(chunks: AsyncIterable[bytes] | Iterable[bytes]) -> AsyncIterator[bytes]:
-    if isinstance(chunks, AsyncIterable):
-        async for piece in chunks:
-            yield piece
-    else:
-        for piece in chunks:
-            yield piece
-
-
-@contextlib.asynccontextmanager
-async def _own_errors() -> AsyncIterator[None]:
-    """A task group wraps what its body raises; callers want the error itself."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        raise

@@ -10,14 +10,16 @@ Needs permission for `$JS.API.STREAM.{CREATE,UPDATE,INFO}.<stream>` and
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from atoll.bus import jetstream
 from atoll.bus.connection import Bus
 from atoll.bus.subjects import require_filter
 from atoll.errors import AtollError, ConflictError, NotFoundError, RefusedError, UnreachableError
+from atoll.wire import topology
 from atoll.wire.names import require_token
 from atoll.wire.topology_types import Bucket, Consumer, Layout, ObjectBucket, Stream
 
@@ -103,7 +105,7 @@ async def ensure_stream(bus: Bus, stream: Stream, *, fewer_replicas: bool = Fals
             **_limits(stream.max_bytes, stream.max_age_s, stream.max_msg_size, stream.storage),
             "name": require_token(stream.name, "stream"),
             "description": stream.description,
-            "subjects": list(stream.subjects),
+            **_origin(stream),
             "retention": stream.retention,
             "discard": stream.discard,
             "max_msgs_per_subject": stream.max_msgs_per_subject or -1,
@@ -119,6 +121,18 @@ async def ensure_stream(bus: Bus, stream: Stream, *, fewer_replicas: bool = Fals
         new={"persist_mode": "async"} if stream.persist == "async" else {},
         fewer_replicas=fewer_replicas,
     )
+
+
+async def ensure_history(bus: Bus, tenant: str) -> None:
+    """Make the history of a tenant exist, with as many copies as that of all has."""
+    whole = await copies(bus, topology.EVENTS.name)
+    await ensure_stream(bus, replace(topology.events_of(tenant), replicas=whole.replicas))
+
+
+async def forget_history(bus: Bus, tenant: str) -> None:
+    """Take away the history of a tenant, which is in that of all; nothing is no error."""
+    with contextlib.suppress(NotFoundError):
+        await jetstream.api(bus, f"STREAM.DELETE.{topology.events_of(tenant).name}")
 
 
 async def ensure_bucket(bus: Bus, bucket: Bucket, *, fewer_replicas: bool = False) -> None:
@@ -332,6 +346,14 @@ def _incompatible(error: AtollError, what: str) -> AtollError:
     if error.code in ("bus.refused", "bus.conflict"):
         return ConflictError(f"{what} cannot be changed: {error}", code="bus.incompatible")
     return error
+
+
+def _origin(stream: Stream) -> dict[str, Any]:
+    """Where its messages come from: from whoever publishes, or from another stream."""
+    if stream.source is None:
+        return {"subjects": list(stream.subjects)}
+    renamed = [{"src": there, "dest": here} for there, here in stream.source.renamed]
+    return {"sources": [{"name": stream.source.stream, "subject_transforms": renamed}]}
 
 
 def _limits(max_bytes: int, max_age_s: float, max_size: int, storage: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from atoll.wire.names import require_token
 if TYPE_CHECKING:
     from atoll.bus.nats_client import Subscription
 
-Handler = Callable[[bytes, Mapping[str, str]], Awaitable[bytes | Reply]]
+Handler = Callable[..., Awaitable[bytes | Reply]]
 
 MAX_CONCURRENT: Final = 64
 DRAIN_S: Final = 10.0
@@ -48,6 +48,8 @@ class Endpoint:
     subject: str
     handler: Handler
     """Payload and headers of the request in, payload of the answer out, or a whole reply."""
+    addressed: bool = False
+    """The handler gets the subject too, ahead of the payload: `subject` has wildcards."""
     queue_group: str = "q"
     """Of all that share a group, one gets each request."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -165,7 +167,8 @@ class Service:
         stats.num_requests += 1
         headers: dict[str, str] | None = None
         try:
-            answer = await endpoint.handler(message.payload, message.headers)
+            told = (message.subject,) if endpoint.addressed else ()
+            answer = await endpoint.handler(*told, message.payload, message.headers)
             if isinstance(answer, Reply):
                 payload, headers = answer.payload, answer.headers
             else:

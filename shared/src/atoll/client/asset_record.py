@@ -7,6 +7,7 @@ A record is made once, before the first byte is sealed, and fixes which plaintex
 key seals: the one with this SHA-256. Only `state`, `remote` and `public_digest` ever change.
 """
 
+import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import field, replace
@@ -18,7 +19,7 @@ from atoll import canonical
 from atoll.client.assets import PreparedAsset
 from atoll.computation.assets import AssetId, AssetRef
 from atoll.errors import InputError
-from atoll.framing import commitment
+from atoll.framing import commitment, transcript
 from atoll.sealing.asset import ciphertext_size
 from atoll.sealing.release import ReleasedKey
 from atoll.sealing.stream import KEY_SIZE, PREFIX_SIZE, SALT_SIZE, AssetSecrets
@@ -154,6 +155,13 @@ class AssetRecord:
             asset_id=bytes.fromhex(self.asset_id),
             prefix=self.prefix,
         )
+
+    @property
+    def upload_id(self) -> str:
+        """What its chunks are stored under: known to whoever has the key, and to nobody else."""
+        asset_id = bytes.fromhex(self.asset_id)
+        seed = transcript("atoll upload id v1", self.content_key, asset_id)
+        return hashlib.sha256(seed).hexdigest()
 
     @property
     def released(self) -> ReleasedKey:

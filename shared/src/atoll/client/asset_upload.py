@@ -116,7 +116,7 @@ async def put(
                 asset_id=record.secrets.asset_id,
                 prefix=record.prefix,
             )
-            info = await client.upload_resumable(record.asset_id, chunks, counted)
+            info = await client.upload_resumable(record.asset_id, record.upload_id, chunks, counted)
         outcome = PutOutcome.CONTINUED if before else PutOutcome.UPLOADED
     else:
         info, before, outcome = stored, stored.size, PutOutcome.PRESENT

@@ -1,31 +1,35 @@
 """The bus as a client sees it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-from contextlib import aclosing, asynccontextmanager
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
 from atoll.bus import (
     Bus,
     BusConfig,
     KeyValue,
-    ObjectInfo,
-    ObjectStore,
     Signed,
     connect,
     last_message,
-    publish,
     read_stream,
     require_jetstream,
 )
 from atoll.bus.jetstream import api
+from atoll.bus.objects import CLEAN_UP_S
+from atoll.bus.upload import Told
 from atoll.client.profile import Profile
+from atoll.client.stored_assets import StoredAssets
 from atoll.credentials.creds import Credentials
-from atoll.errors import ConflictError, MessageError, NotFoundError
+from atoll.errors import AtollError, ConflictError, MessageError, NotFoundError, RefusedError
 from atoll.sealing.release import KeyRelease
 from atoll.telemetry import otlp, wiring
 from atoll.telemetry.span import Span
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import cloudevents, endpoints, schema, subjects, topology
+from atoll.wire import cloudevents, endpoints, schema, subjects, tenancy, topology
+from atoll.wire.access import DEFAULT_TENANT
+from atoll.wire.assets import AssetView
 from atoll.wire.endpoints import Endpoint
 from atoll.wire.hosts import HostOrder, HostRecord
 from atoll.wire.messages import (
@@ -42,6 +46,14 @@ from atoll.wire.messages import (
     Withdrawal,
     WithdrawRequest,
 )
+from atoll.wire.reading import (
+    ChunkRequest,
+    EvidenceRequest,
+    OutcomeRequest,
+    ReleaseRequest,
+    ResultRequest,
+    ResultView,
+)
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -53,15 +65,20 @@ class AtollClient:
     """Every call raises UnreachableError when nobody answers, and what the other side refused
     as the error it was refused with."""
 
-    def __init__(self, bus: Bus, tracer: Tracer) -> None:
+    def __init__(self, bus: Bus, tracer: Tracer, tenant: str = DEFAULT_TENANT) -> None:
         self.bus = bus
         self.tracer = tracer
-        self._assets = ObjectStore(bus, topology.ASSETS.name)
-        self._results = ObjectStore(bus, topology.RESULTS.name)
+        self.is_house = tenant == tenancy.HOUSE
+        """Whether ours is the operator's own tenant, which sees more than its jobs."""
+        self.history = topology.events_of(tenant).name
+        """The stream of our tenant's events."""
+        self._assets = StoredAssets(bus, self.ask)
 
-    async def submit(self, agreed: AgreedManifest, idempotency_key: str) -> JobView:
-        """Submit; safe to repeat with the same key."""
-        request = SubmitRequest(agreed=agreed, idempotency_key=idempotency_key)
+    async def submit(
+        self, agreed: AgreedManifest, idempotency_key: str, *, guests: tuple[str, ...] = ()
+    ) -> JobView:
+        """Submit; safe to repeat with the same key. The tenants `guests` may take part."""
+        request = SubmitRequest(agreed=agreed, idempotency_key=idempotency_key, guests=guests)
         return await self.ask(endpoints.SUBMIT, request)
 
     async def get(self, job_id: str) -> JobView:
@@ -84,7 +101,7 @@ class AtollClient:
         With `follow` it waits for more; the caller stops when it has seen enough.
         """
         pattern = subjects.EVENT.under("job", job_id) if job_id else subjects.EVENT.under("job")
-        messages = read_stream(self.bus, topology.EVENTS.name, pattern, follow=follow)
+        messages = read_stream(self.bus, self.history, pattern, follow=follow)
         seen = 0
         async with aclosing(messages):
             async for item in messages:
@@ -101,9 +118,7 @@ class AtollClient:
         It waits for more, also while the bus is away. What is no event comes as None.
         """
         pattern = subjects.EVENT.under("job")
-        messages = read_stream(
-            self.bus, topology.EVENTS.name, pattern, start_seq=after + 1, follow=True
-        )
+        messages = read_stream(self.bus, self.history, pattern, start_seq=after + 1, follow=True)
         async with aclosing(messages):
             async for item in messages:
                 try:
@@ -111,21 +126,18 @@ class AtollClient:
                 except MessageError:
                     yield item.seq, None
 
+    async def newest_event(self) -> int:
+        """The place of the newest event of a job; 0: there is none."""
+        newest = await last_message(self.bus, self.history, subjects.EVENT.under("job"))
+        return 0 if newest is None else newest.seq
+
     async def evidence(self, enclave_id: str) -> EvidenceRecord:
         """Raises: NotFoundError `evidence.not_found`."""
-        raw = await self._value(topology.EVIDENCE.name, enclave_id)
-        if raw is None:
-            raise NotFoundError(
-                f"there is no evidence of enclave {enclave_id!r}", code="evidence.not_found"
-            )
-        return schema.decode(EvidenceRecord, raw)
+        return await self.ask(endpoints.EVIDENCE, EvidenceRequest(enclave_id=enclave_id))
 
-    async def manifest(self, digest: str) -> AgreedManifest:
-        """Raises: NotFoundError `manifest.not_found`."""
-        raw = await self._value(topology.MANIFESTS.name, digest)
-        if raw is None:
-            raise NotFoundError(f"there is no manifest {digest}", code="manifest.not_found")
-        return schema.decode(AgreedManifest, raw)
+    async def manifest(self, job_id: str) -> AgreedManifest:
+        """Raises: NotFoundError `job.not_found`, `manifest.not_found`."""
+        return await self.ask(endpoints.MANIFEST, JobRequest(job_id=job_id))
 
     async def outcome(
         self, job_id: str, attempt: int, *, digest: str | None = None
@@ -141,58 +153,80 @@ class AtollClient:
             NotFoundError: `result.not_found`.
             ConflictError: `result.other_outcome`: it is not the one of this digest.
         """
-        raw = await self._value(topology.OUTCOMES.name, f"{job_id}.{attempt}")
-        if raw is None:
-            raise no_result(job_id)
-        if digest is not None and schema.sha256_hex(raw) != digest:
+        try:
+            record = await self.ask(
+                endpoints.OUTCOME, OutcomeRequest(job_id=job_id, attempt=attempt)
+            )
+        except NotFoundError as error:
+            if error.code != "outcome.not_found":
+                raise
+            raise no_result(job_id) from error
+        if digest is not None and schema.sha256_hex(schema.encode(record)) != digest:
             raise ConflictError(
                 f"what is stored as the result of job {job_id} is not what the ledger names",
                 code="result.other_outcome",
                 hint="it is of an enclave that was given up; the job's own result is lost",
             )
-        return schema.decode(OutcomeRecord, raw)
+        return record
 
     async def release(self, enclave_id: str, release: KeyRelease) -> None:
         """Send a key release to an enclave; durable when this returns."""
-        await publish(
-            self.bus,
-            subjects.RELEASE.of(enclave_id),
-            schema.encode(release),
-            msg_id=f"release.{enclave_id}.{release.asset_name}.{release.signature[:8].hex()}",
-            headers=wiring.headers(self.tracer),
-        )
+        request = ReleaseRequest(enclave_id=enclave_id, release=schema.encode(release))
+        await self.ask(endpoints.RELEASE, request)
 
-    async def upload(self, asset_id: str, chunks: Iterator[bytes]) -> ObjectInfo:
-        return await self._assets.put(asset_id, chunks)
+    async def upload(self, asset_id: str, chunks: Iterable[bytes]) -> AssetView:
+        """Store a sealed asset; of what fails, nothing stays."""
+        upload_id = secrets.token_hex(32)
+        try:
+            return await self._assets.put(asset_id, chunks, upload_id=upload_id, resumable=False)
+        except BaseException:
+            with suppress(AtollError, TimeoutError):
+                async with asyncio.timeout(CLEAN_UP_S):
+                    await self._assets.erase(asset_id, upload_id)
+            raise
 
     async def upload_resumable(
-        self, asset_id: str, chunks: Iterable[bytes], told: Callable[[int, int], None]
-    ) -> ObjectInfo:
-        """Store what is not stored yet of a sealed asset, which has its id as upload id."""
-        return await self._assets.put_resumable(asset_id, chunks, upload_id=asset_id, told=told)
+        self, asset_id: str, upload_id: str, chunks: Iterable[bytes], told: Told
+    ) -> AssetView:
+        """Store what is not stored yet of a sealed asset; only its owner knows the upload id."""
+        return await self._assets.put(
+            asset_id, chunks, upload_id=upload_id, resumable=True, told=told
+        )
 
-    async def asset(self, asset_id: str) -> ObjectInfo | None:
-        """What the bus says of a sealed asset, or None when it has none of that id."""
-        try:
-            return await self._assets.info(asset_id)
-        except NotFoundError:
-            return None
+    async def asset(self, asset_id: str) -> AssetView | None:
+        """What the bus says of a sealed asset of ours, or None when it has none of that id."""
+        return await self._assets.get(asset_id)
 
-    async def delete_asset(self, asset_id: str) -> bool:
+    async def delete_asset(self, asset_id: str, upload_id: str | None = None) -> bool:
         """Erase a sealed asset, or what is stored of it; whether it was there as a whole."""
-        try:
-            await self._assets.delete(asset_id)
-        except NotFoundError:
-            await self._assets.abandon(asset_id)
-            return False
-        return True
+        return await self._assets.erase(asset_id, upload_id)
 
-    async def result(self, asset_id: str) -> tuple[ObjectInfo, AsyncGenerator[bytes, None]]:
-        """The sealed result, in order. Use `aclosing`."""
-        return await self._results.get(asset_id)
+    async def result(
+        self, job_id: str, result_id: str
+    ) -> tuple[ResultView, AsyncGenerator[bytes, None]]:
+        """The sealed result, in order. Use `aclosing`.
+
+        Raises:
+            NotFoundError: `result.not_found`, also from the iterator.
+        """
+        view = await self.ask(endpoints.RESULT, ResultRequest(job_id=job_id, result_id=result_id))
+        return view, self._chunks(job_id, result_id, view.chunks)
+
+    async def _chunks(self, job_id: str, result_id: str, count: int) -> AsyncGenerator[bytes, None]:
+        after = 0
+        for _ in range(count):
+            request = ChunkRequest(job_id=job_id, result_id=result_id, after=after)
+            chunk = await self.ask(endpoints.RESULT_CHUNK, request)
+            after = chunk.place
+            yield chunk.content
 
     async def hosts(self) -> tuple[HostRecord, ...]:
-        """The hosts that have announced themselves in the last half minute."""
+        """The hosts that have announced themselves in the last half minute.
+
+        Raises:
+            RefusedError: `tenant.not_house`; so do those below.
+        """
+        self.require_house("hosts")
         entries = await KeyValue(self.bus, topology.HOSTS.name).entries()
         return tuple(
             schema.decode(HostRecord, entry.value) for entry in entries if entry.value is not None
@@ -200,12 +234,14 @@ class AtollClient:
 
     async def host_orders(self) -> dict[str, HostOrder]:
         """What operators want, by host; nothing stands here for a host that nobody drained."""
+        self.require_house("hosts")
         entries = await KeyValue(self.bus, topology.HOST_ORDERS.name).entries()
         orders = (schema.decode(HostOrder, entry.value) for entry in entries if entry.value)
         return {order.host_id: order for order in orders}
 
     async def spans(self, trace_id: str) -> tuple[Span, ...]:
         """Every span of a trace that has arrived so far."""
+        self.require_house("traces")
         subject = subjects.TELEMETRY_TRACES.of(trace_id)
         if await last_message(self.bus, topology.TELEMETRY.name, subject) is None:
             return ()
@@ -221,12 +257,21 @@ class AtollClient:
 
     async def dead_letters(self) -> int:
         """How many messages nobody could process; only the operator may see them."""
+        self.require_house("dead letters")
         info = await api(self.bus, f"STREAM.INFO.{topology.DEAD.name}")
         state = info.get("state")
         count = state.get("messages") if isinstance(state, dict) else None
         if type(count) is not int:
             raise MessageError("not the state of a stream", code="bus.reply")
         return count
+
+    def require_house(self, what: str) -> None:
+        """Raises: RefusedError `tenant.not_house`."""
+        if not self.is_house:
+            raise RefusedError(
+                f"{what} are for the tenant {tenancy.HOUSE!r}, the operator's own",
+                code="tenant.not_house",
+            )
 
     async def ask(
         self, endpoint: Endpoint[RequestT, ReplyT], request: RequestT, *, retry: bool = True
@@ -240,10 +285,6 @@ class AtollClient:
             retry=retry,
         )
         return schema.decode(endpoint.reply, reply.payload)
-
-    async def _value(self, bucket: str, key: str) -> bytes | None:
-        entry = await KeyValue(self.bus, bucket).get(key)
-        return None if entry is None else entry.value
 
 
 def no_result(job_id: str) -> NotFoundError:
@@ -273,7 +314,9 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
         inbox_prefix=topology.inbox("client"),
         connect_timeout_s=5.0,
         tls_ca=profile.ca,
+        domain=tenancy.DOMAIN,
     )
+    history = topology.events_of(profile.tenant).name
     async with connect(config) as bus:
-        await require_jetstream(bus)
-        yield AtollClient(bus, tracer)
+        await require_jetstream(bus, f"STREAM.INFO.{history}")
+        yield AtollClient(bus, tracer, profile.tenant)

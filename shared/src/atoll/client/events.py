@@ -9,10 +9,11 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from atoll.bus import Bus, Delivery, StreamMessage, WorkQueue, ensure_consumer, read_stream
+from atoll.bus import Delivery, StreamMessage, WorkQueue, ensure_consumer, read_stream
+from atoll.client.connection import AtollClient
 from atoll.errors import ConflictError, MessageError
 from atoll.telemetry.context import extract, render
-from atoll.wire import cloudevents, subjects, topology
+from atoll.wire import cloudevents, subjects
 from atoll.wire.cloudevents import Event
 from atoll.wire.messages import JobEvent
 from atoll.wire.topology_types import Consumer
@@ -34,7 +35,7 @@ class Told:
 
 
 async def replay(
-    bus: Bus, job_id: str | None, *, after: int, follow: bool
+    client: AtollClient, job_id: str | None, *, after: int, follow: bool
 ) -> AsyncGenerator[Told, None]:
     """A job's events behind its number `after`, or all events behind the place `after`.
 
@@ -45,7 +46,7 @@ async def replay(
     """
     start = 1 if job_id else after + 1
     messages = read_stream(
-        bus, topology.EVENTS.name, _filter(job_id), start_seq=start, follow=follow
+        client.bus, client.history, _filter(job_id), start_seq=start, follow=follow
     )
     async with aclosing(messages):
         async for item in messages:
@@ -59,7 +60,7 @@ async def replay(
 
 @asynccontextmanager
 async def durable(
-    bus: Bus, name: str, job_id: str | None, *, after: int = 0
+    client: AtollClient, name: str, job_id: str | None, *, after: int = 0
 ) -> AsyncIterator[AsyncGenerator[Told, None]]:
     """Events that nobody settled under `name` yet, in order; it waits for more.
 
@@ -70,7 +71,7 @@ async def durable(
         ConflictError: `events.other_consumer`: the name stands for events of other jobs.
     """
     consumer = Consumer(
-        stream=topology.EVENTS.name,
+        stream=client.history,
         name=name,
         filter=_filter(job_id),
         ack_wait_s=ACK_WAIT_S,
@@ -80,7 +81,7 @@ async def durable(
         start_seq=after + 1,
     )
     try:
-        await ensure_consumer(bus, consumer)
+        await ensure_consumer(client.bus, consumer)
     except ConflictError as error:
         raise ConflictError(
             f"the durable consumer {name!r} exists and starts elsewhere or is about other jobs",
@@ -88,7 +89,7 @@ async def durable(
             hint="use another name, or leave out what differs",
         ) from error
     try:
-        async with WorkQueue(bus, consumer) as queue, aclosing(_settling(queue)) as events:
+        async with WorkQueue(client.bus, consumer) as queue, aclosing(_settling(queue)) as events:
             yield events
     except BaseExceptionGroup as group:
         # The queue has tasks of its own; what the reader raised is not theirs.

@@ -13,8 +13,9 @@ from atoll.client.files import read_private, write_private
 from atoll.credentials.creds import MAX_CREDS
 from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll.wire import schema
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import Tee
-from atoll.wire.schema import Size, message
+from atoll.wire.schema import Size, Token, message
 
 FILE: Final = "profile.json"
 FORMAT: Final = "atoll-profile/v2"
@@ -27,6 +28,8 @@ class Profile:
     nats_url: Annotated[str, Size(1, 1024)]
     nats_creds: Annotated[str, Size(1, MAX_CREDS)] = field(repr=False)
     """The login on the bus: the text of a creds file."""
+    tenant: Token = DEFAULT_TENANT
+    """Whose login it is."""
     ca: Annotated[str, Size(0, 16_384)] = ""
     """PEM roots by which the bus's certificate is checked; empty: the system's."""
     http_url: Annotated[str, Size(0, 1024)] = ""
@@ -39,6 +42,10 @@ class Profile:
     """The appraisal policy, as text (`atoll.evidence.policy`)."""
     development_root: Annotated[str, Size(0, 16_384)] = ""
     """PEM of a simulated TEE's root. Empty: simulated evidence is refused."""
+
+    def to_bytes(self) -> bytes:
+        """The file."""
+        return json.dumps(schema.to_plain(self, json=True), indent=2).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,5 @@ class ProfileFile:
             )
 
     def save(self, profile: Profile) -> Self:
-        text = json.dumps(schema.to_plain(profile, json=True), indent=2) + "\n"
-        write_private(self.path, text.encode())
+        write_private(self.path, profile.to_bytes())
         return self

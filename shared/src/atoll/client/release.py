@@ -117,7 +117,7 @@ class Releaser:
             RefusedError: `evidence.other_policy`, `evidence.other_attempt`.
         """
         name = waiting.manifest_digest.hex()
-        agreed = await self.client.manifest(name)
+        agreed = await self.client.manifest(waiting.job_id)
         now = self.clock()
         if digest(agreed.manifest) != waiting.manifest_digest:  # 1
             raise ManifestError(

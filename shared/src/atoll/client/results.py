@@ -88,7 +88,7 @@ async def fetch_result(
     with FreshDirectory(into) as directory:  # 3
         unpacker = Unpacker(directory.path)
         try:
-            await _open(client, record, key, unpacker)
+            await _open(client, view.job_id, record, key, unpacker)
         finally:
             unpacker.close()
         exit_record = unpacker.exit_record()
@@ -134,9 +134,9 @@ def require_about(receipt: Receipt, view: JobView, manifest_digest: bytes) -> No
 
 
 async def _open(
-    client: AtollClient, record: ResultRecord, key: ReleasedKey, unpacker: Unpacker
+    client: AtollClient, job_id: str, record: ResultRecord, key: ReleasedKey, unpacker: Unpacker
 ) -> None:
-    info, chunks = await client.result(record.asset_id.hex())
+    info, chunks = await client.result(job_id, record.asset_id.hex())
     async with aclosing(chunks):
         if info.size != record.size:
             raise SealError(

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
-from atoll.bus import last_message
 from atoll.client.release import (
     EvidenceRefusedError,
     Prospect,
@@ -39,7 +38,6 @@ from atoll.computation.manifest import Manifest, digest
 from atoll.computation.releasing import Decision, ReleasePolicy
 from atoll.errors import AtollError, ConfigError, NotFoundError, RefusedError, UnreachableError
 from atoll.evidence.findings import Appraisal, Verdict
-from atoll.wire import subjects, topology
 from atoll.wire.messages import EventType, JobEvent, JobState, JobView
 
 PAUSE_S: Final = 0.5
@@ -145,10 +143,9 @@ class HeadlessReleaser:
     async def _place(self) -> int:
         """After which event to go on."""
         place = self.cursor.load()
-        client = self.releaser.client
-        newest = await last_message(client.bus, topology.EVENTS.name, subjects.EVENT.under("job"))
+        newest = await self.releaser.client.newest_event()
         # Another stream under the same name: its events would be taken for old ones.
-        return place if newest is not None and newest.seq >= place else 0
+        return place if newest >= place else 0
 
     async def _waiting_jobs(self) -> list[str]:
         listed = await self.releaser.client.list(state=JobState.AWAITING_ASSETS, limit=MAX_LISTED)
@@ -236,7 +233,7 @@ class HeadlessReleaser:
 
     async def _is_ours(self, waiting: Waiting) -> bool:
         """Whether the manifest says that keys of ours are needed; `look` checks the rest."""
-        agreed = await self.releaser.client.manifest(waiting.manifest_digest.hex())
+        agreed = await self.releaser.client.manifest(waiting.job_id)
         if digest(agreed.manifest) != waiting.manifest_digest:
             return True
         manifest = Manifest.from_bytes(agreed.manifest)

@@ -59,6 +59,29 @@ def endpoint(
     return Endpoint(name=row.name, subject=row.subject.template, handler=handle)
 
 
+def tenants_endpoint(
+    row: endpoints.Endpoint[RequestT, ReplyT],
+    operation: Callable[[RequestT, str], Awaitable[ReplyT]],
+    tracer: Tracer,
+) -> Endpoint:
+    """The same of a row that is answered by what tenant asks.
+
+    The tenant is read off the subject, where the bus put it. A message that a consumer delivers
+    here has the subject that it is stored under, and is no request.
+    """
+    served = subjects.of_tenants(row.subject)
+
+    async def handle(subject: str, payload: bytes, message_headers: Mapping[str, str]) -> Reply:
+        (tenant,) = served.read(subject)
+        with serve(tracer, row.subject, message_headers):
+            kind = media.of(message_headers)
+            answer = await operation(media.decode(row.request, payload, kind), tenant)
+            return Reply(payload=media.encode(answer, kind), headers={media.CONTENT_TYPE: kind})
+
+    name = f"{row.subject.template.split('.')[2]}-{row.name}"
+    return Endpoint(name=name, subject=served.wildcard, handler=handle, addressed=True)
+
+
 def bus_publisher(bus: Bus) -> Publish:
     """Sends batches of spans to the telemetry stream."""
 

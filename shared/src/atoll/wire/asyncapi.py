@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from atoll import version
-from atoll.wire import cloudevents, media, messages, schema, subjects, topology
+from atoll.wire import cloudevents, media, messages, schema, subjects, tenancy, topology
 from atoll.wire.endpoints import ENDPOINTS, Endpoint
 from atoll.wire.subjects import Subject
 from atoll.wire.submission import SubmissionEvent, SubmissionOutcome
@@ -42,6 +42,9 @@ class Streamed:
     enums: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+_HISTORY: Final = topology.events_of(tenancy.HOUSE)
+"""A tenant's own stream: `EVENTS_<tenant>`, in the JetStream domain `atoll`."""
+
 STREAMED: Final = (
     Streamed(
         id="intake",
@@ -64,7 +67,7 @@ STREAMED: Final = (
         id="jobEvents",
         address="atoll.v1.event.job.{job_id}.{type}",
         summary="The history of a job: CloudEvents 1.0 in binary mode, `sequence` without gaps.",
-        stream=topology.EVENTS,
+        stream=_HISTORY,
         action="send",
         message=messages.JobEvent,
         media=media.JSON,
@@ -74,11 +77,29 @@ STREAMED: Final = (
         id="submissionEvents",
         address="atoll.v1.event.submission.{idempotency_key}.{outcome}",
         summary="What became of a submission to the intake: CloudEvents 1.0 in binary mode.",
-        stream=topology.EVENTS,
+        stream=_HISTORY,
         action="send",
         message=SubmissionEvent,
         media=media.JSON,
         enums=(("outcome", tuple(kind.value for kind in SubmissionOutcome)),),
+    ),
+    Streamed(
+        id="history",
+        address=subjects.HISTORY.template,
+        summary="The events of all tenants, from which each tenant's own stream is made.",
+        stream=topology.EVENTS,
+        action="send",
+        text="An event, as in a tenant's own stream.",
+        media=media.JSON,
+    ),
+    Streamed(
+        id="guestEvents",
+        address=subjects.GUEST.template,
+        summary="Copies for tenants that take part in a job of another.",
+        stream=topology.EVENTS,
+        action="send",
+        text="An event, as in a tenant's own stream.",
+        media=media.JSON,
     ),
     Streamed(
         id="spawn",
@@ -255,7 +276,7 @@ def _streamed(row: Streamed) -> _Row:
     else:
         name = row.message.__name__
         message = _message(name, row.media)
-    if row.stream is topology.EVENTS:
+    if row.stream in {topology.EVENTS, _HISTORY}:
         message["headers"] = {"$ref": "#/components/schemas/CloudEventHeaders"}
     enums = dict(row.enums)
     return _Row(
@@ -275,7 +296,7 @@ def _streamed(row: Streamed) -> _Row:
                 "max_age_s": int(row.stream.max_age_s),
                 "duplicate_window_s": int(row.stream.duplicate_window_s),
             },
-            "x-atoll-writers": sorted(_writers(row.address)),
+            "x-atoll-writers": sorted(set(_writers(row.address))),
             "x-atoll-readers": sorted(_readers(row.stream)),
         },
         operation={
@@ -324,16 +345,20 @@ def _event_headers() -> dict[str, Any]:
 
 def _writers(address: str) -> Iterator[str]:
     wildcard = Subject(address).wildcard
+    if wildcard in tenancy.may_publish(tenancy.HOUSE):
+        yield "client"
     for template, roles in topology.WRITERS.items():
         if Subject(template).wildcard == wildcard or (
-            template == subjects.EVENT.wildcard and wildcard.startswith("atoll.v1.event.")
+            template == subjects.HISTORY.wildcard and wildcard.startswith("atoll.v1.event.")
         ):
             yield from roles
 
 
 def _readers(stream: Stream) -> set[str]:
     workers = topology.WORKERS.get(stream.name)
-    return {*topology.READERS.get(stream.name, ()), *(workers[0] if workers else ())}
+    reads = f"$JS.{tenancy.DOMAIN}.API.CONSUMER.CREATE.{stream.name}.>"
+    clients = {"client"} if reads in tenancy.may_publish(tenancy.HOUSE) else set()
+    return {*clients, *topology.READERS.get(stream.name, ()), *(workers[0] if workers else ())}
 
 
 def _messages() -> list[type]:

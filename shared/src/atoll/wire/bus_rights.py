@@ -15,7 +15,6 @@ Workers = dict[str, tuple[frozenset[Role], tuple[Consumer, ...]]]
 """By stream: who takes messages, and from which of its consumers."""
 
 _READ: Final = ("CREATE", "MSG.NEXT", "DELETE")
-_KEEP: Final = ("DURABLE.CREATE", "INFO")
 
 
 def reading(readers: Mapping[str, frozenset[Role]]) -> Rows:
@@ -25,16 +24,6 @@ def reading(readers: Mapping[str, frozenset[Role]]) -> Rows:
         for stream, roles in readers.items()
         for verb in _READ
     }
-
-
-def keeping(keepers: Mapping[str, frozenset[Role]]) -> Rows:
-    """To keep durable consumers of one's own on a stream, beside reading it."""
-    rows: Rows = {}
-    for stream, roles in keepers.items():
-        rows |= {f"$JS.API.CONSUMER.{verb}.{stream}.>": roles for verb in _KEEP}
-        rows[f"$JS.ACK.{stream}.>"] = roles
-        rows[f"$JS.ACK.*.*.{stream}.>"] = roles
-    return rows
 
 
 def working(workers: Workers, changing: AbstractSet[str]) -> Rows:

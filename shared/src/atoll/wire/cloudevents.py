@@ -25,6 +25,7 @@ from atoll import canonical
 from atoll.errors import InputError, MessageError
 from atoll.wire import media, schema, subjects
 from atoll.wire.messages import JobEvent
+from atoll.wire.subjects import Subject
 from atoll.wire.submission import SubmissionEvent
 
 Event = JobEvent | SubmissionEvent
@@ -46,11 +47,25 @@ _ENCODED: Final = re.compile("[^!#$&-~]")
 """What the HTTP binding percent-encodes: all but printable ASCII, and space, `"` and `%`."""
 
 
-def subject_of(event: Event) -> str:
-    """The subject that an event is published on."""
+def subject_of(event: Event, tenant: str, *, guest: bool = False) -> str:
+    """The subject that an event of a tenant is published on; with `guest`, its copy for another
+    tenant that takes part."""
+    subject = subjects.GUEST if guest else subjects.HISTORY
     if isinstance(event, JobEvent):
-        return subjects.EVENT.of(JOB, event.job_id, event.type.value)
-    return subjects.EVENT.of(SUBMISSION, event.idempotency_key, event.outcome.value)
+        return subject.of(tenant, JOB, event.job_id, event.type.value)
+    return subject.of(tenant, SUBMISSION, event.idempotency_key, event.outcome.value)
+
+
+def tenant_of(subject: str) -> str:
+    """Whose event it is, in the history of all tenants.
+
+    Raises:
+        MessageError: it does not stand there.
+    """
+    try:
+        return subjects.HISTORY.read(subject)[0]
+    except InputError as error:
+        raise MessageError(error.message) from error
 
 
 def attributes(event: Event, traceparent: str = "") -> dict[str, str]:
@@ -110,7 +125,7 @@ def structured_bytes(event: Event, traceparent: str = "", *, place: int | None =
 
 
 def read(subject: str, headers: Mapping[str, str], payload: bytes) -> Event:
-    """The event in a message of the stream `EVENTS`.
+    """The event in a message of the history of all tenants, or of one's own.
 
     Also what was stored before events were JSON: `content-type` says so.
 
@@ -118,7 +133,7 @@ def read(subject: str, headers: Mapping[str, str], payload: bytes) -> Event:
         MessageError: it is none, or stands on another's subject.
     """
     try:
-        entity, entity_id, kind = subjects.EVENT.read(subject)
+        *_, entity, entity_id, kind = _form_of(subject).read(subject)
     except InputError as error:
         raise MessageError(error.message) from error
     event: Event
@@ -133,6 +148,11 @@ def read(subject: str, headers: Mapping[str, str], payload: bytes) -> Event:
     if named != (entity_id, kind):
         raise MessageError(f"an event about {named[0]!r} came as {subject[:160]!r}")
     return event
+
+
+def _form_of(subject: str) -> Subject:
+    whole = subject.count(".") == subjects.HISTORY.template.count(".")
+    return subjects.HISTORY if whole else subjects.EVENT
 
 
 def read_job(headers: Mapping[str, str], payload: bytes) -> JobEvent:

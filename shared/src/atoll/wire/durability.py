@@ -26,8 +26,9 @@ EXPENDABLE: Final = frozenset({topology.TELEMETRY.name})
 _T = TypeVar("_T", Stream, Bucket, ObjectBucket)
 
 
-def layout(replicas: int) -> Layout:
-    """All of `atoll.wire.topology` with `replicas` of what belongs to the ledger.
+def layout(replicas: int, tenants: Iterable[str] = ()) -> Layout:
+    """All of `atoll.wire.topology` with `replicas` of what belongs to the ledger, and the histories
+    of these tenants.
 
     Raises:
         ConfigError: `config.invalid`: not 1, 3 or 5.
@@ -36,12 +37,13 @@ def layout(replicas: int) -> Layout:
         raise ConfigError(
             f"{replicas} replicas: want {', '.join(map(str, REPLICAS))}", code="config.invalid"
         )
+    streams = dict.fromkeys((*topology.STREAMS, *map(topology.events_of, tenants)))
     return Layout(
         streams=tuple(
             replace(stream, replicas=1, persist="async")
             if stream.name in EXPENDABLE
             else replace(stream, replicas=replicas)
-            for stream in topology.STREAMS
+            for stream in streams
         ),
         consumers=topology.CONSUMERS,
         buckets=_with(topology.BUCKETS, replicas),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
 
-from atoll.wire import access, hosts, letters, subjects, verification
+from atoll.wire import access, assets, hosts, letters, reading, subjects, verification
 from atoll.wire import admission_messages as a
 from atoll.wire import messages as m
 from atoll.wire import webhooks as w
@@ -12,7 +12,8 @@ from atoll.wire.subjects import Subject
 Role = Literal["gateway", "manager", "attestor", "enclave", "client", "operator"]
 ROLES: Final[tuple[Role, ...]] = ("gateway", "manager", "attestor", "enclave", "client")
 """Who has cells in the table of permissions. `enclave` stands for all of them together; what a
-single one may do is in `atoll.wire.admission`. The operator, who provisions, may do anything."""
+single one may do is in `atoll.wire.admission`. `client` is a tenant's, in an account of its own
+(`atoll.wire.tenancy`). The operator, who provisions, may do anything."""
 
 OPERATORS: Final[frozenset[Role]] = frozenset({"operator"})
 """Who looks after the deployment: no role that works or submits."""
@@ -33,96 +34,159 @@ class Endpoint(Generic[RequestT, ReplyT]):
     callers: frozenset[Role]
     summary: str
 
+    @property
+    def is_tenants(self) -> bool:
+        """Whether it is answered by what tenant asks."""
+        return self.owner == "gateway" and "client" in self.callers
 
-SUBMIT: Final = Endpoint(
-    name="submit",
-    subject=subjects.JOBS_SUBMIT,
-    request=m.SubmitRequest,
-    reply=m.JobView,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="Accept an agreed manifest as a job; durable before it is acknowledged.",
+    @property
+    def served(self) -> str:
+        """The subject that its owner listens on."""
+        if self.is_tenants:
+            return subjects.of_tenants(self.subject).wildcard
+        return self.subject.template
+
+
+def _for_clients(
+    name: str, subject: Subject, request: type[RequestT], reply: type[ReplyT], summary: str
+) -> Endpoint[RequestT, ReplyT]:
+    """What a gateway does for the clients of a tenant."""
+    return Endpoint(
+        name=name,
+        subject=subject,
+        request=request,
+        reply=reply,
+        owner="gateway",
+        callers=frozenset({"client"}),
+        summary=summary,
+    )
+
+
+SUBMIT: Final = _for_clients(
+    "submit",
+    subjects.JOBS_SUBMIT,
+    m.SubmitRequest,
+    m.JobView,
+    "Accept an agreed manifest as a job; durable before it is acknowledged.",
 )
-GET: Final = Endpoint(
-    name="get",
-    subject=subjects.JOBS_GET,
-    request=m.JobRequest,
-    reply=m.JobView,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="One job.",
+GET: Final = _for_clients("get", subjects.JOBS_GET, m.JobRequest, m.JobView, "One job.")
+LIST: Final = _for_clients(
+    "list", subjects.JOBS_LIST, m.JobListRequest, m.JobList, "The newest jobs first."
 )
-LIST: Final = Endpoint(
-    name="list",
-    subject=subjects.JOBS_LIST,
-    request=m.JobListRequest,
-    reply=m.JobList,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="The newest jobs first.",
+CANCEL: Final = _for_clients(
+    "cancel",
+    subjects.JOBS_CANCEL,
+    m.JobRequest,
+    m.JobView,
+    "End a job that has not ended; an ended one is left as it is.",
 )
-CANCEL: Final = Endpoint(
-    name="cancel",
-    subject=subjects.JOBS_CANCEL,
-    request=m.JobRequest,
-    reply=m.JobView,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="End a job that has not ended; an ended one is left as it is.",
+WITHDRAW: Final = _for_clients(
+    "withdraw",
+    subjects.JOBS_WITHDRAW,
+    m.WithdrawRequest,
+    m.WithdrawReply,
+    "Take a consent back: no job of the manifest starts or gets a key from then on.",
 )
-WITHDRAW: Final = Endpoint(
-    name="withdraw",
-    subject=subjects.JOBS_WITHDRAW,
-    request=m.WithdrawRequest,
-    reply=m.WithdrawReply,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="Take a consent back: no job of the manifest starts or gets a key from then on.",
+MANIFEST: Final = _for_clients(
+    "manifest",
+    subjects.JOBS_MANIFEST,
+    m.JobRequest,
+    m.AgreedManifest,
+    "What the parties of a job agreed on.",
 )
-WEBHOOK_ADD: Final = Endpoint(
-    name="add",
-    subject=subjects.WEBHOOKS_ADD,
-    request=w.WebhookAddRequest,
-    reply=w.WebhookAdded,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="Push events from now on to an address; the secret is answered once.",
+EVIDENCE: Final = _for_clients(
+    "evidence",
+    subjects.JOBS_EVIDENCE,
+    reading.EvidenceRequest,
+    m.EvidenceRecord,
+    "The evidence of an enclave that runs a job one may see.",
 )
-WEBHOOK_LIST: Final = Endpoint(
-    name="list",
-    subject=subjects.WEBHOOKS_LIST,
-    request=w.WebhookListRequest,
-    reply=w.WebhookList,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="All webhooks, the oldest first.",
+RELEASE: Final = _for_clients(
+    "release",
+    subjects.JOBS_RELEASE,
+    reading.ReleaseRequest,
+    reading.ReleaseTaken,
+    "Pass a key release on to the enclave of a job; durable when answered.",
 )
-WEBHOOK_GET: Final = Endpoint(
-    name="get",
-    subject=subjects.WEBHOOKS_GET,
-    request=w.WebhookRequest,
-    reply=w.WebhookView,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="One webhook.",
+OUTCOME: Final = _for_clients(
+    "outcome",
+    subjects.JOBS_OUTCOME,
+    reading.OutcomeRequest,
+    m.OutcomeRecord,
+    "What an attempt at a job left.",
 )
-WEBHOOK_REMOVE: Final = Endpoint(
-    name="remove",
-    subject=subjects.WEBHOOKS_REMOVE,
-    request=w.WebhookRequest,
-    reply=w.WebhookView,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="Push nothing to it any more; what waits for it is dropped.",
+RESULT: Final = _for_clients(
+    "get",
+    subjects.RESULTS_GET,
+    reading.ResultRequest,
+    reading.ResultView,
+    "A sealed result of a job.",
 )
-WEBHOOK_TEST: Final = Endpoint(
-    name="test",
-    subject=subjects.WEBHOOKS_TEST,
-    request=w.WebhookRequest,
-    reply=w.WebhookTested,
-    owner="gateway",
-    callers=frozenset({"client"}),
-    summary="Call it once, now, with an event of its own type.",
+RESULT_CHUNK: Final = _for_clients(
+    "chunk",
+    subjects.RESULTS_CHUNK,
+    reading.ChunkRequest,
+    reading.Chunk,
+    "A sealed result, chunk by chunk.",
+)
+ASSET: Final = _for_clients(
+    "get",
+    subjects.ASSETS_GET,
+    assets.AssetRequest,
+    assets.AssetView,
+    "A sealed asset of one's own.",
+)
+ASSET_STORED: Final = _for_clients(
+    "stored",
+    subjects.ASSETS_STORED,
+    assets.UploadRequest,
+    assets.UploadState,
+    "How much is stored of an upload; what lies out of order is erased.",
+)
+ASSET_PUT: Final = _for_clients(
+    "put",
+    subjects.ASSETS_PUT,
+    assets.AssetPutRequest,
+    assets.AssetView,
+    "Make an asset of an upload; the same again changes nothing.",
+)
+ASSET_ERASE: Final = _for_clients(
+    "erase",
+    subjects.ASSETS_ERASE,
+    assets.AssetEraseRequest,
+    assets.AssetErased,
+    "Erase a sealed asset, or what is stored of it.",
+)
+WEBHOOK_ADD: Final = _for_clients(
+    "add",
+    subjects.WEBHOOKS_ADD,
+    w.WebhookAddRequest,
+    w.WebhookAdded,
+    "Push events from now on to an address; the secret is answered once.",
+)
+WEBHOOK_LIST: Final = _for_clients(
+    "list",
+    subjects.WEBHOOKS_LIST,
+    w.WebhookListRequest,
+    w.WebhookList,
+    "All webhooks, the oldest first.",
+)
+WEBHOOK_GET: Final = _for_clients(
+    "get", subjects.WEBHOOKS_GET, w.WebhookRequest, w.WebhookView, "One webhook."
+)
+WEBHOOK_REMOVE: Final = _for_clients(
+    "remove",
+    subjects.WEBHOOKS_REMOVE,
+    w.WebhookRequest,
+    w.WebhookView,
+    "Push nothing to it any more; what waits for it is dropped.",
+)
+WEBHOOK_TEST: Final = _for_clients(
+    "test",
+    subjects.WEBHOOKS_TEST,
+    w.WebhookRequest,
+    w.WebhookTested,
+    "Call it once, now, with an event of its own type.",
 )
 # No role may ask for these: only the operator's login, which may publish everywhere.
 CREATE_TOKEN: Final = Endpoint(
@@ -294,6 +358,16 @@ ENDPOINTS: Final[tuple[Endpoint[object, object], ...]] = (
     LIST,
     CANCEL,
     WITHDRAW,
+    MANIFEST,
+    EVIDENCE,
+    RELEASE,
+    OUTCOME,
+    RESULT,
+    RESULT_CHUNK,
+    ASSET,
+    ASSET_STORED,
+    ASSET_PUT,
+    ASSET_ERASE,
     CREATE_TOKEN,
     LIST_TOKENS,
     GET_TOKEN,

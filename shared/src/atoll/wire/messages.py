@@ -102,6 +102,8 @@ class SubmitRequest:
     agreed: AgreedManifest
     idempotency_key: Token
     """The same key gives the same job, however often it is submitted."""
+    guests: Annotated[tuple[Token, ...], Size(0, 16)] = ()
+    """Tenants that take part in it as well: they see the job and may release keys to it."""
 
 
 @message
@@ -164,6 +166,7 @@ class JobView:
     trace_id: Annotated[str, Pattern(r"[0-9a-f]{32}")] | None = None
     tenant: Token = "main"
     """Whose it is: the tenant that submitted it."""
+    guests: Annotated[tuple[Token, ...], Size(0, 16)] = ()
 
 
 @message

@@ -31,15 +31,17 @@ class Subject:
         values = iter([names.require_token(token, "subject token") for token in tokens])
         return _PLACEHOLDER.sub(lambda _: next(values), self.template)
 
-    def under(self, *tokens: str) -> str:
-        """A filter: the first placeholders filled, the others any token.
+    def under(self, *tokens: str | None) -> str:
+        """A filter: the first placeholders filled, the others, and None, any token.
 
         Raises:
             InputError: `name.invalid`, or more tokens than placeholders.
         """
         if len(tokens) > len(_PLACEHOLDER.findall(self.template)):
             raise InputError(f"{self.template}: got {len(tokens)} tokens", code="name.invalid")
-        values = iter([names.require_token(token, "subject token") for token in tokens])
+        values = iter(
+            ["*" if each is None else names.require_token(each, "subject token") for each in tokens]
+        )
         return _PLACEHOLDER.sub(lambda _: next(values, "*"), self.template)
 
     @property
@@ -61,11 +63,33 @@ class Subject:
         return match.groups()
 
 
+_OURS: Final = "atoll.v1."
+
+
+def of_tenants(subject: Subject) -> Subject:
+    """How a tenant's `subject` arrives at the services: with the tenant in it, by the bus's word.
+
+    A client has the plain form, in the account of its tenant; that account's import puts the
+    tenant in (`atoll.wire.tenancy`), and nobody else can publish there.
+    """
+    return Subject(f"{_OURS}tenant.{{tenant}}.{subject.template.removeprefix(_OURS)}")
+
+
 JOBS_SUBMIT: Final = Subject("atoll.v1.jobs.submit")
 JOBS_GET: Final = Subject("atoll.v1.jobs.get")
 JOBS_LIST: Final = Subject("atoll.v1.jobs.list")
 JOBS_CANCEL: Final = Subject("atoll.v1.jobs.cancel")
 JOBS_WITHDRAW: Final = Subject("atoll.v1.jobs.withdraw")
+JOBS_MANIFEST: Final = Subject("atoll.v1.jobs.manifest")
+JOBS_EVIDENCE: Final = Subject("atoll.v1.jobs.evidence")
+JOBS_RELEASE: Final = Subject("atoll.v1.jobs.release")
+JOBS_OUTCOME: Final = Subject("atoll.v1.jobs.outcome")
+RESULTS_GET: Final = Subject("atoll.v1.results.get")
+RESULTS_CHUNK: Final = Subject("atoll.v1.results.chunk")
+ASSETS_GET: Final = Subject("atoll.v1.assets.get")
+ASSETS_STORED: Final = Subject("atoll.v1.assets.stored")
+ASSETS_PUT: Final = Subject("atoll.v1.assets.put")
+ASSETS_ERASE: Final = Subject("atoll.v1.assets.erase")
 HOSTS_ORDER: Final = Subject("atoll.v1.hosts.order")
 
 TOKENS_CREATE: Final = Subject("atoll.v1.tokens.create")
@@ -108,6 +132,11 @@ REPORT: Final = Subject("atoll.v1.report.{job_id}")
 """What managers and agents tell the ledger; the gateways work it off."""
 
 EVENT: Final = Subject("atoll.v1.event.{entity}.{entity_id}.{type}")
+"""An event in its tenant's own history."""
+HISTORY: Final = Subject("atoll.v1.event.{tenant}.{entity}.{entity_id}.{type}")
+"""The same among those of all tenants."""
+GUEST: Final = Subject("atoll.v1.guest.{tenant}.{entity}.{entity_id}.{type}")
+"""A copy for a tenant that takes part in another's job."""
 TELEMETRY_TRACES: Final = Subject("atoll.v1.telemetry.traces.{trace_id}")
 AUDIT: Final = Subject("atoll.v1.audit.{tenant}.{action}")
 """Who did what (`atoll.audit`)."""

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from atoll.wire import bus_rights, subjects
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.endpoints import ENDPOINTS, ROLES, Role
 from atoll.wire.messages import Tee
-from atoll.wire.topology_types import Bucket, Consumer, ObjectBucket, Stream
+from atoll.wire.names import require_token
+from atoll.wire.topology_types import Bucket, Consumer, ObjectBucket, Source, Stream
 
 _MIB: Final = 1 << 20
 _DAY_S: Final = 86_400.0
@@ -35,7 +37,7 @@ ENCLAVE: Final = Stream(
 )
 INTAKE: Final = Stream(
     name="INTAKE",
-    subjects=(subjects.INTAKE.wildcard,),
+    subjects=(subjects.of_tenants(subjects.INTAKE).wildcard,),
     retention="workqueue",
     max_bytes=64 * _MIB,
     max_msg_size=512 << 10,
@@ -62,16 +64,38 @@ REPORTS: Final = Stream(
 )
 EVENTS: Final = Stream(
     name="EVENTS",
-    subjects=(subjects.EVENT.wildcard,),
+    subjects=(subjects.HISTORY.wildcard, subjects.GUEST.wildcard),
     max_bytes=1024 * _MIB,
     max_age_s=90 * _DAY_S,
     duplicate_window_s=600.0,
-    # Anybody who may read events may make consumers here: bounded, and forgotten when unused.
-    max_consumers=4096,
-    consumer_idle_s=30 * _DAY_S,
-    consumer_pending=10_000,
     description="The history of every job, in order.",
 )
+
+
+def events_of(tenant: str) -> Stream:
+    """A tenant's own history: what of `EVENTS` is about its jobs, or a copy for it as a guest."""
+    return Stream(
+        name=f"EVENTS_{require_token(tenant, 'tenant')}",
+        subjects=(),
+        source=Source(
+            stream=EVENTS.name,
+            renamed=tuple(
+                (each.under(tenant).replace(".*.*.*", ".>"), "atoll.v1.event.>")
+                for each in (subjects.HISTORY, subjects.GUEST)
+            ),
+        ),
+        max_bytes=512 * _MIB,
+        max_age_s=90 * _DAY_S,
+        # It follows `EVENTS`, and must not stop doing so for being full.
+        discard="old",
+        # Its tenant may make consumers here: bounded, and forgotten when unused.
+        max_consumers=4096,
+        consumer_idle_s=30 * _DAY_S,
+        consumer_pending=10_000,
+        description="The history of a tenant's jobs, in order.",
+    )
+
+
 TELEMETRY: Final = Stream(
     name="TELEMETRY",
     subjects=(subjects.TELEMETRY_TRACES.wildcard,),
@@ -128,6 +152,7 @@ STREAMS: Final = (
     DELIVERIES,
     REPORTS,
     EVENTS,
+    events_of(DEFAULT_TENANT),
     TELEMETRY,
     DEAD,
     ADVISORIES,
@@ -235,20 +260,8 @@ WEBHOOKS: Final = Bucket(name="webhooks", description="Where events are pushed t
 COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
 TOKENS: Final = Bucket(name="tokens", description="Access tokens' digests and roles, by id.")
 BUCKETS: Final = (
-    WEBHOOKS,
-    JOBS,
-    MANIFESTS,
-    WITHDRAWALS,
-    EVIDENCE,
-    OUTCOMES,
-    HOSTS,
-    HOST_ORDERS,
-    SPAWN_CLASSES,
-    SESSIONS,
-    REVOCATIONS,
-    POLICIES,
-    COLLATERAL,
-    TOKENS,
+    *(WEBHOOKS, JOBS, MANIFESTS, WITHDRAWALS, EVIDENCE, OUTCOMES, HOSTS, HOST_ORDERS),
+    *(SPAWN_CLASSES, SESSIONS, REVOCATIONS, POLICIES, COLLATERAL, TOKENS),
 )
 
 ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
@@ -256,10 +269,8 @@ RESULTS: Final = ObjectBucket(name="results", description="Sealed results.")
 OBJECT_BUCKETS: Final = (ASSETS, RESULTS)
 
 READERS: Final[dict[str, frozenset[Role]]] = {
-    EVENTS.name: frozenset({"client", "gateway"}),
-    TELEMETRY.name: frozenset({"client"}),
+    EVENTS.name: frozenset({"gateway"}),
     ENCLAVE.name: frozenset({"enclave"}),
-    APPRAISALS.name: frozenset({"client"}),
     DEAD.name: frozenset({"gateway"}),
     "KV_policies": frozenset({"attestor"}),
     "KV_sessions": frozenset({"attestor"}),
@@ -268,13 +279,13 @@ READERS: Final[dict[str, frozenset[Role]]] = {
     "KV_jobs": frozenset({"gateway", "manager"}),
     "KV_tokens": frozenset({"gateway"}),
     "KV_evidence": frozenset({"manager"}),
-    "KV_hosts": frozenset({"client", "gateway"}),
+    "KV_hosts": frozenset({"gateway"}),
     "KV_spawn_classes": frozenset({"gateway", "manager"}),
     "KV_webhooks": frozenset({"gateway"}),
-    "KV_host_orders": frozenset({"client", "manager"}),
-    "OBJ_assets": frozenset({"client", "enclave", "gateway"}),
+    "KV_host_orders": frozenset({"manager"}),
+    "OBJ_assets": frozenset({"enclave", "gateway"}),
     # An enclave whose upload was interrupted looks at how much of it is stored.
-    "OBJ_results": frozenset({"client", "enclave", "gateway"}),
+    "OBJ_results": frozenset({"enclave", "gateway"}),
 }
 """Who may follow which stream with nameless consumers of its own. Who may do that on a
 work queue could also take from it, so the queues are not here."""
@@ -292,25 +303,24 @@ WORKERS: Final[bus_rights.Workers] = {
 CHANGING: Final = frozenset({SPAWN.name})
 """Queues that have consumers beside these, made by gateways and alike in what one may do."""
 
-KEEPERS: Final[dict[str, frozenset[Role]]] = {EVENTS.name: frozenset({"client"})}
-"""Who may keep durable consumers of its own on a stream, beside reading it: acknowledge to
-them and look at them. Such a stream has no consumer of ours, since one could be deleted."""
+_SERVICES: Final[frozenset[Role]] = frozenset(ROLES) - {"client"}
 
 WRITERS: Final[dict[str, frozenset[Role]]] = {
-    **{endpoint.subject.template: endpoint.callers for endpoint in ENDPOINTS},
+    **{row.subject.template: row.callers - {"client"} for row in ENDPOINTS if not row.is_tenants},
     subjects.SPAWN.wildcard: frozenset({"gateway"}),
     subjects.SPAWN_CLASS.wildcard: frozenset({"gateway"}),
     subjects.ASSIGN.wildcard: frozenset({"manager"}),
-    subjects.RELEASE.wildcard: frozenset({"client", "gateway"}),
+    subjects.RELEASE.wildcard: frozenset({"gateway"}),
     subjects.DELIVERY.wildcard: frozenset({"gateway"}),
     "$KV.webhooks.>": frozenset({"gateway"}),
-    subjects.INTAKE.wildcard: frozenset({"client", "gateway"}),
+    subjects.of_tenants(subjects.INTAKE).wildcard: frozenset({"gateway"}),
     # The gateway to redrive one: it writes the ledger, which is all that a report can do.
     subjects.REPORT.wildcard: frozenset({"manager", "enclave", "gateway"}),
-    subjects.EVENT.wildcard: frozenset({"gateway"}),
+    subjects.HISTORY.wildcard: frozenset({"gateway"}),
+    subjects.GUEST.wildcard: frozenset({"gateway"}),
     subjects.DEAD.wildcard: frozenset({"gateway", "manager"}),
     subjects.AUDIT.wildcard: frozenset({"gateway", "attestor"}),
-    subjects.TELEMETRY_TRACES.wildcard: frozenset(ROLES),
+    subjects.TELEMETRY_TRACES.wildcard: _SERVICES,
     "$KV.jobs.>": frozenset({"gateway"}),
     "$KV.manifests.>": frozenset({"gateway"}),
     "$KV.withdrawals.>": frozenset({"gateway"}),
@@ -324,20 +334,19 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$KV.sessions.>": frozenset({"attestor"}),
     "$KV.revocations.>": frozenset({"attestor"}),
     "$KV.collateral.>": frozenset({"attestor"}),
-    "$O.assets.>": frozenset({"client", "gateway"}),
+    "$O.assets.>": frozenset({"gateway"}),
     # A failed upload takes its chunks away again.
-    "$JS.API.STREAM.PURGE.OBJ_assets": frozenset({"client", "gateway"}),
+    "$JS.API.STREAM.PURGE.OBJ_assets": frozenset({"gateway"}),
     # A lost connection may leave chunks out of order. Who may purge can do no more with it.
-    "$JS.API.STREAM.MSG.DELETE.OBJ_assets": frozenset({"client", "gateway"}),
+    "$JS.API.STREAM.MSG.DELETE.OBJ_assets": frozenset({"gateway"}),
     "$O.results.>": frozenset({"enclave"}),
     "$JS.API.STREAM.MSG.DELETE.OBJ_results": frozenset({"enclave"}),
     # Reading what streams and buckets hold by subject: ciphertext and states.
-    "$JS.API.INFO": frozenset(ROLES),
-    "$JS.API.STREAM.INFO.>": frozenset(ROLES),
-    "$JS.API.STREAM.MSG.GET.>": frozenset(ROLES),
-    "$JS.API.DIRECT.GET.>": frozenset(ROLES),
+    "$JS.API.INFO": _SERVICES,
+    "$JS.API.STREAM.INFO.>": _SERVICES,
+    "$JS.API.STREAM.MSG.GET.>": _SERVICES,
+    "$JS.API.DIRECT.GET.>": _SERVICES,
     **bus_rights.reading(READERS),
-    **bus_rights.keeping(KEEPERS),
     **bus_rights.working(WORKERS, CHANGING),
     **bus_rights.burying(
         frozenset({"gateway"}),
@@ -353,9 +362,9 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     f"$JS.API.CONSUMER.NAMES.{SPAWN.name}": frozenset({"gateway"}),
     f"$JS.API.CONSUMER.INFO.{SPAWN.name}.*": frozenset({"gateway", "manager"}),
     "$KV.spawn_classes.>": frozenset({"gateway"}),
-    "$SRV.>": frozenset({"client"}),
 }
-"""Who may publish where. What stands in no row is closed to all."""
+"""Who may publish where in the account of the services. What stands in no row is closed to all;
+clients have an account of their tenant, and a table of their own (`atoll.wire.tenancy`)."""
 
 
 def may_publish(role: Role) -> tuple[str, ...]:
@@ -380,7 +389,7 @@ def in_domain(rows: Iterable[str], domain: str) -> tuple[str, ...]:
 
 def may_subscribe(role: Role) -> tuple[str, ...]:
     """The subjects that `role` may subscribe to: its inbox, and what it answers."""
-    owned = [endpoint.subject.template for endpoint in ENDPOINTS if endpoint.owner == role]
+    owned = [endpoint.served for endpoint in ENDPOINTS if endpoint.owner == role]
     return (f"{inbox(role)}.>", *owned, *(("$SRV.>",) if owned else ()))
 
 

@@ -14,6 +14,14 @@ Persist = Literal["default", "async"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a stream takes from another one, and under which subjects: pairs of there and here."""
+
+    stream: str
+    renamed: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
     """A JetStream stream.
 
@@ -24,6 +32,8 @@ class Stream:
 
     name: str
     subjects: tuple[str, ...]
+    """Empty with a `source`."""
+    source: Source | None = None
     retention: Retention = "limits"
     max_bytes: int
     """0: no limit."""

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.schema import Code, Pattern, Range, Size, Timestamp, Token, message
 
 MAX_EVENT: Final = 32 << 10
@@ -30,6 +31,8 @@ class Webhook:
     sealed_secret: Annotated[bytes, Size(28, 256)]
     disabled: Annotated[str, Size(0, 64)] = ""
     """Why it is called no more, or empty."""
+    tenant: Token = DEFAULT_TENANT
+    """Whose it is, and whose events it gets."""
 
 
 @message
@@ -54,7 +57,7 @@ class WebhookAddRequest:
 
 @message
 class WebhookView:
-    """A webhook as anybody may see it."""
+    """A webhook as its tenant may see it."""
 
     webhook_id: Token
     url: Url
@@ -62,6 +65,7 @@ class WebhookView:
     job_id: Token | None
     created_ms: Timestamp
     disabled: Annotated[str, Size(0, 64)]
+    tenant: Token = DEFAULT_TENANT
 
 
 @message

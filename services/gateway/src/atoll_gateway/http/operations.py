@@ -1,7 +1,6 @@
 """What each route does: read the request, ask the port, shape the answer."""
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import re
@@ -12,9 +11,8 @@ from typing import Annotated, Any, Final, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from atoll.errors import ConflictError, InputError, MessageError, NotFoundError
+from atoll.errors import ConflictError, InputError, NotFoundError
 from atoll.sealing.release import KeyRelease
-from atoll.sealing.result import ResultRecord
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import schema, subjects
@@ -32,6 +30,7 @@ from atoll_gateway.caller import Caller
 from atoll_gateway.http import body, ports, stream
 from atoll_gateway.http.gate import Visit
 from atoll_gateway.http.guard import VISIT
+from atoll_gateway.outcomes import current_outcome, result_ids
 
 T = TypeVar("T")
 
@@ -176,10 +175,12 @@ class Operations:
         )
         present = await self.assets.info(asset_id)
         if present is None:
-            stored, status = await self.assets.put(asset_id, chunks), 201
+            stored = await self.assets.put(asset_id, chunks, caller_of(request).tenant)
+            status = 201
         else:
             # An upload whose answer was lost is repeated; another's object is not replaced.
-            if await _sha256(chunks) != present.sha256:
+            same = await _sha256(chunks) == present.sha256
+            if not same or not caller_of(request).sees(present.tenant):
                 raise ConflictError(
                     f"asset {asset_id} exists with other content",
                     code="asset.exists",
@@ -190,20 +191,26 @@ class Operations:
 
     async def head_asset(self, request: Request) -> Response:
         asset_id = _asset_id(request)
-        stored = await self.assets.info(asset_id)
-        if stored is None:
-            raise _no_object("asset", asset_id)
+        stored = await self._asset(request, asset_id)
         return stream.ObjectStream(stored.size, stored.sha256, None)
 
     async def get_asset(self, request: Request) -> Response:
-        return await _download(self.assets, "asset", _asset_id(request))
+        asset_id = _asset_id(request)
+        await self._asset(request, asset_id)
+        return await _download(self.assets, "asset", asset_id)
+
+    async def _asset(self, request: Request, asset_id: str) -> ports.Stored:
+        """An asset of the caller's tenant. Raises: NotFoundError `asset.not_found`."""
+        stored = await self.assets.info(asset_id)
+        if stored is None or not caller_of(request).sees(stored.tenant):
+            raise _no_object("asset", asset_id)
+        return stored
 
     async def get_result(self, request: Request) -> Response:
         """A result of the job's outcome: who may not see the job finds none."""
         asset_id = _asset_id(request)
         record = await self._outcome(request)
-        known = _result_ids(record)
-        if asset_id not in known:
+        if asset_id not in result_ids(record):
             raise _no_object("result", asset_id)
         return await _download(self.results, "result", asset_id)
 
@@ -235,25 +242,13 @@ class Operations:
     async def _outcome(self, request: Request) -> OutcomeRecord:
         """The outcome that the ledger names, and no other."""
         view = await self.view(request)
-        record = None
-        if view.state.terminal and view.outcome_digest is not None:
-            record = await self.outcomes.get(view.job_id, view.attempt)
-        if record is None or schema.sha256_hex(schema.encode(record)) != view.outcome_digest:
+        record = await current_outcome(view, self.outcomes)
+        if record is None:
             raise NotFoundError(
                 f"job {view.job_id} is {view.state.value} and has no outcome",
                 code="outcome.not_found",
             )
         return record
-
-
-def _result_ids(record: OutcomeRecord) -> set[str]:
-    """The sealed results that an outcome names. An enclave wrote it: what is unreadable names
-    none."""
-    found = set()
-    for raw in record.results.values():
-        with contextlib.suppress(MessageError):
-            found.add(schema.decode(ResultRecord, raw).asset_id.hex())
-    return found
 
 
 def require_current(release: KeyRelease, view: JobView) -> str:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from atoll.sealing.release import KeyRelease
 from atoll.wire.access import (
+    DEFAULT_TENANT,
     CreateTokenRequest,
     TokenList,
     TokenListRequest,
@@ -91,11 +92,11 @@ class Releases(Protocol):
 class Webhooks(Protocol):
     """As `atoll_gateway.webhooks.api.WebhookApi`."""
 
-    async def add(self, request: WebhookAddRequest) -> WebhookAdded: ...
-    async def list(self, request: WebhookListRequest) -> WebhookList: ...
-    async def get(self, request: WebhookRequest) -> WebhookView: ...
-    async def remove(self, request: WebhookRequest) -> WebhookView: ...
-    async def test(self, request: WebhookRequest) -> WebhookTested: ...
+    async def add(self, request: WebhookAddRequest, caller: Caller) -> WebhookAdded: ...
+    async def list(self, request: WebhookListRequest, caller: Caller) -> WebhookList: ...
+    async def get(self, request: WebhookRequest, caller: Caller) -> WebhookView: ...
+    async def remove(self, request: WebhookRequest, caller: Caller) -> WebhookView: ...
+    async def test(self, request: WebhookRequest, caller: Caller) -> WebhookTested: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,8 @@ class Stored:
 
     size: int
     sha256: str
+    tenant: str = DEFAULT_TENANT
+    """Whose it is."""
 
 
 class Objects(Protocol):
@@ -113,7 +116,7 @@ class Objects(Protocol):
 
     async def get(self, name: str) -> tuple[Stored, AsyncIterator[bytes]] | None: ...
 
-    async def put(self, name: str, chunks: AsyncIterable[bytes]) -> Stored:
+    async def put(self, name: str, chunks: AsyncIterable[bytes], tenant: str) -> Stored:
         """All of it or nothing: what `chunks` raises leaves no object behind."""
         ...
 
@@ -130,6 +133,8 @@ class Told:
     place: int
     event: Event
     traceparent: str = ""
+    tenant: str = DEFAULT_TENANT
+    """Whose it is."""
 
 
 class Events(Protocol):

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -31,6 +31,7 @@ from atoll.wire.messages import (
 )
 from atoll.wire.topology_types import ObjectBucket
 from atoll_gateway.adapters import stored
+from atoll_gateway.assets import TENANT_HEADER, tenant_of
 from atoll_gateway.http.ports import Stored, Told
 
 ASK_S: Final = 5.0
@@ -89,14 +90,22 @@ class BusReleases:
         self._tracer = tracer
 
     async def publish(self, enclave_id: str, release: KeyRelease) -> None:
-        payload = schema.encode(release)
-        await publish(
-            self._bus,
-            subjects.RELEASE.of(enclave_id),
-            payload,
-            msg_id=f"release.{hashlib.sha256(payload).hexdigest()}",
-            headers=wiring.headers(self._tracer),
+        await publish_release(
+            self._bus, enclave_id, schema.encode(release), wiring.headers(self._tracer)
         )
+
+
+async def publish_release(
+    bus: Bus, enclave_id: str, release: bytes, headers: Mapping[str, str]
+) -> None:
+    """Send an encoded release to an enclave; durable when this returns."""
+    await publish(
+        bus,
+        subjects.RELEASE.of(enclave_id),
+        release,
+        msg_id=f"release.{enclave_id}.{hashlib.sha256(release).hexdigest()}",
+        headers=headers,
+    )
 
 
 class BusEvents:
@@ -107,7 +116,7 @@ class BusEvents:
 
     async def of_job(self, job_id: str, *, after: int, follow: bool) -> AsyncGenerator[Told, None]:
         # A job has a few dozen events: reading over the first ones is cheaper than an index.
-        subject = subjects.EVENT.under(cloudevents.JOB, job_id)
+        subject = subjects.HISTORY.under(None, cloudevents.JOB, job_id)
         messages = read_stream(self._bus, topology.EVENTS.name, subject, follow=follow)
         async with aclosing(messages):
             async for message in messages:
@@ -120,7 +129,7 @@ class BusEvents:
         messages = read_stream(
             self._bus,
             topology.EVENTS.name,
-            subjects.EVENT.wildcard,
+            subjects.HISTORY.wildcard,
             start_seq=after + 1,
             follow=follow,
         )
@@ -149,6 +158,7 @@ def _told(message: StreamMessage, event: Event, number: int) -> Told:
         place=message.seq,
         event=event,
         traceparent=render(context) if context else "",
+        tenant=cloudevents.tenant_of(message.subject),
     )
 
 
@@ -171,9 +181,9 @@ class BusObjects:
             return None
         return _describe(info), chunks
 
-    async def put(self, name: str, chunks: AsyncIterable[bytes]) -> Stored:
-        return _describe(await self._store.put(name, chunks))
+    async def put(self, name: str, chunks: AsyncIterable[bytes], tenant: str) -> Stored:
+        return _describe(await self._store.put(name, chunks, headers={TENANT_HEADER: tenant}))
 
 
 def _describe(info: ObjectInfo) -> Stored:
-    return Stored(size=info.size, sha256=info.digest)
+    return Stored(size=info.size, sha256=info.digest, tenant=tenant_of(info))

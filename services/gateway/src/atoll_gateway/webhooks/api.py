@@ -19,13 +19,16 @@ from atoll.wire.webhooks import (
     WebhookTested,
     WebhookView,
 )
+from atoll_gateway.caller import BUS, Caller
 from atoll_gateway.ports import Clock
 from atoll_gateway.webhooks.address import AddressRules
-from atoll_gateway.webhooks.registry import Registry
+from atoll_gateway.webhooks.registry import Registry, no_webhook
 from atoll_gateway.webhooks.signing import Vault, new_secret, secret_bytes
-from atoll_gateway.webhooks.worker import Caller
+from atoll_gateway.webhooks.worker import Poster
 
 MAX_HOOKS: Final = 100
+"""Of one tenant."""
+MAX_LISTED: Final = 1000
 TYPES: Final = frozenset(
     (
         *(f"{cloudevents.JOB}.{kind.value}" for kind in EventType),
@@ -47,7 +50,7 @@ class WebhookApi:
         registry: Registry,
         rules: AddressRules,
         vault: Vault,
-        caller: Caller,
+        poster: Poster,
         newest: Callable[[], Awaitable[int]],
         clock: Clock,
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -55,13 +58,13 @@ class WebhookApi:
         self._registry = registry
         self._rules = rules
         self._vault = vault
-        self._caller = caller
+        self._poster = poster
         self._newest = newest
         self._clock = clock
         self._random = random
 
-    async def add(self, request: WebhookAddRequest) -> WebhookAdded:
-        """Register an address for events from now on.
+    async def add(self, request: WebhookAddRequest, caller: Caller = BUS) -> WebhookAdded:
+        """Register an address for events of the caller's tenant from now on.
 
         Raises:
             InputError: `webhook.url`, `webhook.type`, `webhook.secret`.
@@ -77,7 +80,8 @@ class WebhookApi:
             )
         secret = request.secret or new_secret(self._random)
         secret_bytes(secret)
-        if len(await self._registry.all()) >= MAX_HOOKS:
+        known = await self._registry.all()
+        if sum(hook.tenant == caller.tenant for hook in known) >= MAX_HOOKS:
             raise RefusedError(f"there are {MAX_HOOKS} webhooks already", code="webhook.too_many")
         name = "w" + self._random(12).hex()
         hook = Webhook(
@@ -88,33 +92,37 @@ class WebhookApi:
             created_ms=self._clock(),
             since=await self._newest(),
             sealed_secret=self._vault.seal(name, secret),
+            tenant=caller.tenant,
         )
         await self._registry.add(hook)
         return WebhookAdded(webhook=view_of(hook), secret=secret)
 
-    async def list(self, request: WebhookListRequest) -> WebhookList:
+    async def list(self, request: WebhookListRequest, caller: Caller = BUS) -> WebhookList:
+        """Those of the caller's tenant, the oldest first."""
         del request
-        return WebhookList(webhooks=tuple(map(view_of, await self._registry.all())))
+        found = [hook for hook in await self._registry.all() if caller.sees(hook.tenant)]
+        return WebhookList(webhooks=tuple(map(view_of, found[:MAX_LISTED])))
 
-    async def get(self, request: WebhookRequest) -> WebhookView:
+    async def get(self, request: WebhookRequest, caller: Caller = BUS) -> WebhookView:
         """Raises: NotFoundError `webhook.not_found`."""
-        return view_of(await self._registry.get(request.webhook_id))
+        return view_of(await self._own(request, caller))
 
-    async def remove(self, request: WebhookRequest) -> WebhookView:
+    async def remove(self, request: WebhookRequest, caller: Caller = BUS) -> WebhookView:
         """What was not delivered yet is not delivered any more.
 
         Raises:
             NotFoundError: `webhook.not_found`.
         """
+        await self._own(request, caller)
         return view_of(await self._registry.remove(request.webhook_id))
 
-    async def test(self, request: WebhookRequest) -> WebhookTested:
+    async def test(self, request: WebhookRequest, caller: Caller = BUS) -> WebhookTested:
         """Call it now, once, with an event `atoll.webhook.test.v1`.
 
         Raises:
             NotFoundError: `webhook.not_found`.
         """
-        hook = await self._registry.get(request.webhook_id)
+        hook = await self._own(request, caller)
         event_id = f"{hook.webhook_id}.{self._random(8).hex()}"
         body = json.dumps(
             {
@@ -128,10 +136,16 @@ class WebhookApi:
             }
         ).encode()
         try:
-            status = await self._caller.call(hook, event_id, body)
+            status = await self._poster.call(hook, event_id, body)
         except AtollError as error:
             return WebhookTested(status=0, error=error.code)
         return WebhookTested(status=status)
+
+    async def _own(self, request: WebhookRequest, caller: Caller) -> Webhook:
+        hook = await self._registry.get(request.webhook_id)
+        if not caller.sees(hook.tenant):
+            raise no_webhook(request.webhook_id)
+        return hook
 
 
 def view_of(hook: Webhook) -> WebhookView:
@@ -143,4 +157,5 @@ def view_of(hook: Webhook) -> WebhookView:
         job_id=hook.job_id,
         created_ms=hook.created_ms,
         disabled=hook.disabled,
+        tenant=hook.tenant,
     )

@@ -75,6 +75,7 @@ def wants(hook: Webhook, told: Told) -> bool:
     event = told.event
     return (
         not hook.disabled
+        and told.tenant == hook.tenant
         and told.place > hook.since
         and (hook.job_id is None or (isinstance(event, JobEvent) and event.job_id == hook.job_id))
         and (not hook.types or type_of(event) in hook.types)
@@ -102,5 +103,5 @@ async def order(bus: Bus, webhook_id: str, told: Told, *, now_ms: int) -> None:
 
 async def newest_place(bus: Bus) -> int:
     """Where the newest event stands; 0: there is none."""
-    newest = await last_message(bus, topology.EVENTS.name, subjects.EVENT.wildcard)
+    newest = await last_message(bus, topology.EVENTS.name, subjects.HISTORY.wildcard)
     return newest.seq if newest else 0

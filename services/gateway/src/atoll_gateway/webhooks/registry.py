@@ -84,9 +84,14 @@ class Registry:
     async def _find(self, webhook_id: str) -> tuple[Webhook, int]:
         entry = await self._kv.get(_HOOK + webhook_id)
         if entry is None or entry.value is None:
-            raise NotFoundError(
-                f"there is no webhook {webhook_id!r}",
-                code="webhook.not_found",
-                hint="`atoll webhook list` shows those that are there",
-            )
+            raise no_webhook(webhook_id)
         return stored(Webhook, entry.value), entry.revision
+
+
+def no_webhook(webhook_id: str) -> NotFoundError:
+    """It does not exist, or not for the one who asks."""
+    return NotFoundError(
+        f"there is no webhook {webhook_id!r}",
+        code="webhook.not_found",
+        hint="`atoll webhook list` shows those that are there",
+    )

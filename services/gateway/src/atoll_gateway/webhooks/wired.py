@@ -15,7 +15,7 @@ from atoll_gateway.webhooks.dispatcher import Dispatcher, newest_place
 from atoll_gateway.webhooks.registry import Registry
 from atoll_gateway.webhooks.sender import Sender
 from atoll_gateway.webhooks.signing import Vault
-from atoll_gateway.webhooks.worker import Caller, DeliveryWorker
+from atoll_gateway.webhooks.worker import DeliveryWorker, Poster
 
 
 class Webhooks:
@@ -30,17 +30,17 @@ class Webhooks:
     ) -> None:
         registry = Registry(bus)
         vault = Vault(key, secrets.token_bytes)
-        caller = Caller(Sender(rules), vault, clock)
+        poster = Poster(Sender(rules), vault, clock)
         self.api = WebhookApi(
             registry=registry,
             rules=rules,
             vault=vault,
-            caller=caller,
+            poster=poster,
             newest=partial(newest_place, bus),
             clock=clock,
         )
         self._dispatcher = Dispatcher(bus, events, registry, clock)
-        self._worker = DeliveryWorker(bus, registry, caller, clock, random.random)
+        self._worker = DeliveryWorker(bus, registry, poster, clock, random.random)
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         """To be run until cancelled."""

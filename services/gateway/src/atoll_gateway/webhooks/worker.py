@@ -24,7 +24,7 @@ PER_HOOK: Final = 4
 CROWDED_S: Final = 2.0
 
 
-class Caller:
+class Poster:
     """One signed POST of one event."""
 
     def __init__(self, sender: Sender, vault: Vault, clock: Clock) -> None:
@@ -51,13 +51,13 @@ class DeliveryWorker:
         self,
         bus: Bus,
         registry: Registry,
-        caller: Caller,
+        poster: Poster,
         clock: Clock,
         random: Callable[[], float],
     ) -> None:
         self._bus = bus
         self._registry = registry
-        self._caller = caller
+        self._poster = poster
         self._clock = clock
         self._random = random
         self._slots = asyncio.Semaphore(CONCURRENT)
@@ -107,7 +107,7 @@ class DeliveryWorker:
 
     async def _deliver(self, delivery: Delivery, hook: Webhook, order: DeliveryOrder) -> None:
         try:
-            status = await self._caller.call(hook, order.event_id, order.body)
+            status = await self._poster.call(hook, order.event_id, order.body)
         except (InputError, RefusedError) as error:
             # The rules or the name changed; what is forbidden is not tried a second time.
             await self._bury(delivery, error)
