@@ -12,7 +12,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
-from atoll.bus import last_message
 from atoll.client.appraisal import Appraiser
 from atoll.client.compose import agree
 from atoll.client.connection import AtollClient, open_client
@@ -27,7 +26,6 @@ from atoll.identity import PartyKeys
 from atoll.sealing.release import ReleasedKey
 from atoll.telemetry import names as spans
 from atoll.telemetry.span import Recorder
-from atoll.wire import subjects, topology
 from atoll.wire.messages import AgreedManifest, EventType, JobEvent, Tee
 from bench.report import BenchError
 
@@ -114,11 +112,9 @@ class FleetLoad:
         run = _Run(flying, gathers=gathers)
         if not agreed:
             return run
-        newest = await last_message(
-            self._client.bus, topology.EVENTS.name, subjects.EVENT.under("job")
-        )
+        newest = await self._client.newest_event()
         async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
-            following = group.create_task(self._follow(run, newest.seq if newest else 0, group))
+            following = group.create_task(self._follow(run, newest, group))
             submissions = []
             for one in agreed:
                 await run.free.acquire()

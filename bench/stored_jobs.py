@@ -8,6 +8,7 @@ from typing import Final
 
 from atoll.bus import BusConfig
 from atoll.wire import cloudevents, schema
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import JobRecord, Report, ReportKind, Tee
 from atoll_gateway import core
 from bench.load import LoadClient, Message
@@ -108,4 +109,4 @@ def _told(record: JobRecord) -> Iterator[Message]:
     for item in record.outbox:
         if item.event is not None:
             headers, payload = cloudevents.binary(item.event, "")
-            yield Message(cloudevents.subject_of(item.event), payload, headers)
+            yield Message(cloudevents.subject_of(item.event, DEFAULT_TENANT), payload, headers)

@@ -3,11 +3,13 @@
 import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
+from atoll.bus import Reply
 from atoll.client.connection import AtollClient
 from atoll.client.release import StaleAttemptError, require_waiting
 from atoll.errors import AtollError, ConflictError, NotFoundError, UnreachableError
 from atoll.sealing.release import make_release
 from atoll.wire import cloudevents, subjects
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import EventType, JobEvent, JobState, JobView
 from simulation.bus import SimBus, Weather, Wire
 from simulation.enclave import MANIFEST, MANIFEST_DIGEST, OWNER, RELEASE_WAIT_MS, URGENT
@@ -51,10 +53,10 @@ class ClientProcess(Process):
             self.spawn(self._run())
 
     async def _run(self) -> None:
-        client = AtollClient(cast("Bus", SimBus(self.wire)), cast("Any", NoTracer()))
+        client = AtollClient(cast("Bus", ClientBus(self)), cast("Any", NoTracer()))
         await self._submit()
         events = Channel(self.scheduler)
-        prefix = subjects.EVENT.of("job", self.job_id, "x").rpartition(".")[0] + "."
+        prefix = subjects.HISTORY.under(DEFAULT_TENANT, "job", self.job_id).removesuffix("*")
         self.server.follow(self, "EVENTS", prefix, events.put)
         if self.cancels:
             self.spawn(self._cancel())
@@ -75,15 +77,15 @@ class ClientProcess(Process):
                 return
 
     async def _submit(self) -> None:
-        view, created = await self._ask("submit", self.job_id, self.deadline_ms)
+        view, created = await self.ask("submit", self.job_id, self.deadline_ms)
         self.oracle.accepted(view, created=created)
         if self.scheduler.rng.random() < 0.2:
-            again, created = await self._ask("submit", self.job_id, self.deadline_ms)
+            again, created = await self.ask("submit", self.job_id, self.deadline_ms)
             self.oracle.accepted(again, created=created)
 
     async def _cancel(self) -> None:
         await Sleep(self.scheduler.rng.randrange(20_000))
-        await self._ask("cancel", self.job_id)
+        await self.ask("cancel", self.job_id)
 
     async def _insist_release(self, client: AtollClient, event: JobEvent) -> None:
         while True:
@@ -103,7 +105,7 @@ class ClientProcess(Process):
             return
         record = await client.evidence(enclave_id)
         looked = self.scheduler.now
-        view = await self._ask("get", event.job_id)
+        view = await self.ask("get", event.job_id)
         require_waiting(view, attempt=event.attempt, enclave_id=enclave_id)
         self.oracle.release_decided(event.job_id, event.attempt, enclave_id, since=looked)
         for name, asset in MANIFEST.assets().items():
@@ -122,7 +124,7 @@ class ClientProcess(Process):
             await client.release(enclave_id, release)
 
     async def _take(self, client: AtollClient, event: JobEvent) -> None:
-        view: JobView = await self._ask("get", self.job_id)
+        view: JobView = await self.ask("get", self.job_id)
         if (view.state, view.outcome_digest) != (event.state, event.outcome_digest):
             self.oracle.fail(f"{self.job_id}: the last event is not what the ledger says")
         if view.state is not JobState.COMPLETED:
@@ -143,7 +145,7 @@ class ClientProcess(Process):
     def _attempt_of(self, view: JobView) -> int:
         return view.attempt
 
-    async def _ask(self, method: str, *arguments: Any) -> Any:
+    async def ask(self, method: str, *arguments: Any) -> Any:
         """Ask any gateway until one answers."""
         while True:
             gateway = self.scheduler.rng.choice(self.gateways)
@@ -154,6 +156,17 @@ class ClientProcess(Process):
                 raise answer
             else:
                 return answer
+
+
+class ClientBus(SimBus):
+    """Requests to the service of gateways."""
+
+    def __init__(self, client: ClientProcess) -> None:
+        super().__init__(client.wire)
+        self._client = client
+
+    async def request(self, subject: str, payload: bytes, **_: Any) -> Reply:
+        return Reply(payload=await self._client.ask("read", subject, payload), headers={})
 
 
 class AskGateway(Suspension):

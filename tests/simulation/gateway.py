@@ -1,16 +1,20 @@
-"""A gateway: the real ledger, core, index, sweeper, outlet and report worker on a simulated bus."""
+"""A gateway: the real ledger, core, index, sweeper, outlet, report worker and reader on a
+simulated bus."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from atoll.errors import AtollError
-from atoll.wire import schema
-from atoll.wire.messages import JobRecord, JobView, Tee
+from atoll.wire import endpoints, schema
+from atoll.wire.access import DEFAULT_TENANT
+from atoll.wire.messages import JobRecord, JobRequest, JobView, Tee
 from atoll_gateway import core, sweeper
 from atoll_gateway.adapters import BusOutlet, KvJobs
+from atoll_gateway.caller import Caller, client_of
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
+from atoll_gateway.reading import JobReader
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.sweeper import Sweeper
 from simulation.bus import SimBus, SimQueue, Weather, Wire
@@ -35,6 +39,16 @@ class NoTracer:
         return nullcontext()
 
 
+class EveryJob:
+    """All jobs are of one tenant."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def get(self, request: JobRequest, _caller: Caller) -> JobView:
+        return await self._ledger.get(request.job_id)
+
+
 class GatewayProcess(Process):
     def __init__(
         self, scheduler: Scheduler, name: str, server: Server, weather: Weather, skew_ms: int
@@ -44,6 +58,7 @@ class GatewayProcess(Process):
         self.skew_ms = skew_ms
         self.wire = Wire(self, server, weather)
         self.ledger: Ledger
+        self._read: dict[str, tuple[Any, Callable[..., Any]]] = {}
 
     def clock(self) -> int:
         return EPOCH_MS + self.scheduler.now + self.skew_ms
@@ -53,6 +68,13 @@ class GatewayProcess(Process):
         real = cast("Bus", bus)
         index = JobIndex()
         self.ledger = Ledger(KvJobs(real), BusOutlet(real), self.clock)
+        reader = JobReader(real, EveryJob(self.ledger), cast("Any", NoTracer()))
+        served = (
+            (endpoints.EVIDENCE, reader.evidence),
+            (endpoints.RELEASE, reader.release),
+            (endpoints.OUTCOME, reader.outcome),
+        )
+        self._read = {row.subject.of(): (row, operation) for row, operation in served}
         worker = ReportWorker(real, self.ledger, cast("Any", NoTracer()))
         self.server.follow(
             self,
@@ -88,6 +110,12 @@ class GatewayProcess(Process):
 
     async def cancel(self, job_id: str) -> JobView:
         return await self.ledger.apply(job_id, core.CancelRequested())
+
+    async def read(self, subject: str, payload: bytes) -> bytes:
+        """What clients may read of a job, and how they reach its enclave."""
+        row, operation = self._read[subject]
+        reply = await operation(schema.decode(row.request, payload), client_of(DEFAULT_TENANT))
+        return schema.encode(reply)
 
     def serve(
         self, work: Callable[[], Coroutine[Any, Any, Any]], answer: Callable[[Any], None]

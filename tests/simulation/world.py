@@ -154,7 +154,7 @@ def _server(scheduler: Scheduler) -> Server:
         (
             log("SPAWN", subjects.SPAWN.wildcard),
             log("REPORTS", subjects.REPORT.wildcard),
-            log("EVENTS", subjects.EVENT.wildcard),
+            log("EVENTS", subjects.HISTORY.wildcard),
             log("ENCLAVE", subjects.ASSIGN.wildcard),
             bucket("jobs"),
             bucket("evidence"),

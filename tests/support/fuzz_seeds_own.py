@@ -82,7 +82,7 @@ def _files() -> dict[str, bytes]:
 
 
 def _logins() -> dict[str, bytes]:
-    known = IDENTITIES.credentials("client", now=MOMENT)
+    known = IDENTITIES.credentials("gateway", now=MOMENT)
     server = KeyPair.generate(NkeyKind.SERVER, bytes)
     asked = {
         "server_id": {"id": server.public},

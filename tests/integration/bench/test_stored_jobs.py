@@ -4,6 +4,7 @@ from bench.report import percentile
 from bench.stored_jobs import Past
 
 from atoll.wire import cloudevents, schema
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import JobRecord, JobState
 
 
@@ -24,7 +25,9 @@ def test_each_job_has_its_events_then_its_entry_under_ids_and_times_of_its_own()
         events = [cloudevents.read_job(one.headers or {}, one.payload) for one in told]
         assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
         assert {event.job_id for event in events} == {view.job_id}
-        assert [one.subject for one in told] == [cloudevents.subject_of(event) for event in events]
+        assert [one.subject for one in told] == [
+            cloudevents.subject_of(event, DEFAULT_TENANT) for event in events
+        ]
         seen |= {view.job_id, view.enclave_id, view.manifest_digest}
     assert len(seen) == 6
 
