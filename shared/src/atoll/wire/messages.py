@@ -4,6 +4,7 @@ from enum import Enum
 from typing import Annotated, Final
 
 from atoll.wire import names
+from atoll.wire.level import Since
 from atoll.wire.schema import (
     MAX_TEXT,
     Code,
@@ -227,7 +228,7 @@ class JobRecord:
     traceparent: Annotated[str, Size(0, 64)] = ""
     spawn_seq: SpawnSeq = 0
     """The spawn request under which the job was leased first; every later one is a double."""
-    holders: Annotated[tuple[Token, ...], Size(0, 16)] = ()
+    holders: Annotated[tuple[Token, ...], Size(0, 16), Since(2)] = ()
     """Enclaves of earlier attempts that may have keys and live: nobody said that they are gone."""
     outbox: Annotated[tuple[OutboxItem, ...], Size(0, 64)] = ()
 
