@@ -10,13 +10,14 @@ from functools import partial
 
 from atoll import process
 from atoll.audit import AuditWriter
-from atoll.bus import Bus, BusConfig, connect, login_from, require_jetstream
+from atoll.bus import Bus, BusConfig, Speaker, connect, login_from, require_jetstream
 from atoll.errors import ConfigError
 from atoll.telemetry import forward, wiring
 from atoll.telemetry import names as spans
 from atoll.telemetry.otel import ServiceTracing
-from atoll.wire import topology
+from atoll.wire import level, topology
 from atoll.wire.messages import Tee
+from atoll.wire.upgrade import Kind
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens, Recorder
@@ -56,6 +57,7 @@ FLUSH_S = 2.0
 
 async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
     """Serve until told to stop. The composition root: adapters are made here."""
+    level.limit(config.protocol_newest)
     tees = _tees(config)
     first_token, limits, tls = config.first_token(), config.limits(), config.tls_files()
     certificates = None if tls is None else Certificates(tls)
@@ -69,6 +71,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
     )
     async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
         await require_jetstream(bus)
+        run_id = secrets.token_hex(8)
+        speaker = Speaker(bus, Kind.GATEWAY, run_id, _now_ms())
+        await speaker.join()
         tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)
         jobs, manifests = KvJobs(bus), KvManifests(bus)
         refuses = config.unplaceable == "refuse"
@@ -79,8 +84,8 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         directory, tokens = TokenDirectory(), KvTokens(bus)
         desk = TokenDesk(tokens, directory, _now_ms)
         await desk.require(first_token)
-        writer = f"gateway-{secrets.token_hex(8)}"
-        recorder = Recorder(AuditWriter(bus, writer, _now_ms), tracing.tracer.current)
+        writer = AuditWriter(bus, f"gateway-{run_id}", _now_ms)
+        recorder = Recorder(writer, tracing.tracer.current)
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,
@@ -94,6 +99,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         webhooks = _webhooks(config, bus)
         loops = [
             tracing.run(),
+            speaker.run(stop),
             index.follow(jobs),
             ReportWorker(bus, ledger, tracing.tracer).run(),
             *(webhooks.loops() if webhooks else ()),
@@ -152,7 +158,10 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             await stop.wait()
         for task in tasks:
             task.cancel()
+        await speaker.leave()
         await tracing.flush(FLUSH_S)
+    if speaker.refused is not None:
+        raise speaker.refused
 
 
 def _webhooks(config: GatewayConfig, bus: Bus) -> Webhooks | None:

@@ -6,7 +6,7 @@ from atoll import version
 from atoll.bus import Bus, Endpoint, Service
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import endpoints
+from atoll.wire import endpoints, level
 from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.webhooks.api import WebhookApi
@@ -44,6 +44,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
             wiring.endpoint(endpoints.HOST_ORDER, hosts.order, tracer),
             *(_webhooks(webhooks, tracer) if webhooks else ()),
         ],
+        metadata=level.metadata(),
     )
 
 

@@ -23,6 +23,7 @@ class Action(Enum):
     HOST_ORDER = "host_order"
     DEAD_REDRIVE = "dead_redrive"
     POLICY_ACTIVATE = "policy_activate"
+    LEVEL_RAISE = "level_raise"
 
 
 class ActorKind(Enum):

@@ -12,6 +12,7 @@ from atoll.bus import (
     ObjectStore,
     Signed,
     connect,
+    in_force,
     last_message,
     publish,
     read_stream,
@@ -25,7 +26,7 @@ from atoll.sealing.release import KeyRelease
 from atoll.telemetry import otlp, wiring
 from atoll.telemetry.span import Span
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import cloudevents, endpoints, schema, subjects, topology
+from atoll.wire import cloudevents, endpoints, level, schema, subjects, topology
 from atoll.wire.endpoints import Endpoint
 from atoll.wire.hosts import HostOrder, HostRecord
 from atoll.wire.messages import (
@@ -263,7 +264,8 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
         UnreachableError: nobody answers there.
         RefusedError: the login is not accepted.
         InputError: `creds.invalid`: there is no login in the profile.
-        ConfigError: `bus.server_too_old`, `bus.no_jetstream`.
+        ConfigError: `bus.server_too_old`, `bus.no_jetstream`; `protocol.too_old`,
+            `protocol.too_new`: this release does not speak the level in force.
     """
     credentials = Credentials.from_text(profile.nats_creds)
     config = BusConfig(
@@ -276,4 +278,5 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
     )
     async with connect(config) as bus:
         await require_jetstream(bus)
+        level.take_part((await in_force(bus)).level)
         yield AtollClient(bus, tracer)

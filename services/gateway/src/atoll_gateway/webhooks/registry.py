@@ -7,7 +7,7 @@ from atoll.bus import Bus, KeyValue, last_message
 from atoll.errors import ConflictError, NotFoundError
 from atoll.wire import schema, topology
 from atoll.wire.webhooks import Webhook
-from atoll_gateway.adapters import stored
+from atoll_gateway.adapters import stored, to_rewrite
 
 _HOOK: Final = "hook."
 _PLACE: Final = "place"
@@ -89,4 +89,4 @@ class Registry:
                 code="webhook.not_found",
                 hint="`atoll webhook list` shows those that are there",
             )
-        return stored(Webhook, entry.value), entry.revision
+        return to_rewrite(Webhook, entry.value), entry.revision
