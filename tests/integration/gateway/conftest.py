@@ -18,7 +18,7 @@ from atoll.wire.topology_types import Stream
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
-from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedLetters, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
 from atoll_gateway.hosts import HostOrders
 from atoll_gateway.http import sources
@@ -131,7 +131,7 @@ async def gateway_on(
                 bus,
                 audited,
                 audited_tokens,
-                LetterDesk(bus, ledger),
+                AuditedLetters(LetterDesk(bus, ledger), recorder),
                 AuditedHosts(HostOrders(bus, now_ms), recorder),
                 tracer,
             )

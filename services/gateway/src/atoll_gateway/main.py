@@ -20,7 +20,7 @@ from atoll.wire.messages import Tee
 from atoll.wire.upgrade import Kind
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
-from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens, Recorder
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedLetters, AuditedTokens, Recorder
 from atoll_gateway.config import PREFIX, GatewayConfig
 from atoll_gateway.forwarder import TraceForwarder
 from atoll_gateway.hosts import HostOrders, living
@@ -148,7 +148,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             bus,
             audited,
             audited_tokens,
-            LetterDesk(bus, ledger),
+            AuditedLetters(LetterDesk(bus, ledger), recorder),
             AuditedHosts(HostOrders(bus, _now_ms), recorder),
             tracing.tracer,
             webhooks.api if webhooks else None,

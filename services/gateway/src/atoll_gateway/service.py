@@ -7,8 +7,7 @@ from atoll.bus import Bus, Endpoint, Service
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints, level
-from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
-from atoll_gateway.letters import LetterDesk
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedLetters, AuditedTokens
 from atoll_gateway.webhooks.api import WebhookApi
 
 
@@ -16,7 +15,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
     bus: Bus,
     api: AuditedJobs,
     tokens: AuditedTokens,
-    desk: LetterDesk,
+    desk: AuditedLetters,
     hosts: AuditedHosts,
     tracer: Tracer,
     webhooks: WebhookApi | None = None,

@@ -22,6 +22,7 @@ class Action(Enum):
     TOKEN_REVOKE = "token_revoke"  # noqa: S105
     HOST_ORDER = "host_order"
     DEAD_REDRIVE = "dead_redrive"
+    DEAD_DROP = "dead_drop"
     POLICY_ACTIVATE = "policy_activate"
     LEVEL_RAISE = "level_raise"
 
