@@ -41,6 +41,7 @@ from atoll_gateway.intake import IntakeWorker
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.placing import Placing
+from atoll_gateway.refusals import Refusals, has_room
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.service import gateway_service
 from atoll_gateway.sweeper import Sweeper
@@ -97,8 +98,10 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             context=tracing.tracer.current,
         )
         webhooks = _webhooks(config, bus)
+        refusals = Refusals(recorder, monotonic=time.monotonic, has_room=partial(has_room, bus))
         loops = [
             tracing.run(),
+            refusals.run(),
             speaker.run(stop),
             index.follow(jobs),
             ReportWorker(bus, ledger, tracing.tracer).run(),
@@ -116,7 +119,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         if config.supervised:
             loops.append(process.wait_for_end_of_input(stop))
         tasks = [group.create_task(loop) for loop in loops]
-        gate = Gate(directory, limits, clock=_now_ms, monotonic=time.monotonic)
+        gate = Gate(
+            directory, limits, clock=_now_ms, monotonic=time.monotonic, refused=refusals.note
+        )
         audited, audited_tokens = AuditedJobs(api, recorder), AuditedTokens(desk, recorder)
         app = make_app(
             gate=gate,
@@ -158,6 +163,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             await stop.wait()
         for task in tasks:
             task.cancel()
+        await refusals.record_due(ending=True)
         await speaker.leave()
         await tracing.flush(FLUSH_S)
     if speaker.refused is not None:

@@ -21,6 +21,7 @@ class Action(Enum):
     TOKEN_CREATE = "token_create"  # noqa: S105 - the name of an act
     TOKEN_REVOKE = "token_revoke"  # noqa: S105
     HOST_ORDER = "host_order"
+    REQUEST_REFUSED = "request_refused"
     DEAD_REDRIVE = "dead_redrive"
     DEAD_DROP = "dead_drop"
     POLICY_ACTIVATE = "policy_activate"

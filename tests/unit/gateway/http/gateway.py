@@ -23,6 +23,7 @@ from atoll_gateway.http.ports import Told
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.placing import AnyPlace
+from atoll_gateway.refusals import Refusals
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from support.access import MemoryTokens, records
 from support.audit import MemoryAudit
@@ -114,9 +115,14 @@ class Gateway:
             self.directory.note(record, self.tokens.write(record))
         recorder = AuditRecorder(self.audit, tracer.current, lambda: "a-request")
         self.desk = TokenDesk(self.tokens, self.directory, lambda: NOW_MS)
+        self.refusals = Refusals(recorder, monotonic=lambda: self.now_s, has_room=self._has_room)
         fields: dict[str, Any] = {
             "gate": Gate(
-                self.directory, self.limits, clock=lambda: NOW_MS, monotonic=lambda: self.now_s
+                self.directory,
+                self.limits,
+                clock=lambda: NOW_MS,
+                monotonic=lambda: self.now_s,
+                refused=self.refusals.note,
             ),
             "jobs": AuditedJobs(api, recorder),
             "tokens": AuditedTokens(self.desk, recorder),
@@ -133,6 +139,9 @@ class Gateway:
             "idle_s": 0.05,
         }
         self.app: Starlette = make_app(**{**fields, **self.changes})
+
+    async def _has_room(self) -> bool:
+        return True
 
     async def call(self, method: str, target: str, **options: Any) -> Answer:
         return await call(self.app, method, target, **options)

@@ -220,6 +220,27 @@ async def test_a_revoked_token_ends_its_stream() -> None:
     assert (await gateway.call("GET", "/v1/jobs", token=VIEWER.text)).status == 401
 
 
+async def test_what_a_tokens_holder_is_refused_goes_on_record_and_nobody_elses() -> None:
+    gateway = Gateway()
+    for _ in range(3):
+        answer = await gateway.post("/v1/jobs", {}, token=VIEWER.text)
+        assert answer.status == 403
+    for text in ("atoll_aaaaaaaaaaaa_" + VIEWER.text.rpartition("_")[2], "x", None):
+        assert (await gateway.call("GET", "/v1/jobs", token=text)).status == 401
+    await gateway.refusals.record_due()
+    revoked = await gateway.call("POST", f"/v1/tokens/{VIEWER.id}/revoke")
+    assert revoked.status == 200
+    assert (await gateway.call("GET", "/v1/jobs", token=VIEWER.text)).status == 401
+    wrong = VIEWER.text[:-1] + ("A" if VIEWER.text[-1] != "A" else "B")
+    assert (await gateway.call("GET", "/v1/jobs", token=wrong)).status == 401
+    await gateway.refusals.record_due(ending=True)
+    told = [one for one in gateway.audit.entries if one.action.value == "request_refused"]
+    assert [(one.actor, one.object, one.code) for one in told] == [
+        (VIEWER.id, "submitJob and 2 more", "http.forbidden"),
+        (VIEWER.id, "", "http.unauthorized"),
+    ]
+
+
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:
     aborted = []
     gate = Gate(TokenDirectory(), Limits(), clock=lambda: 0, monotonic=lambda: 0.0)

@@ -115,6 +115,7 @@ class _Path:
             allowed = ", ".join(sorted(self._rows))
             raise faults.MethodError(request.method, allowed)
         visit: Visit = scope[VISIT]
+        visit.operation = row.id
         visit.require(row.role)
         response = await row.call(self._operations, request)
         await response(scope, receive, send)
