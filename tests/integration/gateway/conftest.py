@@ -102,11 +102,13 @@ async def gateway_on(
             await store.create(record)
         recorder = AuditRecorder(AuditWriter(bus, "gateway-test", now_ms), tracer.current)
         audited, audited_tokens = AuditedJobs(api, recorder), AuditedTokens(desk, recorder)
+        hosts = AuditedHosts(HostOrders(bus, now_ms), recorder)
         limits = Limits(address=PLENTY, token=PLENTY, failures=PLENTY, head_s=1.0)
         app = make_app(
             gate=Gate(directory, limits, clock=now_ms, monotonic=time.monotonic),
             jobs=audited,
             tokens=audited_tokens,
+            hosts=hosts,
             manifests=manifests,
             evidence=sources.BusEvidence(bus),
             outcomes=sources.BusOutcomes(bus),
@@ -132,7 +134,7 @@ async def gateway_on(
                 audited,
                 audited_tokens,
                 AuditedLetters(LetterDesk(bus, ledger), recorder),
-                AuditedHosts(HostOrders(bus, now_ms), recorder),
+                hosts,
                 tracer,
             )
         )

@@ -7,7 +7,7 @@ from atoll.audit import Action, ActorKind, Audit, AuditEntry, audited
 from atoll.telemetry.context import SpanContext
 from atoll.wire.access import CreateTokenRequest, TokenList, TokenListRequest, TokenRequest
 from atoll.wire.access import TokenView as View
-from atoll.wire.hosts import HostOrder, HostOrderRequest
+from atoll.wire.hosts import HostList, HostOrder, HostOrderRequest
 from atoll.wire.letters import (
     LetterContents,
     LetterRequest,
@@ -160,6 +160,10 @@ class AuditedHosts:
     def __init__(self, orders: HostOrders, recorder: Recorder) -> None:
         self._orders = orders
         self._recorder = recorder
+
+    async def list(self) -> HostList:
+        """As `HostOrders.list`."""
+        return await self._orders.list()
 
     async def order(self, request: HostOrderRequest, caller: Caller = BUS_OPERATOR) -> HostOrder:
         """As `HostOrders.order`."""

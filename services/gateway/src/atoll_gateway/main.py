@@ -123,10 +123,12 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             directory, limits, clock=_now_ms, monotonic=time.monotonic, refused=refusals.note
         )
         audited, audited_tokens = AuditedJobs(api, recorder), AuditedTokens(desk, recorder)
+        hosts = AuditedHosts(HostOrders(bus, _now_ms), recorder)
         app = make_app(
             gate=gate,
             jobs=audited,
             tokens=audited_tokens,
+            hosts=hosts,
             manifests=manifests,
             evidence=BusEvidence(bus),
             outcomes=BusOutcomes(bus),
@@ -154,7 +156,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             audited,
             audited_tokens,
             AuditedLetters(LetterDesk(bus, ledger), recorder),
-            AuditedHosts(HostOrders(bus, _now_ms), recorder),
+            hosts,
             tracing.tracer,
             webhooks.api if webhooks else None,
         )

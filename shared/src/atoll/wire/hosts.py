@@ -1,11 +1,14 @@
 """What is said about hosts: a manager's word about its own, and an operator's orders."""
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Final
 
 from atoll.wire.level import Since
 from atoll.wire.messages import Tee
 from atoll.wire.schema import Range, Size, Text, Timestamp, Token, message
+
+MAX_HOSTS: Final = 4096
+"""In one list."""
 
 Bytes = Annotated[int, Range(0, 1 << 50)]
 
@@ -83,3 +86,18 @@ class HostOrderRequest:
     host_id: Token
     wish: HostWish
     reason: Text = ""
+
+
+@message
+class HostWishRequest:
+    """`HostOrderRequest` where the address names the host (HTTP)."""
+
+    wish: HostWish
+    reason: Text = ""
+
+
+@message
+class HostList:
+    """Those that live, by id."""
+
+    hosts: Annotated[tuple[HostRecord, ...], Size(0, MAX_HOSTS)]

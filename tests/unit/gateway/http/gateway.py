@@ -9,13 +9,16 @@ from typing import Any
 
 from starlette.applications import Starlette  # noqa: TC002
 
+from atoll.errors import NotFoundError
 from atoll.sealing.release import WRAPPED_SIZE, KeyRelease
 from atoll.telemetry.span import Recorder
 from atoll.wire import schema
+from atoll.wire.hosts import HostList, HostOrder, HostOrderRequest
 from atoll.wire.messages import JobView, OutcomeRecord, Report, ReportKind, Tee
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.audited import AuditedJobs, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
+from atoll_gateway.caller import Caller
 from atoll_gateway.http.app import make_app
 from atoll_gateway.http.gate import Gate
 from atoll_gateway.http.limits import Limits
@@ -66,6 +69,16 @@ class MemoryEvents:
         for place, event in enumerate(self.outlet.events, 1):
             if place > after:
                 yield Told(number=place, place=place, event=event, traceparent=TRACEPARENT)
+
+
+class MemoryHosts:
+    """No host lives."""
+
+    async def list(self) -> HostList:
+        return HostList(hosts=())
+
+    async def order(self, request: HostOrderRequest, caller: Caller) -> HostOrder:
+        raise NotFoundError(f"no host {request.host_id}", code="host.not_found")
 
 
 @dataclass
@@ -126,6 +139,7 @@ class Gateway:
             ),
             "jobs": AuditedJobs(api, recorder),
             "tokens": AuditedTokens(self.desk, recorder),
+            "hosts": MemoryHosts(),
             "manifests": self.manifests,
             "evidence": self.evidence,
             "outcomes": self.outcomes,

@@ -94,7 +94,7 @@ async def test_a_role_may_what_the_table_says_and_nothing_else(
 ) -> None:
     gateway = Gateway()
     target = row.path.format(
-        job_id="none", asset_id=ASSET, token_id="0" * 12, seq=1, webhook_id="none"
+        job_id="none", asset_id=ASSET, token_id="0" * 12, seq=1, webhook_id="none", host_id="none"
     )
     answer = await gateway.call(row.method, target, token=BY_ROLE[role].text)
     refused = row.role is not None and not role.allows(row.role)
@@ -126,6 +126,8 @@ def test_the_table_gives_each_role_what_it_is_for() -> None:
         "getAsset": "submitter",
         "getResult": "viewer",
         "getOwnToken": "viewer",
+        "listHosts": "operator",
+        "orderHost": "operator",
         "listTokens": "operator",
         "createToken": "operator",
         "getToken": "operator",
