@@ -165,7 +165,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             await stop.wait()
         for task in tasks:
             task.cancel()
-        await refusals.record_due(ending=True)
+        await refusals.end(FLUSH_S)
         await speaker.leave()
         await tracing.flush(FLUSH_S)
     if speaker.refused is not None:

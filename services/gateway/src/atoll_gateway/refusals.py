@@ -74,6 +74,14 @@ class Refusals:
             await asyncio.sleep(LOOK_S)
             await self.record_due()
 
+    async def end(self, within_s: float) -> None:
+        """Record all that was counted, if the bus takes it in this time."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.record_due(ending=True)
+        except TimeoutError:
+            _log.warning("refusals of the last hour are not on record")
+
     async def record_due(self, *, ending: bool = False) -> None:
         """Record what is due; at the end of this process, all that was counted."""
         now = self._monotonic()

@@ -113,6 +113,8 @@ class Speaker:
 
     async def leave(self) -> None:
         """Take our word back, as far as the bus lets us: it expires anyway."""
+        if not self._bus.connected:
+            return
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._kv.delete(self._record().key)
