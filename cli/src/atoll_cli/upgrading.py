@@ -1,4 +1,4 @@
-"""Which services live, what they speak, and raising the protocol level in force (ADR 16)."""
+"""Which services live, what they speak, and raising the protocol level in force (ADR 17)."""
 
 import asyncio
 import time

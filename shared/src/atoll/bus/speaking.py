@@ -1,4 +1,4 @@
-"""A service's part in the protocol level of its bus (ADR 16).
+"""A service's part in the protocol level of its bus (ADR 17).
 
 It first says what it speaks and then looks which level is in force, while whoever raises the
 level first says so and then looks who speaks what: one of the two sees the other. It says so

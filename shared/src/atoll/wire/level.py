@@ -3,7 +3,7 @@
 Every field has a level since which it exists: `Annotated[..., Since(2)]`, or 1. A release reads
 all levels from `OLDEST` to `NEWEST`. A bus has one level in force (bucket `protocol`), and
 everything is written as that level has it, so that whoever speaks it can read it, whatever else
-it speaks (ADR 16).
+it speaks (ADR 17).
 
 What a process reads and writes is one value for the whole process, not an argument of each call:
 a call that forgot it would write what an older peer refuses, and no test of one release finds that.
