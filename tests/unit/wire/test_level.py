@@ -195,6 +195,34 @@ def test_the_ledgers_entry_has_holders_from_the_second_level_on() -> None:
         schema.decode(JobRecord, new)
 
 
+def test_an_older_release_reads_what_a_newer_host_says_of_itself() -> None:
+    first = hosts.HostRecord(
+        host_id="h1",
+        instance="ab" * 8,
+        machine="m",
+        tees=(Tee.SIMULATED,),
+        state=hosts.HostState.ACTIVE,
+        slots=2,
+        busy=1,
+        cpus=4,
+        memory_bytes=8 << 30,
+        has_room=True,
+        labels={},
+        started_ms=1,
+        version="1",
+    )
+    late = {"tenants", "taken_bytes", "taken_cpus", "warm", "keeps_room_for"}
+    record = dataclasses.replace(
+        first, tenants=("clinic",), taken_bytes=5, taken_cpus=1, warm=2, keeps_room_for="m2c0"
+    )
+    old, new = written_at(record, 1), written_at(record, 2)
+    assert codec.unpackb(new).keys() - codec.unpackb(old).keys() == late
+    level.limit(1)
+    assert schema.decode(hosts.HostRecord, old) == first
+    with pytest.raises(MessageError, match="unknown field"):
+        schema.decode(hosts.HostRecord, new)
+
+
 def test_a_process_writes_no_older_level_once_it_heard_of_a_newer_one() -> None:
     level.write(1)
     level.heard(2)
