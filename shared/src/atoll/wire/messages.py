@@ -22,13 +22,11 @@ from atoll.wire.schema import (
 MAX_MANIFEST: Final = 256 << 10
 MAX_EVIDENCE: Final = 64 << 10
 MAX_TOKEN: Final = 32 << 10
+MAX_CRL: Final = 64 << 10  # as in a kept appraisal (`atoll.policy.records`)
+MAX_JWKS: Final = 16 << 10
 MAX_POLICY: Final = 384 << 10
 """Bytes of the largest of each; of signed policies two share a message."""
 
-MAX_CRL: Final = 64 << 10
-"""As in a kept appraisal (`atoll.policy.records`)."""
-
-MAX_JWKS: Final = 16 << 10
 MAX_LISTED: Final = 1000
 """Jobs of the longest list."""
 
