@@ -142,7 +142,8 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         pool: SlotPool | None = None
 
         def busy() -> int:
-            return 0 if pool is None else pool.busy
+            # Until it is known which of them live, all that are written down may.
+            return len(store.ids()) if pool is None else pool.busy
 
         def describe() -> HostRecord:
             claimed = room if pool is None else pool.claimed()
@@ -169,9 +170,10 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             )
 
         registry = HostRegistry(bus, describe)
+        # First, so that a drained host does not say for a moment that it takes jobs.
+        await orders.read()
         # Before anything is found again: whoever else has this id may be at work on it.
         await registry.claim()
-        await orders.read()
 
         def changed(_: int) -> None:
             tell()
