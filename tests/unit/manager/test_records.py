@@ -43,6 +43,11 @@ def test_a_record_is_read_back_as_it_was_written() -> None:
     assert records.parse(json.dumps(records.to_plain(bare)).encode()) == bare
 
 
+def test_one_of_a_release_that_did_not_say_speaks_the_first_level() -> None:
+    silent = {name: value for name, value in PLAIN.items() if name != "speaks"}
+    assert records.parse(json.dumps(silent).encode()) == replace(RECORD, speaks=1)
+
+
 @given(st.binary(max_size=100))
 def test_bytes_that_are_no_record_are_refused(raw: bytes) -> None:
     with pytest.raises(InputError) as caught:
