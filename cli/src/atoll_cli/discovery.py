@@ -3,19 +3,22 @@
 import asyncio
 import json
 from collections.abc import Iterable
+from dataclasses import field
 from typing import Annotated, Final
 
 from atoll.bus import Bus
 from atoll.bus.message import Message
 from atoll.errors import InputError
 from atoll.wire import schema
-from atoll.wire.schema import Size, Token, message
+from atoll.wire.schema import Name, Size, Token, message
 
 WAIT_S: Final = 1.0
 """How long an answer may take when not all that are expected have come."""
 MAX_ANSWER: Final = 64 << 10
 MAX_SERVICES: Final = 1000
 EXPECTED: Final = frozenset({"gateway", "attestor"})
+EVERYBODY: Final = frozenset({"*"})
+"""No service has that name: whoever answers in time is waited for."""
 
 
 @message
@@ -26,6 +29,9 @@ class ServiceInfo:
     id: Token
     version: Annotated[str, Size(1, 64)]
     description: Annotated[str, Size(0, 1024)]
+    metadata: Annotated[dict[Name, Annotated[str, Size(0, 1024)]], Size(0, 64)] = field(
+        default_factory=dict
+    )
 
 
 def parse_info(raw: bytes) -> ServiceInfo | None:
@@ -35,7 +41,8 @@ def parse_info(raw: bytes) -> ServiceInfo | None:
     try:
         value = json.loads(raw)
         wanted = {key: value[key] for key in ("name", "id", "version", "description")}
-        return schema.from_plain(ServiceInfo, wanted, json=True)
+        metadata = value.get("metadata") or {}
+        return schema.from_plain(ServiceInfo, {**wanted, "metadata": metadata}, json=True)
     except (ValueError, RecursionError, KeyError, TypeError, InputError):
         return None
 

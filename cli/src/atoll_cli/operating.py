@@ -7,10 +7,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from atoll.bus import Bus, BusConfig, connect, login_from
+from atoll.bus import Bus, BusConfig, connect, in_force, login_from
 from atoll.client.profile import ProfileFile
 from atoll.errors import NotFoundError
-from atoll.wire import schema
+from atoll.wire import level, schema
 from atoll.wire.endpoints import Endpoint
 from atoll_cli.deployment.folder import Folder
 from atoll_cli.deployment.identities import OPERATOR
@@ -41,7 +41,7 @@ async def operating(session: Session, data_dir: Path | None) -> AsyncIterator[Bu
 
     Raises:
         NotFoundError: `profile.missing`, `operator.missing`: there is no login here.
-        ConfigError: `config.unreadable`, `creds.invalid`.
+        ConfigError: `config.unreadable`, `creds.invalid`; `protocol.too_old`, `protocol.too_new`.
         AtollError: nobody answers, or the login is refused.
     """
     profile = ProfileFile(session.home).load()
@@ -61,6 +61,7 @@ async def operating(session: Session, data_dir: Path | None) -> AsyncIterator[Bu
         tls_ca=profile.ca,
     )
     async with connect(config) as bus:
+        level.take_part((await in_force(bus)).level)
         yield bus
 
 

@@ -34,6 +34,20 @@ async def test_nobody_there_is_unreachable_at_once(bus: Bus) -> None:
     assert caught.value.code == "bus.no_responders"
 
 
+async def test_who_asked_in_vain_until_the_end_is_told_what_was_heard_last(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause, within_s = asyncio.sleep, 2.0
+
+    async def long_pause(_: float) -> None:
+        await pause(within_s)
+
+    monkeypatch.setattr(asyncio, "sleep", long_pause)
+    with pytest.raises(UnreachableError) as caught:
+        await bus.request("nobody.here", b"", timeout_s=within_s, retry=True)
+    assert caught.value.code == "bus.no_responders"
+
+
 async def test_no_answer_is_a_timeout(bus: Bus) -> None:
     async def ignore(_: Message) -> None:
         return

@@ -19,7 +19,7 @@ from atoll_cli.nats_server import EmbeddedNats
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.assets import AssetDesk
-from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedLetters, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
 from atoll_gateway.hosts import HostOrders
 from atoll_gateway.http import sources
@@ -104,11 +104,13 @@ async def gateway_on(
             await store.create(record)
         recorder = AuditRecorder(AuditWriter(bus, "gateway-test", now_ms), tracer.current)
         audited, audited_tokens = AuditedJobs(api, recorder), AuditedTokens(desk, recorder)
+        hosts = AuditedHosts(HostOrders(bus, now_ms), recorder)
         limits = Limits(address=PLENTY, token=PLENTY, failures=PLENTY, head_s=1.0)
         app = make_app(
             gate=Gate(directory, limits, clock=now_ms, monotonic=time.monotonic),
             jobs=audited,
             tokens=audited_tokens,
+            hosts=hosts,
             manifests=manifests,
             evidence=sources.BusEvidence(bus),
             outcomes=sources.BusOutcomes(bus),
@@ -135,8 +137,8 @@ async def gateway_on(
                 JobReader(bus, audited, tracer),
                 AssetDesk(bus),
                 audited_tokens,
-                LetterDesk(bus, ledger),
-                AuditedHosts(HostOrders(bus, now_ms), recorder),
+                AuditedLetters(LetterDesk(bus, ledger), recorder),
+                hosts,
                 tracer,
             )
         )

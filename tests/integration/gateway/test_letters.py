@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import pytest
 
+from atoll.audit import AuditRecord
 from atoll.bus import dead_letter as dead
-from atoll.bus import publish
+from atoll.bus import publish, read_stream
 from atoll.bus.dead_letter import CUT, LOST, Letter
 from atoll.bus.jetstream import api, message_after
 from atoll.errors import AtollError, NotFoundError
@@ -217,3 +218,33 @@ async def test_a_letter_never_goes_where_such_a_message_does_not_belong(
 async def test_what_was_not_kept_whole_does_not_go_back(gateway: Gateway, state: str) -> None:
     await dead.keep(gateway.bus, about(await job(gateway), state=state))
     assert await refusal(gateway, 1, force=True) == "dead.incomplete"
+
+
+async def on_record(gateway: Gateway) -> list[tuple[str, str, str, str | None]]:
+    """Action, object, outcome and code of what operators did."""
+    found = []
+    async for each in read_stream(gateway.bus, "AUDIT", "atoll.v1.audit.>", follow=False):
+        record = schema.decode(AuditRecord, each.payload)
+        if record.actor == "operator":
+            told = (record.action.value, record.object, record.outcome.value, record.code)
+            found.append(told)
+    return found
+
+
+async def test_what_operators_do_with_letters_is_on_record_first(gateway: Gateway) -> None:
+    for sequence in (1, 2):
+        await dead.keep(gateway.bus, replace(about(await job(gateway)), sequence=sequence))
+    first, second = await numbers(gateway)
+    assert await refusal(gateway, 99) == "dead.not_found"
+    done = await ask(gateway, endpoints.LETTERS_REDRIVE, RedriveRequest(id=first, force=True))
+    await ask(gateway, endpoints.LETTERS_DROP, LetterRequest(id=second))
+    await ask(gateway, endpoints.LETTERS_LIST, LettersRequest())
+    forced = f"{first} forced"
+    assert await on_record(gateway) == [
+        ("dead_redrive", "99", "begun", None),
+        ("dead_redrive", "99", "refused", "dead.not_found"),
+        ("dead_redrive", forced, "begun", None),
+        ("dead_redrive", f"{forced} to REPORTS as {done.sequence}", "done", None),
+        ("dead_drop", str(second), "begun", None),
+        ("dead_drop", f"{second} of REPORTS", "done", None),
+    ]

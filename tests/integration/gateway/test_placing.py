@@ -9,7 +9,7 @@ from atoll.bus import dead_letter as dead
 from atoll.bus.jetstream import api, message_after
 from atoll.computation.placement import Placement
 from atoll.errors import ManifestError, NotFoundError, RefusedError
-from atoll.wire import schema, subjects, topology
+from atoll.wire import level, schema, subjects, topology
 from atoll.wire.hosts import HostRecord
 from atoll.wire.messages import SpawnRequest, Tee
 from atoll.wire.placement import MAX_CLASSES, Needs, SpawnClass, class_of
@@ -69,6 +69,25 @@ async def test_jobs_of_like_needs_share_a_queue_that_managers_are_told_of(site: 
         assert entry is not None
         assert entry.value is not None
         assert schema.decode(SpawnClass, entry.value) == replace(gpu(it), used_ms=NOW_MS)
+
+
+async def test_while_an_older_release_may_run_every_job_is_where_its_managers_ask(
+    site: Bus,
+) -> None:
+    manifest = make_manifest(keys_of("alice"))
+    step = replace(manifest.steps[0], algorithm=replace(manifest.steps[0].algorithm, size=5 << 30))
+    large = replace(manifest, steps=(step,))
+    level.write(placings.CLASSES_LEVEL - 1)
+    async with fleet(site) as it:
+        await it.placing.require(large, DIGEST, "main")
+        with pytest.raises(RefusedError) as caught:
+            await it.submit(GPU)
+        assert caught.value.code == "placement.level"
+        assert await told(site) == []
+        level.write(placings.CLASSES_LEVEL)
+        await it.placing.require(large, DIGEST, "main")
+        await it.submit(GPU)
+        assert len(await told(site)) == 2
 
 
 async def test_several_gateways_make_it_once(site: Bus) -> None:

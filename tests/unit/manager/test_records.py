@@ -27,6 +27,7 @@ RECORD = EnclaveRecord(
     keeper=ProcessId(10, "boot:1"),
     agent=ProcessId(11, "boot:2"),
     status=-9,
+    speaks=2,
 )
 PLAIN = records.to_plain(RECORD)
 JSON = st.recursive(
@@ -38,8 +39,13 @@ JSON = st.recursive(
 
 def test_a_record_is_read_back_as_it_was_written() -> None:
     assert records.parse(json.dumps(PLAIN).encode()) == RECORD
-    bare = EnclaveRecord(spec=replace(RECORD.spec, claim=None))
+    bare = EnclaveRecord(spec=replace(RECORD.spec, claim=None), speaks=1)
     assert records.parse(json.dumps(records.to_plain(bare)).encode()) == bare
+
+
+def test_one_of_a_release_that_did_not_say_speaks_the_first_level() -> None:
+    silent = {name: value for name, value in PLAIN.items() if name != "speaks"}
+    assert records.parse(json.dumps(silent).encode()) == replace(RECORD, speaks=1)
 
 
 @given(st.binary(max_size=100))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from atoll.errors import RefusedError
+from atoll.wire import level
 from atoll_manager import warm as warming
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.drivers.process import ProcessEnclave
@@ -281,6 +282,21 @@ async def test_a_prepared_enclave_is_told_its_job_once_and_is_that_enclave(tmp_p
         assert record is not None
         assert record.spec == of
         await enclave.stop(0.0)
+
+
+async def test_a_leased_enclave_is_of_the_release_that_started_it(tmp_path: Path) -> None:
+    async with rigged(tmp_path) as rig:
+        level.limit(1)
+        enclave = await rig.driver("leased").prepare()
+        level.limit(level.NEWEST)
+        of = claimed(spec())
+        assert await enclave.lease(of)
+        record = rig.store.read(of.enclave_id)
+        assert record is not None
+        assert record.speaks == 1
+        assert rig.store.newest_level() == 1
+        await enclave.stop(0.0)
+        assert rig.store.newest_level() == level.NEWEST
 
 
 async def test_a_keeper_hands_no_second_job_over(tmp_path: Path) -> None:

@@ -134,6 +134,10 @@ def test_nothing_that_one_tenant_may_use_is_anothers() -> None:
         ),
         subjects.TELEMETRY_TRACES.wildcard,
         "$O.assets.C.*",
+        # The protocol level in force.
+        "$JS.API.STREAM.INFO.KV_protocol",
+        "$JS.API.STREAM.MSG.GET.KV_protocol",
+        "$JS.API.DIRECT.GET.KV_protocol.$KV.protocol.>",
     }
     assert all("acme" in each for each in own - shared)
 

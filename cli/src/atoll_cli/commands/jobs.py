@@ -56,7 +56,7 @@ def show(session: Session, job: str) -> None:
             view = await remote.client.get(job)
             if view.state is not JobState.SUBMITTED or not remote.client.is_house:
                 return view, None
-            agreed = await remote.client.manifest(view.manifest_digest)
+            agreed = await remote.client.manifest(view.job_id)
             needs = needs_of(Manifest.from_bytes(agreed.manifest), view.tenant)
             return view, why_waiting(view, await remote.client.hosts(), needs)
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from atoll.bus import BusConfig, connect, login_from
+from atoll.bus import BusConfig, connect, in_force, login_from
 from atoll.bus.provision import provision_all
 from atoll.client.files import read_private, write_private
 from atoll.client.keystore import KeyStore
 from atoll.client.profile import ProfileFile
-from atoll.errors import AtollError, InputError, NotFoundError
+from atoll.errors import AtollError, InputError, NotFoundError, RefusedError
+from atoll.wire import level
 from atoll.wire.durability import layout
 from atoll.wire.messages import Tee
 from atoll_cli.deployment.folder import server_section
@@ -28,6 +29,7 @@ from atoll_cli.stack.layout import Plan
 from atoll_cli.stack.material import OPERATOR, Material
 from atoll_cli.stack.policies import activate_installed
 from atoll_cli.stack.service import ServiceProcess, ServiceSpec, start
+from atoll_cli.upgrading import raise_level
 
 RESTART_DELAY_S: Final = 1.0
 BANNER: Final = "SIMULATED TEE: for development; nothing here protects against this host"
@@ -142,6 +144,13 @@ async def _activate_policy(url: str, material: Material) -> None:
 async def _provision(url: str, material: Material) -> None:
     async with connect(_as_operator(url, material)) as bus:
         await provision_all(bus, layout(1, material.identities.tenants))
+        if (await in_force(bus)).level == level.newest():
+            return
+        # What runs here starts anew, all of one release; only from elsewhere may others be here.
+        try:
+            await raise_level(bus, level.newest())
+        except RefusedError as error:
+            _talk(f"the protocol level stays as it is: {error.message}; `atoll upgrade finish`")
 
 
 class _Supervisor:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from atoll.wire import level
+
 PREFIX: Final = "ATOLL_AGENT_"
 
 
@@ -45,6 +47,13 @@ class AgentConfig:
 
     traceparent: str = ""
     """The trace that our boot belongs to."""
+
+    protocol_newest: int = level.NEWEST
+    """Read no newer protocol level than this."""
+
+    protocol_level: int = level.OLDEST
+    """The level that was in force when we were started, which we write to our end: whoever reads
+    a later one reads it too."""
 
     assign_timeout_s: float = 60.0
     """How long to wait for work after the evidence was published."""

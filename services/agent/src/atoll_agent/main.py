@@ -23,6 +23,7 @@ from atoll.telemetry import wiring
 from atoll.telemetry.context import parse
 from atoll.telemetry.export import Exporter
 from atoll.telemetry.span import Recorder
+from atoll.wire import level
 from atoll.wire.messages import ReportKind
 from atoll_agent import assignment
 from atoll_agent.admission import Standing, require_admission
@@ -41,6 +42,8 @@ FLUSH_S = 2.0
 
 async def run(config: AgentConfig, stop: asyncio.Event) -> None:
     """Run until the job ended, the host is gone, or we are told to stop."""
+    level.limit(config.protocol_newest)
+    level.write(config.protocol_level)
     device = await SimulatedDevice.open(config.device_fd)
     try:
         async with asyncio.TaskGroup() as group:

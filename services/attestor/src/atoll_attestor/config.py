@@ -6,6 +6,7 @@ from typing import Final
 
 from atoll.errors import ConfigError, InputError
 from atoll.policy.signed import MAX_SIGNATURES
+from atoll.wire import level
 from atoll.wire.names import require_name
 
 PREFIX: Final = "ATOLL_ATTESTOR_"
@@ -81,6 +82,10 @@ class AttestorConfig:
 
     nonce_ttl_s: int = 120
     """How long a challenge may be answered."""
+
+    protocol_newest: int = level.NEWEST
+    """Speak no newer protocol level than this, as the release before did; no level above it comes
+    into force while this service lives."""
 
     supervised: bool = False
     """End when standard input ends."""

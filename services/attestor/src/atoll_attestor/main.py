@@ -11,13 +11,22 @@ from datetime import UTC, datetime
 
 from atoll import process, version
 from atoll.audit import AuditWriter
-from atoll.bus import BusConfig, Endpoint, Service, connect, login_from, require_jetstream
+from atoll.bus import (
+    BusConfig,
+    Endpoint,
+    Service,
+    Speaker,
+    connect,
+    login_from,
+    require_jetstream,
+)
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.otel import ServiceTracing
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import endpoints, topology
+from atoll.wire import endpoints, level, topology
 from atoll.wire.messages import NonceReply, NonceRequest
+from atoll.wire.upgrade import Kind
 from atoll.wire.verification import VerifyReply, VerifyRequest
 from atoll_attestor import files
 from atoll_attestor.admitting import Admitter
@@ -39,6 +48,7 @@ DOOR_INBOX = "_INBOX_door"
 
 async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
     """Serve until told to stop. The composition root: adapters are made here."""
+    level.limit(config.protocol_newest)
     setup = Setup.read(config)
     if setup.trust.has_simulated:
         _log.warning("SIMULATED TEE: evidence under a development root is believed here")
@@ -62,9 +72,12 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         asyncio.TaskGroup() as group,
     ):
         await require_jetstream(bus)
+        run_id = secrets.token_hex(8)
+        speaker = Speaker(bus, Kind.ATTESTOR, run_id, _now_ms())
+        await speaker.join()
         kid, _ = setup.keys.active
         tracing = ServiceTracing(spans.ATTESTOR, wiring.bus_publisher(bus), instance=kid)
-        writer = AuditWriter(bus, f"attestor-{secrets.token_hex(8)}", _now_ms)
+        writer = AuditWriter(bus, f"attestor-{run_id}", _now_ms)
         policies = BusPolicies(bus, setup.owners, writer)
         await policies.load()
         supply = Supply(
@@ -78,6 +91,7 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         await revocations.load()
         doorkeeper = Doorkeeper(bus, door, setup.door, policies, revocations)
         loops = [
+            speaker.run(stop),
             revocations.follow(),
             doorkeeper.follow(),
             doorkeeper.sweep(),
@@ -110,14 +124,20 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
                 *rows(verifier, judging, tracing.tracer),
                 *admission_rows(admitter, doorkeeper, tracing.tracer),
             ],
-            metadata={"simulated": str(setup.trust.has_simulated).lower()},
+            metadata={
+                "simulated": str(setup.trust.has_simulated).lower(),
+                **level.metadata(),
+            },
         )
         async with service:
             process.announce_ready(kid=kid)
             await stop.wait()
         for task in tasks:
             task.cancel()
+        await speaker.leave()
         await tracing.flush(FLUSH_S)
+    if speaker.refused is not None:
+        raise speaker.refused
 
 
 def rows(verifier: Verifier, judging: Judging, tracer: Tracer) -> list[Endpoint]:

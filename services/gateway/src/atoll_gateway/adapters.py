@@ -8,7 +8,7 @@ from typing import TypeVar
 from atoll.bus import Bus, KeyValue, StreamMessage, leaders_message, publish
 from atoll.bus.kv import Entry
 from atoll.errors import AtollError, ConflictError, MessageError, RefusedError
-from atoll.wire import cloudevents, schema, subjects, topology
+from atoll.wire import cloudevents, level, schema, subjects, topology
 from atoll.wire.access import TokenRecord
 from atoll.wire.cloudevents import Event
 from atoll.wire.messages import (
@@ -39,6 +39,14 @@ def stored(cls: type[T], raw: bytes) -> T:
         raise AtollError(f"stored {cls.__name__}: {error.message}") from error
 
 
+def to_rewrite(cls: type[T], raw: bytes) -> T:
+    """`stored`, of an entry that only gateways write, and that we may write anew: a field of a
+    newer level in it says that that level is in force by now, and would be lost otherwise."""
+    found = stored(cls, raw)
+    level.heard(schema.needed_level(found))
+    return found
+
+
 class KvJobs:
     """Bucket `jobs`, key: job id."""
 
@@ -49,7 +57,7 @@ class KvJobs:
         entry = await self._kv.get(job_id)
         if entry is None or entry.value is None:
             return None
-        return stored(JobRecord, entry.value), entry.revision
+        return to_rewrite(JobRecord, entry.value), entry.revision
 
     async def create(self, record: JobRecord) -> int:
         return await self._kv.create(record.view.job_id, schema.encode(record))
@@ -128,7 +136,7 @@ class KvTokens:
         entry = await self._kv.get(token_id)
         if entry is None or entry.value is None:
             return None
-        return stored(TokenRecord, entry.value), entry.revision
+        return to_rewrite(TokenRecord, entry.value), entry.revision
 
     async def create(self, record: TokenRecord) -> int:
         return await self._kv.create(record.token_id, schema.encode(record))

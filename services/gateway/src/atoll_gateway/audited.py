@@ -7,7 +7,16 @@ from atoll.audit import Action, ActorKind, Audit, AuditEntry, audited
 from atoll.telemetry.context import SpanContext
 from atoll.wire.access import CreateTokenRequest, TokenList, TokenListRequest, TokenRequest
 from atoll.wire.access import TokenView as View
-from atoll.wire.hosts import HostOrder, HostOrderRequest
+from atoll.wire.hosts import HostList, HostOrder, HostOrderRequest
+from atoll.wire.letters import (
+    LetterContents,
+    LetterRequest,
+    Letters,
+    LettersRequest,
+    LetterView,
+    Redriven,
+    RedriveRequest,
+)
 from atoll.wire.messages import (
     JobList,
     JobListRequest,
@@ -21,6 +30,7 @@ from atoll.wire.messages import (
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.caller import BUS, BUS_OPERATOR, Caller
 from atoll_gateway.hosts import HostOrders
+from atoll_gateway.letters import LetterDesk
 from atoll_gateway.tokens import TokenDesk
 
 
@@ -151,9 +161,46 @@ class AuditedHosts:
         self._orders = orders
         self._recorder = recorder
 
+    async def list(self) -> HostList:
+        """As `HostOrders.list`."""
+        return await self._orders.list()
+
     async def order(self, request: HostOrderRequest, caller: Caller = BUS_OPERATOR) -> HostOrder:
         """As `HostOrders.order`."""
         what = f"{request.host_id} {request.wish.value}"
         entry = self._recorder.entry(Action.HOST_ORDER, caller, what)
         async with audited(self._recorder.audit, entry, strict=True):
             return await self._orders.order(request)
+
+
+class AuditedLetters:
+    """`LetterDesk`, recorded: no letter goes back or is erased that is not on record first."""
+
+    def __init__(self, desk: LetterDesk, recorder: Recorder) -> None:
+        self._desk = desk
+        self._recorder = recorder
+
+    async def list(self, request: LettersRequest) -> Letters:
+        """As `LetterDesk.list`."""
+        return await self._desk.list(request)
+
+    async def show(self, request: LetterRequest) -> LetterContents:
+        """As `LetterDesk.show`."""
+        return await self._desk.show(request)
+
+    async def redrive(self, request: RedriveRequest, caller: Caller = BUS_OPERATOR) -> Redriven:
+        """As `LetterDesk.redrive`."""
+        what = f"{request.id} forced" if request.force else str(request.id)
+        entry = self._recorder.entry(Action.DEAD_REDRIVE, caller, what)
+        async with audited(self._recorder.audit, entry, strict=True) as act:
+            done = await self._desk.redrive(request)
+            act.about(f"{what} to {done.letter.stream} as {done.sequence}")
+        return done
+
+    async def drop(self, request: LetterRequest, caller: Caller = BUS_OPERATOR) -> LetterView:
+        """As `LetterDesk.drop`."""
+        entry = self._recorder.entry(Action.DEAD_DROP, caller, str(request.id))
+        async with audited(self._recorder.audit, entry, strict=True) as act:
+            letter = await self._desk.drop(request)
+            act.about(f"{request.id} of {letter.stream}")
+        return letter

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from atoll.errors import ConfigError, InputError
+from atoll.wire import level
 from atoll.wire.access import AccessToken
 from atoll_gateway.http.limits import Limits, Rate
 from atoll_gateway.http.tls import TlsFiles
@@ -76,6 +77,10 @@ class GatewayConfig:
 
     webhook_networks: tuple[str, ...] = ()
     """Networks of the operator's own that webhooks may be in, as `10.1.0.0/16`."""
+
+    protocol_newest: int = level.NEWEST
+    """Speak no newer protocol level than this, as the release before did; no level above it comes
+    into force while this service lives."""
 
     supervised: bool = False
     """End when standard input ends."""

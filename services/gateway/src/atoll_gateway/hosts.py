@@ -6,7 +6,7 @@ from collections.abc import Callable
 from atoll.bus import Bus, KeyValue
 from atoll.errors import MessageError, NotFoundError
 from atoll.wire import schema, topology
-from atoll.wire.hosts import HostOrder, HostOrderRequest, HostRecord
+from atoll.wire.hosts import MAX_HOSTS, HostList, HostOrder, HostOrderRequest, HostRecord
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +26,15 @@ class HostOrders:
     """Bucket `host_orders`, key: host id."""
 
     def __init__(self, bus: Bus, clock: Callable[[], int]) -> None:
+        self._bus = bus
         self._hosts = KeyValue(bus, topology.HOSTS)
         self._orders = KeyValue(bus, topology.HOST_ORDERS)
         self._clock = clock
+
+    async def list(self) -> HostList:
+        """Those that live, by id."""
+        found = sorted(await living(self._bus), key=lambda host: host.host_id)
+        return HostList(hosts=tuple(found[:MAX_HOSTS]))
 
     async def order(self, request: HostOrderRequest) -> HostOrder:
         """Let an order stand until the next one.

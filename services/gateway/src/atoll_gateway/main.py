@@ -10,17 +10,18 @@ from functools import partial
 
 from atoll import process
 from atoll.audit import AuditWriter
-from atoll.bus import Bus, BusConfig, connect, login_from, require_jetstream
+from atoll.bus import Bus, BusConfig, Speaker, connect, login_from, require_jetstream
 from atoll.errors import ConfigError
 from atoll.telemetry import forward, wiring
 from atoll.telemetry import names as spans
 from atoll.telemetry.otel import ServiceTracing
-from atoll.wire import topology
+from atoll.wire import level, topology
 from atoll.wire.messages import Tee
+from atoll.wire.upgrade import Kind
 from atoll_gateway.adapters import BusOutlet, KvJobs, KvManifests, KvTokens, KvWithdrawals
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.assets import AssetDesk
-from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens, Recorder
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedLetters, AuditedTokens, Recorder
 from atoll_gateway.config import PREFIX, GatewayConfig
 from atoll_gateway.forwarder import TraceForwarder
 from atoll_gateway.hosts import HostOrders, living
@@ -42,6 +43,7 @@ from atoll_gateway.ledger import Ledger
 from atoll_gateway.letters import LetterDesk
 from atoll_gateway.placing import Placing
 from atoll_gateway.reading import JobReader
+from atoll_gateway.refusals import Refusals, has_room
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.service import gateway_service
 from atoll_gateway.sweeper import Sweeper
@@ -58,6 +60,7 @@ FLUSH_S = 2.0
 
 async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
     """Serve until told to stop. The composition root: adapters are made here."""
+    level.limit(config.protocol_newest)
     tees = _tees(config)
     first_token, limits, tls = config.first_token(), config.limits(), config.tls_files()
     certificates = None if tls is None else Certificates(tls)
@@ -71,6 +74,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
     )
     async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
         await require_jetstream(bus)
+        run_id = secrets.token_hex(8)
+        speaker = Speaker(bus, Kind.GATEWAY, run_id, _now_ms())
+        await speaker.join()
         tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)
         jobs, manifests = KvJobs(bus), KvManifests(bus)
         refuses = config.unplaceable == "refuse"
@@ -81,8 +87,8 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         directory, tokens = TokenDirectory(), KvTokens(bus)
         desk = TokenDesk(tokens, directory, _now_ms)
         await desk.require(first_token)
-        writer = f"gateway-{secrets.token_hex(8)}"
-        recorder = Recorder(AuditWriter(bus, writer, _now_ms), tracing.tracer.current)
+        writer = AuditWriter(bus, f"gateway-{run_id}", _now_ms)
+        recorder = Recorder(writer, tracing.tracer.current)
         api = GatewayApi(
             ledger=ledger,
             manifests_store=manifests,
@@ -94,8 +100,11 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             context=tracing.tracer.current,
         )
         webhooks = _webhooks(config, bus)
+        refusals = Refusals(recorder, monotonic=time.monotonic, has_room=partial(has_room, bus))
         loops = [
             tracing.run(),
+            refusals.run(),
+            speaker.run(stop),
             index.follow(jobs),
             ReportWorker(bus, ledger, tracing.tracer).run(),
             *(webhooks.loops() if webhooks else ()),
@@ -112,12 +121,16 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         if config.supervised:
             loops.append(process.wait_for_end_of_input(stop))
         tasks = [group.create_task(loop) for loop in loops]
-        gate = Gate(directory, limits, clock=_now_ms, monotonic=time.monotonic)
+        gate = Gate(
+            directory, limits, clock=_now_ms, monotonic=time.monotonic, refused=refusals.note
+        )
         audited, audited_tokens = AuditedJobs(api, recorder), AuditedTokens(desk, recorder)
+        hosts = AuditedHosts(HostOrders(bus, _now_ms), recorder)
         app = make_app(
             gate=gate,
             jobs=audited,
             tokens=audited_tokens,
+            hosts=hosts,
             manifests=manifests,
             evidence=BusEvidence(bus),
             outcomes=BusOutcomes(bus),
@@ -146,8 +159,8 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             JobReader(bus, audited, tracing.tracer),
             AssetDesk(bus),
             audited_tokens,
-            LetterDesk(bus, ledger),
-            AuditedHosts(HostOrders(bus, _now_ms), recorder),
+            AuditedLetters(LetterDesk(bus, ledger), recorder),
+            hosts,
             tracing.tracer,
             webhooks.api if webhooks else None,
         )
@@ -156,7 +169,11 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             await stop.wait()
         for task in tasks:
             task.cancel()
+        await refusals.end(FLUSH_S)
+        await speaker.leave()
         await tracing.flush(FLUSH_S)
+    if speaker.refused is not None:
+        raise speaker.refused
 
 
 def _webhooks(config: GatewayConfig, bus: Bus) -> Webhooks | None:

@@ -25,7 +25,7 @@ from atoll.errors import (
     NotFoundError,
     RefusedError,
 )
-from atoll.wire import schema, topology
+from atoll.wire import level, schema, topology
 from atoll.wire.hosts import HostRecord
 from atoll.wire.messages import JobRecord
 from atoll.wire.placement import MAX_CLASSES, SpawnClass, class_of, misfit, plain
@@ -35,6 +35,8 @@ from atoll_gateway.ports import Clock, ManifestStore
 _log = logging.getLogger(__name__)
 
 HOUR_MS: Final = 3_600_000
+CLASSES_LEVEL: Final = 2
+"""The protocol level from which on every manager asks the queues of classes."""
 MAX_REMEMBERED: Final = 10_000
 """Places of jobs that were submitted here, kept so that their manifest is not read again."""
 
@@ -79,9 +81,16 @@ class Placing:
 
         Raises:
             ManifestError: `placement.too_large`.
-            RefusedError: `placement.too_many`: this deployment has as many queues as it may;
+            RefusedError: `placement.level`: peers of an older release cannot read what it asks;
+                `placement.too_many`: this deployment has as many queues as it may;
                 `job.no_such_host`, if that is refused here.
         """
+        if manifest.placement is not None and level.written() < CLASSES_LEVEL:
+            raise RefusedError(
+                f"placement needs protocol level {CLASSES_LEVEL}; in force is {level.written()}",
+                code="placement.level",
+                hint="the operator is upgrading: `atoll upgrade finish` ends that",
+            )
         place = _place(manifest, tenant)
         if self._hosts is not None:
             await self._require_host(place, self._hosts)
@@ -191,6 +200,8 @@ class Placing:
 
 
 def _place(manifest: Manifest, tenant: str) -> SpawnClass:
+    if manifest.placement is None and level.written() < CLASSES_LEVEL:
+        return plain(manifest.tee.kind)  # managers of an older release ask no other queue
     try:
         return class_of(manifest.tee.kind, needs_of(manifest, tenant))
     except InputError as error:

@@ -7,11 +7,10 @@ from atoll import version
 from atoll.bus import Bus, Endpoint, Service
 from atoll.telemetry import wiring
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import endpoints
+from atoll.wire import endpoints, level
 from atoll_gateway.assets import AssetDesk
-from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedTokens
+from atoll_gateway.audited import AuditedHosts, AuditedJobs, AuditedLetters, AuditedTokens
 from atoll_gateway.caller import Caller, client_of
-from atoll_gateway.letters import LetterDesk
 from atoll_gateway.reading import JobReader
 from atoll_gateway.webhooks.api import WebhookApi
 
@@ -25,7 +24,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
     reader: JobReader,
     assets: AssetDesk,
     tokens: AuditedTokens,
-    desk: LetterDesk,
+    desk: AuditedLetters,
     hosts: AuditedHosts,
     tracer: Tracer,
     webhooks: WebhookApi | None = None,
@@ -55,6 +54,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
             wiring.endpoint(endpoints.HOST_ORDER, hosts.order, tracer),
             *(_webhooks(webhooks, tracer) if webhooks else ()),
         ],
+        metadata=level.metadata(),
     )
 
 

@@ -121,6 +121,17 @@ class TokenDirectory:
             self._used[held.record.token_id] = day
         return held
 
+    def former(self, text: str) -> TokenRecord | None:
+        """Whose token this was, if it counts no longer: only who has its secret is told apart."""
+        try:
+            shown = AccessToken.parse(text)
+        except InputError:
+            return None
+        held = self._held.get(shown.id)
+        if held is None or not hmac.compare_digest(shown.digest, held.record.digest):
+            return None
+        return held.record
+
     def views(self, tenant: str | None) -> tuple[TokenView, ...]:
         """All tokens, the newest first."""
         chosen = [

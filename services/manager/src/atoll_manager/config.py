@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from atoll.errors import ConfigError, InputError
+from atoll.wire import level
 from atoll.wire.names import require_token
 from atoll.wire.topology import HANDOVER_S
 from atoll_manager.patience import PATIENCE_S
@@ -93,6 +94,10 @@ class ManagerConfig:
 
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine at the agents' side, for workloads of the kind docker."""
+
+    protocol_newest: int = level.NEWEST
+    """Speak no newer protocol level than this, as the release before did; no level above it comes
+    into force while this service lives."""
 
     supervised: bool = False
     """End when standard input ends."""

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atoll import process, version
-from atoll.bus import BusConfig, connect, login_from, require_jetstream
+from atoll.bus import BusConfig, Speaker, connect, login_from, require_jetstream
 from atoll.errors import ConfigError
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.otel import ServiceTracing
-from atoll.wire import topology
+from atoll.wire import level, topology
 from atoll.wire.hosts import HostRecord, HostWish
 from atoll.wire.messages import Tee
 from atoll.wire.placement import SpawnClass, misfit, plain
+from atoll.wire.upgrade import Kind
 from atoll_manager import capacity, simulation
 from atoll_manager.attempt import AttemptRunner, Timing
 from atoll_manager.classes import Classes
@@ -50,6 +51,7 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             code="manager.no_tee",
             hint=f"set {PREFIX}SIMULATED_DIR to use the simulated one",
         )
+    level.limit(config.protocol_newest)
     simulated = simulation.load(config.simulated_dir)
     labels, tenants = capacity.labels(config.labels), capacity.tenants(config.tenants)
     log_dir = config.data_dir / "logs"
@@ -85,6 +87,9 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
     sentinel = _sentinel(config.sentinel_file)
     async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
         await require_jetstream(bus)
+        started_ms = time.time_ns() // 1_000_000
+        speaker = Speaker(bus, Kind.MANAGER, config.host_id, started_ms, store.newest_level)
+        await speaker.join()
         tracing = ServiceTracing(spans.MANAGER, wiring.bus_publisher(bus), instance=config.host_id)
         exporting = group.create_task(tracing.run())
         driver = ProcessDriver(
@@ -126,7 +131,6 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             new_enclave_id=store.new_enclave_id,
         )
         orders = HostOrders(bus, config.host_id)
-        started_ms = time.time_ns() // 1_000_000
         memory = Room(config.reserve_bytes)
         room = Reservations(
             Capacity(
@@ -138,7 +142,8 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         pool: SlotPool | None = None
 
         def busy() -> int:
-            return 0 if pool is None else pool.busy
+            # Until it is known which of them live, all that are written down may.
+            return len(store.ids()) if pool is None else pool.busy
 
         def describe() -> HostRecord:
             claimed = room if pool is None else pool.claimed()
@@ -165,9 +170,10 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             )
 
         registry = HostRegistry(bus, describe)
+        # First, so that a drained host does not say for a moment that it takes jobs.
+        await orders.read()
         # Before anything is found again: whoever else has this id may be at work on it.
         await registry.claim()
-        await orders.read()
 
         def changed(_: int) -> None:
             tell()
@@ -193,7 +199,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         background = [
             group.create_task(work)
             for work in (
-                *(duty.hold_identity(), duty.obey()),
+                *(duty.hold_identity(), duty.obey(), speaker.run(stop)),
                 *(classes.follow(pool.look_again), patience.run(), warm.run()),
             )
         ]
@@ -208,10 +214,11 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         await asyncio.wait({working, *background})
         if bus.connected:  # otherwise the entry expires by itself
             await registry.withdraw()
+            await speaker.leave()
         exporting.cancel()
         await tracing.flush(FLUSH_S)
-    if duty.lost is not None:
-        raise duty.lost
+    if (error := duty.lost or speaker.refused) is not None:
+        raise error
 
 
 def _sentinel(path: Path) -> str:

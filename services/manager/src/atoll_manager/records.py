@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from atoll.errors import ConfigError, InputError
+from atoll.wire import level
 from atoll.wire.names import require_token
 from atoll_manager.drivers.driver import Claim, EnclaveSpec
 from atoll_manager.processes import ProcessId
@@ -42,6 +43,8 @@ class EnclaveRecord:
     """None: it was not started yet."""
     status: int | None = None
     """How it ended: the exit status, or the signal, negative. None: no word of that."""
+    speaks: int
+    """The newest protocol level of its agent's release."""
 
 
 def to_plain(record: EnclaveRecord) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def to_plain(record: EnclaveRecord) -> dict[str, Any]:
         "keeper": None if record.keeper is None else list(record.keeper),
         "agent": None if record.agent is None else list(record.agent),
         "status": record.status,
+        "speaks": record.speaks,
     }
 
 
@@ -105,6 +109,8 @@ def from_plain(plain: Any) -> EnclaveRecord:
             keeper=_process(plain, "keeper"),
             agent=_process(plain, "agent"),
             status=None if status is None else _number(plain, "status"),
+            # A release without levels does not say it.
+            speaks=_number({"speaks": level.OLDEST, **plain}, "speaks"),
         )
     except (ValueError, RecursionError, InputError) as error:
         raise InputError(f"not a record of an enclave: {error}", code="record.invalid") from error
@@ -174,6 +180,12 @@ class Records:
     def ids(self) -> tuple[str, ...]:
         """The enclaves of which something is written down, readable or not."""
         return tuple(sorted(path.stem for path in self.directory.glob("e*.json")))
+
+    def newest_level(self) -> int:
+        """The newest protocol level that this host speaks, its enclaves included: those of the
+        release before may have outlived its manager."""
+        speaks = (record.speaks for _, record in each(self) if record is not None)
+        return min((level.newest(), *speaks))
 
     def remove(self, enclave_id: str) -> None:
         """Forget an enclave that is settled."""

@@ -21,8 +21,11 @@ class Action(Enum):
     TOKEN_CREATE = "token_create"  # noqa: S105 - the name of an act
     TOKEN_REVOKE = "token_revoke"  # noqa: S105
     HOST_ORDER = "host_order"
+    REQUEST_REFUSED = "request_refused"
     DEAD_REDRIVE = "dead_redrive"
+    DEAD_DROP = "dead_drop"
     POLICY_ACTIVATE = "policy_activate"
+    LEVEL_RAISE = "level_raise"
 
 
 class ActorKind(Enum):

@@ -10,13 +10,14 @@
     kv           buckets with compare-and-set
     objects      sealed bytes in chunks
     provision    make streams, consumers and buckets
+    speaking     a service's part in the protocol level
     faults       every failure as an error of Atoll
     subjects     what may stand in a subject, key or header
     message, object_info, pull, upload: parts of the above
 
 It takes subjects and definitions as arguments and knows none of them: those are in
-`atoll.wire`. Only `dead_letter` has a stream of its own. May import `atoll.credentials`,
-`atoll.errors`, `atoll.wire` and nats-py.
+`atoll.wire`. Only `dead_letter` has a stream of its own, and `speaking` two buckets. May import
+`atoll.credentials`, `atoll.errors`, `atoll.version`, `atoll.wire` and nats-py.
 """
 
 from atoll.bus.config import BusConfig
@@ -44,6 +45,7 @@ from atoll.bus.provision import (
     provision,
 )
 from atoll.bus.service import Endpoint, Service
+from atoll.bus.speaking import Speaker, in_force
 from atoll.bus.stream import read_stream
 from atoll.bus.workqueue import Delivery, WorkQueue
 
@@ -65,6 +67,7 @@ __all__ = [
     "Reply",
     "Service",
     "Signed",
+    "Speaker",
     "StreamMessage",
     "Subscription",
     "WorkQueue",
@@ -74,6 +77,7 @@ __all__ = [
     "ensure_consumer",
     "ensure_object_bucket",
     "ensure_stream",
+    "in_force",
     "last_message",
     "leaders_message",
     "login_from",

@@ -243,7 +243,9 @@ class Bus(LoopClock):
             except UnreachableError:
                 if deadline - loop.time() <= RETRY_PAUSE_S:
                     raise
-            await asyncio.sleep(RETRY_PAUSE_S)
+                await asyncio.sleep(RETRY_PAUSE_S)
+                if deadline <= loop.time():
+                    raise  # the pause took longer: an answer could not come in time any more
 
     async def _ask(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None, timeout_s: float

@@ -12,6 +12,7 @@ from atoll.bus import (
     KeyValue,
     Signed,
     connect,
+    in_force,
     last_message,
     read_stream,
     require_jetstream,
@@ -27,7 +28,7 @@ from atoll.sealing.release import KeyRelease
 from atoll.telemetry import otlp, wiring
 from atoll.telemetry.span import Span
 from atoll.telemetry.tracing import Tracer
-from atoll.wire import cloudevents, endpoints, schema, subjects, tenancy, topology
+from atoll.wire import cloudevents, endpoints, level, schema, subjects, tenancy, topology
 from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.assets import AssetView
 from atoll.wire.endpoints import Endpoint
@@ -304,7 +305,8 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
         UnreachableError: nobody answers there.
         RefusedError: the login is not accepted.
         InputError: `creds.invalid`: there is no login in the profile.
-        ConfigError: `bus.server_too_old`, `bus.no_jetstream`.
+        ConfigError: `bus.server_too_old`, `bus.no_jetstream`; `protocol.too_old`,
+            `protocol.too_new`: this release does not speak the level in force.
     """
     credentials = Credentials.from_text(profile.nats_creds)
     config = BusConfig(
@@ -319,4 +321,5 @@ async def open_client(profile: Profile, tracer: Tracer) -> AsyncIterator[AtollCl
     history = topology.events_of(profile.tenant).name
     async with connect(config) as bus:
         await require_jetstream(bus, f"STREAM.INFO.{history}")
+        level.take_part((await in_force(bus)).level)
         yield AtollClient(bus, tracer, profile.tenant)

@@ -1,10 +1,14 @@
 """What is said about hosts: a manager's word about its own, and an operator's orders."""
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Final
 
+from atoll.wire.level import Since
 from atoll.wire.messages import Tee
 from atoll.wire.schema import Range, Size, Text, Timestamp, Token, message
+
+MAX_HOSTS: Final = 4096
+"""In one list."""
 
 Bytes = Annotated[int, Range(0, 1 << 50)]
 
@@ -51,16 +55,16 @@ class HostRecord:
     version: Annotated[str, Size(1, 32)]
     measurement: Annotated[bytes, Size(0, 64)] = b""
     """Launch measurement of the agent image this host starts."""
-    tenants: Annotated[tuple[Token, ...], Size(0, 64)] = ()
+    tenants: Annotated[tuple[Token, ...], Size(0, 64), Since(2)] = ()
     """Whom it is dedicated to: it starts jobs of theirs that ask for that, and no others. Empty:
     it is everybody's."""
-    taken_bytes: Bytes = 0
+    taken_bytes: Annotated[Bytes, Since(2)] = 0
     """Memory that its jobs have claimed, as they asked."""
-    taken_cpus: Annotated[int, Range(0, 1 << 20)] = 0
+    taken_cpus: Annotated[int, Range(0, 1 << 20), Since(2)] = 0
     """Processors likewise."""
-    warm: Annotated[int, Range(0, 8192)] = 0
+    warm: Annotated[int, Range(0, 8192), Since(2)] = 0
     """Enclaves that wait, started, for jobs that may come."""
-    keeps_room_for: Token | None = None
+    keeps_room_for: Annotated[Token | None, Since(2)] = None
     """The queue of large jobs for which it takes no smaller ones at present."""
 
 
@@ -82,3 +86,18 @@ class HostOrderRequest:
     host_id: Token
     wish: HostWish
     reason: Text = ""
+
+
+@message
+class HostWishRequest:
+    """`HostOrderRequest` where the address names the host (HTTP)."""
+
+    wish: HostWish
+    reason: Text = ""
+
+
+@message
+class HostList:
+    """Those that live, by id."""
+
+    hosts: Annotated[tuple[HostRecord, ...], Size(0, MAX_HOSTS)]

@@ -4,6 +4,7 @@ from enum import Enum
 from typing import Annotated, Final
 
 from atoll.wire import names
+from atoll.wire.level import Since
 from atoll.wire.schema import (
     MAX_TEXT,
     Code,
@@ -21,13 +22,11 @@ from atoll.wire.schema import (
 MAX_MANIFEST: Final = 256 << 10
 MAX_EVIDENCE: Final = 64 << 10
 MAX_TOKEN: Final = 32 << 10
+MAX_CRL: Final = 64 << 10  # as in a kept appraisal (`atoll.policy.records`)
+MAX_JWKS: Final = 16 << 10
 MAX_POLICY: Final = 384 << 10
 """Bytes of the largest of each; of signed policies two share a message."""
 
-MAX_CRL: Final = 64 << 10
-"""As in a kept appraisal (`atoll.policy.records`)."""
-
-MAX_JWKS: Final = 16 << 10
 MAX_LISTED: Final = 1000
 """Jobs of the longest list."""
 
@@ -230,7 +229,7 @@ class JobRecord:
     traceparent: Annotated[str, Size(0, 64)] = ""
     spawn_seq: SpawnSeq = 0
     """The spawn request under which the job was leased first; every later one is a double."""
-    holders: Annotated[tuple[Token, ...], Size(0, 16)] = ()
+    holders: Annotated[tuple[Token, ...], Size(0, 16), Since(2)] = ()
     """Enclaves of earlier attempts that may have keys and live: nobody said that they are gone."""
     outbox: Annotated[tuple[OutboxItem, ...], Size(0, 64)] = ()
 

@@ -11,6 +11,9 @@ field. Unknown and missing fields are refused. The same declarations give the JS
 form (bytes as unpadded base64url) and the JSON Schema, so that documents about the
 messages cannot drift from the code.
 
+A field that came later is `Annotated[..., Since(2)]` and has a default. It is left out
+where an older level is written, and unknown where only older levels are read (`atoll.wire.level`).
+
 Field types: bool, int, str, bytes, an `Enum` of strings, another message,
 `tuple[T, ...]`, `dict[str, T]` and `T | None`, with constraints in `Annotated`.
 """
@@ -29,7 +32,8 @@ from functools import cache
 from typing import Annotated, Any, Final, TypeVar, Union, dataclass_transform
 
 from atoll.errors import MessageError
-from atoll.wire import codec, names
+from atoll.wire import codec, level, names
+from atoll.wire.level import Since
 
 T = TypeVar("T")
 
@@ -106,7 +110,7 @@ def to_plain(value: Any, *, json: bool = False) -> Any:
     kind: Any = type(value)
     if kind in _AS_THEY_ARE or (kind is bytes and not json):
         return value
-    fields = _field_names(kind)
+    fields = _field_names(kind, level.written())
     if fields is not None:
         return {name: to_plain(getattr(value, name), json=json) for name in fields}
     if isinstance(value, tuple | list):
@@ -121,11 +125,31 @@ def to_plain(value: Any, *, json: bool = False) -> Any:
 
 
 @cache
-def _field_names(cls: type) -> tuple[str, ...] | None:
-    """The fields of a message, or None for what is none."""
+def _field_names(cls: type, at: int) -> tuple[str, ...] | None:
+    """The fields of a message at a level, or None for what is none."""
     if not dataclasses.is_dataclass(cls):
         return None
-    return tuple(field.name for field in dataclasses.fields(cls))
+    return tuple(name for name, (since, _) in _rows(cls).items() if since <= at)
+
+
+@cache
+def _rows(cls: Any) -> dict[str, tuple[int, Any]]:
+    """Of each field of a message: its level, and its default if it came later than the first."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {
+        field.name: (_since(hints[field.name]), _default(field))
+        for field in dataclasses.fields(cls)
+    }
+
+
+def _since(annotation: Any) -> int:
+    since: int = _limit(_split(annotation)[1], Since, Since(1)).level
+    return since
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    made = field.default_factory
+    return field.default if made is MISSING else made()
 
 
 def from_plain(cls: type[T], value: Any, *, json: bool = False) -> T:
@@ -134,7 +158,24 @@ def from_plain(cls: type[T], value: Any, *, json: bool = False) -> T:
     Raises:
         MessageError: `message.invalid`, naming the field.
     """
-    return _reader(cls, json)(value, cls.__name__)  # type: ignore[no-any-return,arg-type]
+    return _reader(cls, json, level.newest())(value, cls.__name__)  # type: ignore[no-any-return,arg-type]
+
+
+def needed_level(value: Any) -> int:
+    """The oldest level that `value` can be written at with nothing left out."""
+    if isinstance(value, Mapping):
+        return max((1, *map(needed_level, value.values())))
+    if isinstance(value, tuple | list):
+        return max((1, *map(needed_level, value)))
+    if not dataclasses.is_dataclass(value):
+        return 1
+    levels = [1]
+    kind: Any = type(value)
+    for name, (since, default) in _rows(kind).items():
+        held = getattr(value, name)
+        if since == 1 or held != default:
+            levels += (since, needed_level(held))
+    return max(levels)
 
 
 def json_schema(cls: type) -> dict[str, Any]:
@@ -150,18 +191,21 @@ def _fail(path: str, why: str) -> MessageError:
 
 
 @cache
-def _reader(annotation: Any, json: bool) -> _Reader:  # noqa: FBT001
+def _reader(annotation: Any, json: bool, known: int) -> _Reader:  # noqa: FBT001
+    """Of what is legal at any level up to `known`."""
     base, limits = _split(annotation)
     if dataclasses.is_dataclass(base):
-        return _message_reader(typing.cast("type", base), json)
+        return _message_reader(typing.cast("type", base), json, known)
     origin = typing.get_origin(base)
     if origin in (Union, types.UnionType):
-        inner = _reader(_optional(base), json)
+        inner = _reader(_optional(base), json, known)
         return lambda value, path: None if value is None else inner(value, path)
     if origin is tuple:
-        return _items_reader(typing.get_args(base)[0], _limit(limits, Size, Size(0, 1024)), json)
+        inner = _reader(typing.get_args(base)[0], json, known)
+        return _items_reader(inner, _limit(limits, Size, Size(0, 1024)))
     if origin is dict:
-        return _map_reader(typing.get_args(base)[1], _limit(limits, Size, Size(0, 256)), json)
+        inner = _reader(typing.get_args(base)[1], json, known)
+        return _map_reader(inner, _limit(limits, Size, Size(0, 256)))
     if isinstance(base, type) and issubclass(base, Enum):
         return _enum_reader(base)
     if base is bool:
@@ -193,15 +237,17 @@ def _optional(base: Any) -> Any:
     return inner[0]
 
 
-def _message_reader(cls: type, json: bool) -> _Reader:  # noqa: FBT001
+def _message_reader(cls: type, json: bool, known: int) -> _Reader:  # noqa: FBT001
     hints = typing.get_type_hints(cls, include_extras=True)
-    fields = dataclasses.fields(cls)
-    readers = {field.name: _reader(hints[field.name], json) for field in fields}
-    required = {
-        field.name
-        for field in fields
-        if field.default is MISSING and field.default_factory is MISSING
+    rows = _rows(cls)
+    readers = {
+        name: _reader(hints[name], json, known)
+        for name, (since, _) in rows.items()
+        if since <= known
     }
+    required = {name for name, (_, default) in rows.items() if default is MISSING}
+    if late := sorted(name for name in required if rows[name][0] > 1):
+        raise TypeError(f"{cls.__name__}.{late[0]} came later and has no default")
 
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, dict):
@@ -217,9 +263,7 @@ def _message_reader(cls: type, json: bool) -> _Reader:  # noqa: FBT001
     return read
 
 
-def _items_reader(annotation: Any, size: Size, json: bool) -> _Reader:  # noqa: FBT001
-    inner = _reader(annotation, json)
-
+def _items_reader(inner: _Reader, size: Size) -> _Reader:
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, list):
             raise _fail(path, f"want an array, not {type(value).__name__}")
@@ -229,9 +273,7 @@ def _items_reader(annotation: Any, size: Size, json: bool) -> _Reader:  # noqa: 
     return read
 
 
-def _map_reader(annotation: Any, size: Size, json: bool) -> _Reader:  # noqa: FBT001
-    inner = _reader(annotation, json)
-
+def _map_reader(inner: _Reader, size: Size) -> _Reader:
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise _fail(path, "want a map with string keys")
@@ -382,17 +424,17 @@ def _message_schema(cls: type, seen: tuple[Any, ...]) -> dict[str, Any]:
     if cls in seen:
         raise TypeError(f"{cls.__name__} contains itself")
     hints = typing.get_type_hints(cls, include_extras=True)
-    fields = dataclasses.fields(cls)
+    rows = _rows(cls)
     return {
         "title": cls.__name__,
         "type": "object",
         "additionalProperties": False,
-        "properties": {field.name: _schema(hints[field.name], (*seen, cls)) for field in fields},
-        "required": [
-            field.name
-            for field in fields
-            if field.default is MISSING and field.default_factory is MISSING
-        ],
+        "properties": {
+            name: _schema(hints[name], (*seen, cls))
+            | ({"x-since-level": since} if since > 1 else {})
+            for name, (since, _) in rows.items()
+        },
+        "required": [name for name, (_, default) in rows.items() if default is MISSING],
     }
 
 

@@ -62,7 +62,8 @@ class Offer:
 
 def offers(tenant: str) -> tuple[Offer, ...]:
     """All imports of a tenant's account."""
-    return (*_requests(tenant), *_history(tenant), *(_house() if tenant == HOUSE else ()))
+    house = _house() if tenant == HOUSE else ()
+    return (*_requests(tenant), *_level(), *_history(tenant), *house)
 
 
 def _requests(tenant: str) -> Iterator[Offer]:
@@ -76,6 +77,14 @@ def _requests(tenant: str) -> Iterator[Offer]:
             yield _same(row.subject.template)
     yield _same(subjects.TELEMETRY_TRACES.wildcard)
     yield _same(_CHUNKS)
+
+
+def _level() -> Iterator[Offer]:
+    """Which protocol level is in force."""
+    bucket = topology.PROTOCOL.name
+    yield _api(f"STREAM.INFO.KV_{bucket}")
+    yield _api(f"STREAM.MSG.GET.KV_{bucket}")
+    yield _api(f"DIRECT.GET.KV_{bucket}.$KV.{bucket}.>")
 
 
 def _history(tenant: str) -> Iterator[Offer]:

@@ -258,10 +258,14 @@ REVOCATIONS: Final = Bucket(name="revocations", description="Who is turned away,
 POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
 WEBHOOKS: Final = Bucket(name="webhooks", description="Where events are pushed to.")
 COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
+PROTOCOL: Final = Bucket(name="protocol", history=16, description="The protocol level in force.")
+SPEAKERS: Final = Bucket(
+    name="speakers", ttl_s=30.0, description="Services that are alive, and the levels they speak."
+)
 TOKENS: Final = Bucket(name="tokens", description="Access tokens' digests and roles, by id.")
 BUCKETS: Final = (
     *(WEBHOOKS, JOBS, MANIFESTS, WITHDRAWALS, EVIDENCE, OUTCOMES, HOSTS, HOST_ORDERS),
-    *(SPAWN_CLASSES, SESSIONS, REVOCATIONS, POLICIES, COLLATERAL, TOKENS),
+    *(SPAWN_CLASSES, SESSIONS, REVOCATIONS, POLICIES, COLLATERAL, PROTOCOL, SPEAKERS, TOKENS),
 )
 
 ASSETS: Final = ObjectBucket(name="assets", description="Sealed assets.")
@@ -329,6 +333,8 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),
     "$KV.host_orders.>": frozenset({"gateway"}),
+    # What is spoken: everybody looks, and only the operator raises it (`$KV.protocol`).
+    "$KV.speakers.>": frozenset({"gateway", "attestor", "manager"}),
     subjects.APPRAISAL.wildcard: frozenset({"attestor"}),
     "$KV.policies.>": frozenset({"attestor"}),
     "$KV.sessions.>": frozenset({"attestor"}),

@@ -9,13 +9,16 @@ from typing import Any
 
 from starlette.applications import Starlette  # noqa: TC002
 
+from atoll.errors import NotFoundError
 from atoll.sealing.release import WRAPPED_SIZE, KeyRelease
 from atoll.telemetry.span import Recorder
 from atoll.wire import schema
+from atoll.wire.hosts import HostList, HostOrder, HostOrderRequest
 from atoll.wire.messages import JobView, OutcomeRecord, Report, ReportKind, Tee
 from atoll_gateway.api import GatewayApi
 from atoll_gateway.audited import AuditedJobs, AuditedTokens
 from atoll_gateway.audited import Recorder as AuditRecorder
+from atoll_gateway.caller import Caller
 from atoll_gateway.http.app import make_app
 from atoll_gateway.http.gate import Gate
 from atoll_gateway.http.limits import Limits
@@ -23,6 +26,7 @@ from atoll_gateway.http.ports import Told
 from atoll_gateway.index import JobIndex
 from atoll_gateway.ledger import Ledger
 from atoll_gateway.placing import AnyPlace
+from atoll_gateway.refusals import Refusals
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
 from support.access import MemoryTokens, records
 from support.audit import MemoryAudit
@@ -65,6 +69,16 @@ class MemoryEvents:
         for place, event in enumerate(self.outlet.events, 1):
             if place > after:
                 yield Told(number=place, place=place, event=event, traceparent=TRACEPARENT)
+
+
+class MemoryHosts:
+    """No host lives."""
+
+    async def list(self) -> HostList:
+        return HostList(hosts=())
+
+    async def order(self, request: HostOrderRequest, caller: Caller) -> HostOrder:
+        raise NotFoundError(f"no host {request.host_id}", code="host.not_found")
 
 
 @dataclass
@@ -114,12 +128,18 @@ class Gateway:
             self.directory.note(record, self.tokens.write(record))
         recorder = AuditRecorder(self.audit, tracer.current, lambda: "a-request")
         self.desk = TokenDesk(self.tokens, self.directory, lambda: NOW_MS)
+        self.refusals = Refusals(recorder, monotonic=lambda: self.now_s, has_room=self._has_room)
         fields: dict[str, Any] = {
             "gate": Gate(
-                self.directory, self.limits, clock=lambda: NOW_MS, monotonic=lambda: self.now_s
+                self.directory,
+                self.limits,
+                clock=lambda: NOW_MS,
+                monotonic=lambda: self.now_s,
+                refused=self.refusals.note,
             ),
             "jobs": AuditedJobs(api, recorder),
             "tokens": AuditedTokens(self.desk, recorder),
+            "hosts": MemoryHosts(),
             "manifests": self.manifests,
             "evidence": self.evidence,
             "outcomes": self.outcomes,
@@ -133,6 +153,9 @@ class Gateway:
             "idle_s": 0.05,
         }
         self.app: Starlette = make_app(**{**fields, **self.changes})
+
+    async def _has_room(self) -> bool:
+        return True
 
     async def call(self, method: str, target: str, **options: Any) -> Answer:
         return await call(self.app, method, target, **options)

@@ -94,7 +94,7 @@ async def test_a_role_may_what_the_table_says_and_nothing_else(
 ) -> None:
     gateway = Gateway()
     target = row.path.format(
-        job_id="none", asset_id=ASSET, token_id="0" * 12, seq=1, webhook_id="none"
+        job_id="none", asset_id=ASSET, token_id="0" * 12, seq=1, webhook_id="none", host_id="none"
     )
     answer = await gateway.call(row.method, target, token=BY_ROLE[role].text)
     refused = row.role is not None and not role.allows(row.role)
@@ -126,6 +126,8 @@ def test_the_table_gives_each_role_what_it_is_for() -> None:
         "getAsset": "submitter",
         "getResult": "viewer",
         "getOwnToken": "viewer",
+        "listHosts": "operator",
+        "orderHost": "operator",
         "listTokens": "operator",
         "createToken": "operator",
         "getToken": "operator",
@@ -218,6 +220,27 @@ async def test_a_revoked_token_ends_its_stream() -> None:
         revoked = await gateway.call("POST", f"/v1/tokens/{VIEWER.id}/revoke")
         assert revoked.json["disabled"] is True
     assert (await gateway.call("GET", "/v1/jobs", token=VIEWER.text)).status == 401
+
+
+async def test_what_a_tokens_holder_is_refused_goes_on_record_and_nobody_elses() -> None:
+    gateway = Gateway()
+    for _ in range(3):
+        answer = await gateway.post("/v1/jobs", {}, token=VIEWER.text)
+        assert answer.status == 403
+    for text in ("atoll_aaaaaaaaaaaa_" + VIEWER.text.rpartition("_")[2], "x", None):
+        assert (await gateway.call("GET", "/v1/jobs", token=text)).status == 401
+    await gateway.refusals.record_due()
+    revoked = await gateway.call("POST", f"/v1/tokens/{VIEWER.id}/revoke")
+    assert revoked.status == 200
+    assert (await gateway.call("GET", "/v1/jobs", token=VIEWER.text)).status == 401
+    wrong = VIEWER.text[:-1] + ("A" if VIEWER.text[-1] != "A" else "B")
+    assert (await gateway.call("GET", "/v1/jobs", token=wrong)).status == 401
+    await gateway.refusals.record_due(ending=True)
+    told = [one for one in gateway.audit.entries if one.action.value == "request_refused"]
+    assert [(one.actor, one.object, one.code) for one in told] == [
+        (VIEWER.id, "submitJob and 2 more", "http.forbidden"),
+        (VIEWER.id, "", "http.unauthorized"),
+    ]
 
 
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:

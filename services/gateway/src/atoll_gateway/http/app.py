@@ -34,6 +34,7 @@ def make_app(
     gate: Gate,
     jobs: ports.Jobs,
     tokens: ports.Tokens,
+    hosts: ports.Hosts,
     manifests: ports.Manifests,
     evidence: ports.Evidence,
     outcomes: ports.Outcomes,
@@ -62,6 +63,7 @@ def make_app(
     operations = Operations(
         jobs=jobs,
         tokens=tokens,
+        hosts=hosts,
         manifests=manifests,
         evidence=evidence,
         outcomes=outcomes,
@@ -115,6 +117,7 @@ class _Path:
             allowed = ", ".join(sorted(self._rows))
             raise faults.MethodError(request.method, allowed)
         visit: Visit = scope[VISIT]
+        visit.operation = row.id
         visit.require(row.role)
         response = await row.call(self._operations, request)
         await response(scope, receive, send)

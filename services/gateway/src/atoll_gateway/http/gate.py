@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from atoll.audit import ActorKind
 from atoll.errors import RefusedError
-from atoll.wire.access import AccessRole, permits
+from atoll.wire.access import AccessRole, TokenRecord, permits
 from atoll_gateway.caller import Caller
 from atoll_gateway.http import faults
 from atoll_gateway.http.limits import Allowance, Buckets, Limits, Slots, address_key
@@ -30,6 +30,8 @@ class Visit:
     request_id: str
     allowance: Allowance
     caller: Caller | None = None
+    operation: str = ""
+    """What is asked for, once that is known."""
     held: Held | None = None
     now_ms: int = 0
     streams: Slots
@@ -83,6 +85,7 @@ class Gate:
 
     Args:
         monotonic: seconds of a clock that never goes back.
+        refused: told of what a token's holder is refused: who, which operation, the code.
     """
 
     def __init__(
@@ -92,7 +95,9 @@ class Gate:
         *,
         clock: Clock,
         monotonic: Callable[[], float],
+        refused: Callable[[Caller, str, str], None] = lambda *_: None,
     ) -> None:
+        self._refused = refused
         self._directory = directory
         self._clock = clock
         self._monotonic = monotonic
@@ -127,12 +132,20 @@ class Gate:
                 self._identify(visit, scope, source, address, now_s)
             yield visit
 
+    def note(self, visit: Visit, code: str) -> None:
+        """A request that was let in is refused."""
+        if visit.caller is not None:
+            self._refused(visit.caller, visit.operation, code)
+
     def _identify(
         self, visit: Visit, scope: Scope, source: str, address: str, now_s: float
     ) -> None:
         now_ms = self._clock()
-        held = self._directory.find(_bearer(scope), now_ms)
+        text = _bearer(scope)
+        held = self._directory.find(text, now_ms)
         if held is None:
+            if (former := self._directory.former(text)) is not None:
+                self._refused(_caller(former, visit, source), "", "http.unauthorized")
             failed = self._failures.take(address, now_s)
             if not failed.ok:
                 raise _too_fast(failed, "this address", code="http.too_many_failures")
@@ -153,14 +166,18 @@ class Gate:
         )
         visit.leaving.enter_context(self._requests_by_token.held(record.token_id, many))
         visit.held, visit.now_ms = held, now_ms
-        visit.caller = Caller(
-            kind=ActorKind.TOKEN,
-            actor=record.token_id,
-            tenant=record.tenant,
-            roles=frozenset(record.roles),
-            request_id=visit.request_id,
-            source=source,
-        )
+        visit.caller = _caller(record, visit, source)
+
+
+def _caller(record: TokenRecord, visit: Visit, source: str) -> Caller:
+    return Caller(
+        kind=ActorKind.TOKEN,
+        actor=record.token_id,
+        tenant=record.tenant,
+        roles=frozenset(record.roles),
+        request_id=visit.request_id,
+        source=source,
+    )
 
 
 def _bearer(scope: Scope) -> str:

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 VISIT: Final = "atoll.visit"
 """Where in the scope the `Visit` is."""
 
+FORBIDDEN: Final = 403
 _VERSIONS: Final = ("1.0", "1.1")
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -82,6 +83,9 @@ class Guard:
                 _log.debug("client went away: %s %s", scope["method"], scope["path"])
                 return
             known = _known(error)
+            let_in = scope.get(VISIT)
+            if let_in is not None and known is not None and faults.status_of(known) == FORBIDDEN:
+                self._gate.note(let_in, known.code)
             self._record(scope, error, known, request_id)
             # Half an answer cannot be taken back: returning now breaks the connection,
             # so that nobody takes the half for the whole.

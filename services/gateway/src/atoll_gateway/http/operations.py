@@ -69,6 +69,7 @@ class Operations:
 
     jobs: ports.Jobs
     tokens: ports.Tokens
+    hosts: ports.Hosts
     manifests: ports.Manifests
     evidence: ports.Evidence
     outcomes: ports.Outcomes

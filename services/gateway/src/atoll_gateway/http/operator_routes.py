@@ -1,10 +1,11 @@
-"""The operations of operators: access tokens, and what is pushed of all tenants' events."""
+"""The operations of operators: hosts, access tokens, what is pushed of all tenants' events."""
 
 from typing import Final
 
 from atoll.wire import webhooks as w
 from atoll.wire.access import AccessRole, CreateTokenRequest, TokenList, TokenView
-from atoll_gateway.http import operations, webhooks
+from atoll.wire.hosts import HostList, HostOrder, HostWishRequest
+from atoll_gateway.http import hosts, operations, webhooks
 from atoll_gateway.http.operation import TOKEN_PATTERN, Answer, Body, Operation, Parameter
 from atoll_gateway.http.operations import Operations
 
@@ -27,7 +28,35 @@ _WEBHOOK: Final = Parameter(
     text="The webhook's id.",
 )
 
+_HOST: Final = Parameter(
+    name="host_id",
+    place="path",
+    schema={"type": "string", "pattern": TOKEN_PATTERN},
+    text="The host's id.",
+)
+
 FOR_OPERATORS: Final[tuple[Operation, ...]] = (
+    Operation(
+        method="GET",
+        path="/v1/hosts",
+        id="listHosts",
+        summary="The hosts that live: what they have, what runs there, whether they take jobs.",
+        role=AccessRole.OPERATOR,
+        call=hosts.list_,
+        answers={200: Answer(text="Hosts by id.", message=HostList)},
+    ),
+    Operation(
+        method="POST",
+        path="/v1/hosts/{host_id}/order",
+        id="orderHost",
+        summary="Drain a host or let it work again; the order stands until the next one.",
+        role=AccessRole.OPERATOR,
+        call=hosts.order,
+        parameters=(_HOST,),
+        body=Body(message=HostWishRequest, limit=hosts.MAX_ORDER),
+        answers={200: Answer(text="The order that stands.", message=HostOrder)},
+        errors=(404,),
+    ),
     Operation(
         method="POST",
         path="/v1/webhooks",

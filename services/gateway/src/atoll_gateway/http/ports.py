@@ -14,6 +14,7 @@ from atoll.wire.access import (
     TokenView,
 )
 from atoll.wire.cloudevents import Event
+from atoll.wire.hosts import HostList, HostOrder, HostOrderRequest
 from atoll.wire.messages import (
     AgreedManifest,
     EvidenceRecord,
@@ -55,6 +56,13 @@ class Tokens(Protocol):
     async def revoke(self, request: TokenRequest, caller: Caller) -> TokenView: ...
     async def get(self, request: TokenRequest) -> TokenView: ...
     async def list(self, request: TokenListRequest) -> TokenList: ...
+
+
+class Hosts(Protocol):
+    """Hosts, and orders for them (`atoll_gateway.audited.AuditedHosts`)."""
+
+    async def list(self) -> HostList: ...
+    async def order(self, request: HostOrderRequest, caller: Caller) -> HostOrder: ...
 
 
 class Manifests(Protocol):

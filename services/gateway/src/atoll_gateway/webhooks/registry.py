@@ -7,7 +7,7 @@ from atoll.bus import Bus, KeyValue, last_message
 from atoll.errors import ConflictError, NotFoundError
 from atoll.wire import schema, topology
 from atoll.wire.webhooks import Webhook
-from atoll_gateway.adapters import stored
+from atoll_gateway.adapters import stored, to_rewrite
 
 _HOOK: Final = "hook."
 _PLACE: Final = "place"
@@ -85,7 +85,7 @@ class Registry:
         entry = await self._kv.get(_HOOK + webhook_id)
         if entry is None or entry.value is None:
             raise no_webhook(webhook_id)
-        return stored(Webhook, entry.value), entry.revision
+        return to_rewrite(Webhook, entry.value), entry.revision
 
 
 def no_webhook(webhook_id: str) -> NotFoundError:

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from atoll.errors import RefusedError
 from atoll.simulated.report import SimulatedGuest
+from atoll.wire import level
 from atoll_manager import keeper, records
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.processes import ProcessId, end_group, ended, identify, lives
@@ -116,7 +117,7 @@ class ProcessEnclave:
             raise AssertionError("an enclave serves one job")
         self._leased = asyncio.get_running_loop().create_future()
         self._names.add(spec.enclave_id)
-        self._say({"lease": records.to_plain(EnclaveRecord(spec=spec))})
+        self._say({"lease": records.to_plain(replace(self._record, spec=spec))})
         either: set[asyncio.Future[Any]] = {self._leased, self._over}
         await asyncio.wait(either, timeout=LEASE_S, return_when=asyncio.FIRST_COMPLETED)
         if not self._leased.done():
@@ -240,7 +241,9 @@ class ProcessDriver:
                 await forsaken(record)
             self._store.remove(spec.enclave_id)
             raise
-        record = EnclaveRecord(spec=spec, keeper=identify(child.pid), agent=agent)
+        record = EnclaveRecord(
+            spec=spec, keeper=identify(child.pid), agent=agent, speaks=level.newest()
+        )
         enclave = ProcessEnclave(
             *(record, self._store, reader, writer, child),
             log=self._log_dir / _log_name(spec),
@@ -314,9 +317,9 @@ class ProcessDriver:
     ) -> "subprocess.Popen[bytes]":
         order = {
             "directory": str(self._store.directory.absolute()),
-            "record": records.to_plain(EnclaveRecord(spec=spec)),
+            "record": records.to_plain(EnclaveRecord(spec=spec, speaks=level.newest())),
             "python": self._python,
-            "settings": self._settings,
+            "settings": self._settings | _spoken(),
             "report": guest.attest(bytes(64)).hex(),
             "chain": guest.chain.to_pem().decode(),
             "window_s": self._window_s,
@@ -342,6 +345,14 @@ class ProcessDriver:
 
 def _log_name(spec: EnclaveSpec) -> str:
     return f"enclave-{spec.enclave_id}.log"
+
+
+def _spoken() -> dict[str, str]:
+    """What an enclave that starts now speaks: it cannot look itself which level is in force."""
+    return {
+        "ATOLL_AGENT_PROTOCOL_NEWEST": str(level.newest()),
+        "ATOLL_AGENT_PROTOCOL_LEVEL": str(level.written()),
+    }
 
 
 async def forsaken(record: EnclaveRecord) -> None:
