@@ -21,12 +21,12 @@ import pytest
 from atoll.bus import BusConfig, KeyValue, connect, login_from, provision
 from atoll.bus.provision import provision_all
 from atoll.client.connection import AtollClient, open_client
-from atoll.client.profile import Profile, ProfileFile
+from atoll.client.profile import ProfileFile
 from atoll.computation.placement import Placement
 from atoll.errors import RefusedError
 from atoll.wire import codec, level, topology
 from atoll.wire.durability import layout
-from atoll.wire.messages import JobEvent, JobState, Tee
+from atoll.wire.messages import JobEvent, JobState
 from atoll_cli.deployment.folder import server_section
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_cli.stack.layout import Plan
@@ -141,13 +141,7 @@ async def site(root: Path) -> AsyncIterator[tuple[Site, AtollClient]]:
     async with AsyncExitStack() as context:
         nats = await context.enter_async_context(EmbeddedNats(root / "nats", trust=trust))
         here = Site(root=root, material=material, url=nats.url)
-        profile = Profile(
-            nats_url=here.url,
-            nats_creds=material.bus.creds("client").read_text(),
-            tee=Tee.SIMULATED,
-            policy=material.policy.decode(),
-            development_root=material.ark_pem.decode(),
-        )
+        profile = material.profile(here.url, "http://127.0.0.1:9")
         ProfileFile(here.home).save(profile)
         bus = await context.enter_async_context(connect(here.login("operator")))
         await provision(bus, buckets=[topology.JOBS])

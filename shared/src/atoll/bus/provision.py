@@ -10,21 +10,17 @@ Needs permission for `$JS.API.STREAM.{CREATE,UPDATE,INFO}.<stream>` and
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from atoll.bus import jetstream
 from atoll.bus.connection import Bus
-from atoll.bus.kv import KeyValue
-from atoll.bus.speaking import in_force
+from atoll.bus.speaking import begin, level_to_begin
 from atoll.bus.subjects import require_filter
 from atoll.errors import AtollError, ConflictError, NotFoundError, RefusedError, UnreachableError
-from atoll.wire import level, schema, topology
 from atoll.wire.names import require_token
 from atoll.wire.topology_types import Bucket, Consumer, Layout, ObjectBucket, Stream
-from atoll.wire.upgrade import IN_FORCE, LevelRecord
 
 _NANOSECOND: Final = 1_000_000_000
 _FIXED: Final = ("retention", "storage")
@@ -94,8 +90,7 @@ async def provision_all(bus: Bus, layout: Layout, *, fewer_replicas: bool = Fals
         ConfigError: `protocol.too_old`, `protocol.too_new`: a release with other levels made this
             bus; nothing was changed.
     """
-    fresh = not await _exists(bus, f"KV_{topology.JOBS.name}")
-    level.require((await in_force(bus)).level)
+    begins = await level_to_begin(bus)
     await provision(
         bus,
         streams=layout.streams,
@@ -104,17 +99,7 @@ async def provision_all(bus: Bus, layout: Layout, *, fewer_replicas: bool = Fals
         object_buckets=layout.object_buckets,
         fewer_replicas=fewer_replicas,
     )
-    record = LevelRecord(level=level.newest() if fresh else level.OLDEST)
-    with contextlib.suppress(ConflictError):  # it stands already
-        await KeyValue(bus, topology.PROTOCOL).create(IN_FORCE, schema.encode(record))
-
-
-async def _exists(bus: Bus, stream: str) -> bool:
-    try:
-        await jetstream.api(bus, f"STREAM.INFO.{stream}")
-    except NotFoundError:
-        return False
-    return True
+    await begin(bus, begins)
 
 
 async def ensure_stream(bus: Bus, stream: Stream, *, fewer_replicas: bool = False) -> None:

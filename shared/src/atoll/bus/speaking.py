@@ -7,6 +7,7 @@ in force does not start; one that was away while it was raised stops.
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from atoll import version
 from atoll.bus.connection import Bus
 from atoll.bus.jetstream import api
 from atoll.bus.kv import KeyValue
-from atoll.errors import AtollError, ConfigError, NotFoundError
+from atoll.errors import AtollError, ConfigError, ConflictError, NotFoundError
 from atoll.wire import level, schema, topology
 from atoll.wire.upgrade import IN_FORCE, Kind, LevelRecord, SpeakerRecord
 
@@ -42,6 +43,29 @@ async def in_force(bus: Bus) -> LevelRecord:
     if entry is None or entry.value is None:
         return LevelRecord(level=1)
     return schema.decode(LevelRecord, entry.value)
+
+
+async def level_to_begin(bus: Bus) -> int:
+    """The level that a bus has once it is provisioned: a new one the newest, one of a release
+    without levels the first, any other its own.
+
+    Raises:
+        ConfigError: `protocol.too_old`, `protocol.too_new`: we do not speak it.
+    """
+    found = (await in_force(bus)).level
+    level.require(found)
+    try:
+        await api(bus, f"STREAM.INFO.KV_{topology.JOBS.name}")
+    except NotFoundError:
+        return level.newest()
+    return found
+
+
+async def begin(bus: Bus, at: int) -> None:
+    """Put the level `at` in force where none is."""
+    record = schema.encode(LevelRecord(level=at))
+    with contextlib.suppress(ConflictError):
+        await KeyValue(bus, topology.PROTOCOL).create(IN_FORCE, record)
 
 
 class Speaker:

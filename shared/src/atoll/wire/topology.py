@@ -251,17 +251,13 @@ SPAWN_CLASSES: Final = Bucket(
     name="spawn_classes", max_bytes=4 * _MIB, description="Queues for jobs with further needs."
 )
 HOST_ORDERS: Final = Bucket(name="host_orders", description="What operators want of hosts.")
-SESSIONS: Final = Bucket(
-    name="sessions", ttl_s=_DAY_S, description="Connections of admitted enclaves, by enclave."
-)
+SESSIONS: Final = Bucket(name="sessions", ttl_s=_DAY_S, description="Admitted, by enclave.")
 REVOCATIONS: Final = Bucket(name="revocations", description="Who is turned away, and why.")
 POLICIES: Final = Bucket(name="policies", history=16, description="What is in force, by name.")
 WEBHOOKS: Final = Bucket(name="webhooks", description="Where events are pushed to.")
 COLLATERAL: Final = Bucket(name="collateral", description="What vendors sign, by kind.")
 PROTOCOL: Final = Bucket(name="protocol", history=16, description="The protocol level in force.")
-SPEAKERS: Final = Bucket(
-    name="speakers", ttl_s=30.0, description="Services that are alive, and the levels they speak."
-)
+SPEAKERS: Final = Bucket(name="speakers", ttl_s=30.0, description="The levels of living services.")
 TOKENS: Final = Bucket(name="tokens", description="Access tokens' digests and roles, by id.")
 BUCKETS: Final = (
     *(WEBHOOKS, JOBS, MANIFESTS, WITHDRAWALS, EVIDENCE, OUTCOMES, HOSTS, HOST_ORDERS),
@@ -333,7 +329,6 @@ WRITERS: Final[dict[str, frozenset[Role]]] = {
     "$KV.outcomes.>": frozenset({"enclave"}),
     "$KV.hosts.>": frozenset({"manager"}),
     "$KV.host_orders.>": frozenset({"gateway"}),
-    # What is spoken: everybody looks, and only the operator raises it (`$KV.protocol`).
     "$KV.speakers.>": frozenset({"gateway", "attestor", "manager"}),
     subjects.APPRAISAL.wildcard: frozenset({"attestor"}),
     "$KV.policies.>": frozenset({"attestor"}),
