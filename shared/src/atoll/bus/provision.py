@@ -10,6 +10,7 @@ Needs permission for `$JS.API.STREAM.{CREATE,UPDATE,INFO}.<stream>` and
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -19,6 +20,7 @@ from atoll.bus.connection import Bus
 from atoll.bus.speaking import begin, level_to_begin
 from atoll.bus.subjects import require_filter
 from atoll.errors import AtollError, ConflictError, NotFoundError, RefusedError, UnreachableError
+from atoll.wire import topology
 from atoll.wire.names import require_token
 from atoll.wire.topology_types import Bucket, Consumer, Layout, ObjectBucket, Stream
 
