@@ -21,7 +21,10 @@ from support.command import Said, atoll
 from support.logins import believing, config, login
 
 READER = Permissions(
-    publish=("$JS.API.INFO", "$JS.API.DIRECT.GET.>", "atoll.v1.telemetry.>"),
+    publish=(
+        *("$JS.API.INFO", "$JS.API.STREAM.INFO.>", "$JS.API.DIRECT.GET.>"),
+        "atoll.v1.telemetry.>",
+    ),
     subscribe=(f"{topology.inbox('client')}.>",),
 )
 
