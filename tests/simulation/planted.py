@@ -80,7 +80,7 @@ def ack_before_effect() -> Iterator[None]:
 
     async def handle(self: ReportWorker, delivery: Any) -> None:
         await delivery.ack()
-        await Sleep(400)
+        await Sleep(4000)
         await real(self, delivery)
 
     with patch.object(ReportWorker, "_handle", handle):
