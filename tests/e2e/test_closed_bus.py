@@ -162,6 +162,7 @@ async def test_nobody_can_delete_a_work_queue_and_only_its_worker_takes_from_it(
     for_its_worker = (
         f"$JS.API.CONSUMER.MSG.NEXT.{queue}.{consumer}",
         f"$JS.ACK.{queue}.{consumer}.1.1.1.1.0",
+        f"$JS.ACK.{queue}.{consumer}.SPAWN.1.1.1.0",
     )
     async with connected(stack, who) as bus:
         for subject in for_nobody if who == worker else (*for_nobody, *for_its_worker):

@@ -119,6 +119,14 @@ def test_every_endpoint_has_its_own_subject_and_its_callers_may_write_there() ->
             assert WRITERS[endpoint.subject.template] == endpoint.callers - {"client"}
 
 
+def test_no_right_to_acknowledge_in_the_long_form_is_one_in_the_short_form() -> None:
+    """A server takes nine tokens as stream, consumer, deliveries and so on, whatever follows."""
+    house = (each.served for each in tenancy.offers(tenancy.HOUSE))
+    rights = [each for each in (*WRITERS, *house) if each.startswith("$JS.ACK.*.*.")]
+    assert rights
+    assert all(len(each.split(".")) > 9 for each in rights)
+
+
 def test_a_filter_may_leave_any_token_open() -> None:
     assert subjects.HISTORY.under(None, "job", "j1") == "atoll.v1.event.*.job.j1.*"
 

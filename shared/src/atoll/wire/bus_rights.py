@@ -38,8 +38,9 @@ def working(workers: Workers, changing: AbstractSet[str]) -> Rows:
         for name in _names(stream, consumers, changing):
             rows[f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"] = roles
             rows[f"$JS.ACK.{stream}.{name}.>"] = roles
-            # The form with domain and account (ADR-15).
-            rows[f"$JS.ACK.*.*.{stream}.{name}.>"] = roles
+            # The form with domain and account (ADR-15), as long as it is. One of nine tokens, as in
+            # `$JS.ACK.REPORTS.ledger.SPAWN.7.7.7.0`, acknowledges a message of another queue.
+            rows[f"$JS.ACK.*.*.{stream}.{name}.*.*.*.*.>"] = roles
     return rows
 
 
