@@ -13,6 +13,7 @@ from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.span import Recorder
 from atoll.wire import endpoints, schema
+from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import JobRequest, JobState, JobView, Tee
 from atoll.wire.schema import Size, Token, message
 from atoll.wire.subjects import Subject
@@ -36,7 +37,7 @@ GET_TWO: Final = endpoints.Endpoint(
     request=JobRequestTwo,
     reply=JobStates,
     owner="gateway",
-    callers=endpoints.GET.callers,
+    callers=endpoints.OPERATORS,
     summary="Several jobs.",
 )
 VIEW: Final = JobView(
@@ -52,7 +53,8 @@ VIEW: Final = JobView(
 )
 
 
-async def get(request: JobRequest) -> JobView:
+async def get(request: JobRequest, tenant: str) -> JobView:
+    assert tenant == DEFAULT_TENANT
     return replace(VIEW, job_id=request.job_id)
 
 
@@ -73,7 +75,7 @@ async def test_each_version_has_its_subject_and_its_messages(
         version="1.0.0",
         description="Serves two versions.",
         endpoints=[
-            wiring.endpoint(endpoints.GET, get, tracer),
+            wiring.tenants_endpoint(endpoints.GET, get, tracer),
             wiring.endpoint(GET_TWO, get_two, tracer),
         ],
     )
@@ -90,4 +92,7 @@ async def test_each_version_has_its_subject_and_its_messages(
             assert caught.value.code == "message.invalid"
         told = json.loads((await bus.request("$SRV.INFO.two-versions", b"")).payload)
         subjects = {row["name"]: row["subject"] for row in told["endpoints"]}
-        assert subjects == {"get": "atoll.v1.jobs.get", "get-v2": "atoll.v2.jobs.get"}
+        assert subjects == {
+            "jobs-get": "atoll.v1.tenant.*.jobs.get",
+            "get-v2": "atoll.v2.jobs.get",
+        }
