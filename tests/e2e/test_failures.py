@@ -232,14 +232,16 @@ async def test_a_nats_server_killed_while_an_enclave_uploads_its_result_costs_no
     async with stack.bus("operator") as operator:
         before = await chunks_of(operator)
         view = await submit(client, draft)
-        events = await until(client, view.job_id, reached(JobState.AWAITING_ASSETS))
-        await release(client, draft, events[-1])
+        asked = (await until(client, view.job_id, reached(JobState.AWAITING_ASSETS)))[-1]
+        assert asked.enclave_id is not None
+        await release(client, draft, asked)
 
         async def uploading() -> bool:
             return await chunks_of(operator) > before
 
         await wait_for(uploading, "the enclave uploads", within_s=60)
-        (agent,) = stack.agents()
+        agent = stack.agent(asked.enclave_id)
+        assert agent is not None
         os.kill(agent, signal.SIGSTOP)
         assert await chunks_of(operator) < before + size // CHUNK_SIZE
     stack.kill_service("nats-server")

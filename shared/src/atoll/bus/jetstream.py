@@ -245,8 +245,9 @@ async def leaders_message(bus: Bus, stream: str, subject: str) -> StreamMessage 
     """`last_message`, and it sees every message whose acknowledgement came before the call:
     on a cluster the stream's leader answers instead of any replica.
 
-    Not so for the moments in which a leader that was cut off does not know that it is none
-    any more; but nothing can be stored by way of it, a compare-and-set included.
+    Not so for the moments around an election, in which a leader that was cut off does not know
+    that it is none any more, or a new one does not have everything yet; but nothing can be
+    stored by way of what they say, a compare-and-set included.
 
     Raises:
         UnreachableError: no answer: no such stream, or no leader.
