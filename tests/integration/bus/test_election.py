@@ -94,10 +94,11 @@ async def test_asks_the_api_again_until_there_is_a_leader(far: Bus, responder: R
 async def test_a_won_compare_and_set_is_found_when_the_leader_shows_it(
     far: Bus, responder: Responder
 ) -> None:
-    """The first answer was lost; the second says conflict, with what is not confirmed yet."""
+    """The first answer was lost; the second says conflict, with what is not confirmed yet. Then
+    another leads, which has not even what we read."""
     ours = "ours"
     await responder.on(WRITE, json.dumps(CONFLICT).encode())
-    await responder.on(LEADER, told(5, "before"), told(7, ours))
+    await responder.on(LEADER, told(5, "before"), told(3, "older yet"), told(7, ours))
     ack = await publish(
         far,
         WRITE,

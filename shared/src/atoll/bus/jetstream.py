@@ -192,10 +192,11 @@ async def _answer(
 
 
 async def newer_message(bus: Bus, stream: str, subject: str, than: int) -> StreamMessage | None:
-    """What a conflict is with: the newest message, which is not `than` (0: none).
+    """What a conflict is with: the newest message, which came after `than` (0: none).
 
     On a cluster a leader counts what its followers have not yet confirmed, perhaps our own
-    first attempt: until it shows, the conflict says nothing about who won.
+    first attempt, and a new one may not have everything yet: until something newer shows, the
+    conflict says nothing about who won.
 
     Raises:
         UnreachableError: `bus.unconfirmed`: it does not show within `CONFIRMED_S`.
@@ -203,7 +204,7 @@ async def newer_message(bus: Bus, stream: str, subject: str, than: int) -> Strea
     deadline = bus.now() + CONFIRMED_S
     while True:
         last = await leaders_message(bus, stream, subject)
-        if not bus.clustered or (0 if last is None else last.seq) != than:
+        if not bus.clustered or (last is not None and last.seq > than):
             return last
         if bus.now() >= deadline:
             raise UnreachableError(
