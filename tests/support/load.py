@@ -24,7 +24,7 @@ from typing import Self
 
 import pytest
 
-from atoll.bus import Bus, KeyValue, WorkQueue, connect, publish, read_stream
+from atoll.bus import Bus, Delivery, KeyValue, WorkQueue, connect, publish, read_stream
 from atoll.bus.config import BusConfig
 from atoll.bus.jetstream import api
 from atoll.errors import ConflictError, NotFoundError, UnreachableError
@@ -67,6 +67,7 @@ class Load:
         self._worked: set[str] = set()
         self._raised = [0] * WRITERS
         self._workers: list[asyncio.Task[None]] = []
+        self._buses: list[Bus] = []
 
     async def __aenter__(self) -> Self:
         await self._context.__aenter__()
@@ -74,6 +75,7 @@ class Load:
         for index in range(WRITERS):
             config = self._configs[index % len(self._configs)]
             bus = await self._context.enter_async_context(connect(config))
+            self._buses.append(bus)
             for run in (self._publish, self._raise, self._order):
                 self._tasks.append(self._group.create_task(run(bus, index)))
             self._workers.append(self._group.create_task(self._do(bus)))
@@ -90,6 +92,7 @@ class Load:
             async with asyncio.timeout(ADVANCE_S):
                 await asyncio.gather(*self._tasks)
                 await self._until(lambda: len(self._worked) == len(self._work))
+                await self._again(self._require_empty)
         for task in (*self._tasks, *self._workers):
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
@@ -190,10 +193,27 @@ class Load:
                 name = delivery.payload.decode()
                 with contextlib.suppress(ConflictError):  # done before, the ack was lost
                     await self._again(partial(effects.create, name, b"done"))
-                with contextlib.suppress(UnreachableError):
-                    await delivery.ack()
-                    self._worked.add(name)
-                    self._count("worked")
+                await self._settle(delivery)
+                self._worked.add(name)
+                self._count("worked")
+
+    async def _settle(self, delivery: Delivery) -> None:
+        """Until it is acknowledged, or comes again: also when it does not after all, because the
+        server had recorded it and the copy that was asked did not know."""
+        while True:
+            try:
+                await delivery.ack()
+            except UnreachableError as error:
+                if error.code == "bus.ack_lost":
+                    return
+                await asyncio.sleep(PACE_S)
+            else:
+                return
+
+    async def _require_empty(self) -> None:
+        info = await api(self._buses[0], f"STREAM.INFO.{topology.SPAWN.name}")
+        if info["state"]["messages"]:
+            raise UnreachableError("work is acknowledged late", code="test.waiting")
 
     async def _numbers(self) -> AsyncIterator[int]:
         for number in itertools.count():
