@@ -6,8 +6,9 @@ import pytest
 
 from atoll.bus import Bus, ensure_consumer, ensure_stream
 from atoll.bus.jetstream import api
+from atoll.bus.provision import ensure_bucket
 from atoll.errors import ConflictError, RefusedError
-from atoll.wire.topology_types import Consumer, Stream
+from atoll.wire.topology_types import Bucket, Consumer, Stream
 
 OPEN = Stream(name="LIMITED", subjects=("limited.*",), max_bytes=1 << 20)
 BOUNDED = Stream(
@@ -42,8 +43,22 @@ async def test_a_limit_that_came_later_is_no_reason_not_to_start(bus: Bus) -> No
     )
     await ensure_stream(bus, later)
     config = (await api(bus, "STREAM.INFO.LIMITED"))["config"]
-    assert config["max_consumers"] == -1
+    assert config["max_consumers"] == OPEN.max_consumers
     assert config["consumer_limits"]["inactive_threshold"] == 3600 * 1_000_000_000
+
+
+MORE_THAN_THE_SERVER_TAKES_UNASKED = 1_001
+
+
+async def test_a_fleet_larger_than_the_server_takes_unasked_follows_one_bucket(bus: Bus) -> None:
+    await ensure_bucket(bus, Bucket(name="followed", history=1, max_bytes=1 << 20))
+    for number in range(MORE_THAN_THE_SERVER_TAKES_UNASKED):
+        follower = f"host{number}"
+        config = {"name": follower, "ack_policy": "none", "mem_storage": True}
+        body = {"stream_name": "KV_followed", "config": config, "action": "create"}
+        await api(bus, f"CONSUMER.CREATE.KV_followed.{follower}", body)
+    info = await api(bus, "STREAM.INFO.KV_followed")
+    assert info["state"]["consumer_count"] == MORE_THAN_THE_SERVER_TAKES_UNASKED
 
 
 async def test_a_consumer_may_start_anywhere_and_has_no_limit_if_so_wanted(bus: Bus) -> None:

@@ -22,7 +22,14 @@ from atoll.bus.subjects import require_filter
 from atoll.errors import AtollError, ConflictError, NotFoundError, RefusedError, UnreachableError
 from atoll.wire import topology
 from atoll.wire.names import require_token
-from atoll.wire.topology_types import Bucket, Consumer, Layout, ObjectBucket, Stream
+from atoll.wire.topology_types import (
+    MANY_CONSUMERS,
+    Bucket,
+    Consumer,
+    Layout,
+    ObjectBucket,
+    Stream,
+)
 
 _NANOSECOND: Final = 1_000_000_000
 _FIXED: Final = ("retention", "storage")
@@ -123,7 +130,7 @@ async def ensure_stream(bus: Bus, stream: Stream, *, fewer_replicas: bool = Fals
             "allow_direct": True,
             "deny_delete": stream.deny_delete,
             "deny_purge": stream.deny_purge,
-            "max_consumers": stream.max_consumers or -1,
+            "max_consumers": stream.max_consumers,
             "consumer_limits": _consumer_limits(stream),
         },
         # Servers before 2.12 do not know it, and it cannot change later.
@@ -166,6 +173,7 @@ async def ensure_bucket(bus: Bus, bucket: Bucket, *, fewer_replicas: bool = Fals
         "allow_direct": True,
         "allow_rollup_hdrs": True,
         "deny_delete": True,
+        "max_consumers": MANY_CONSUMERS,
     }
     if bucket.ttl_s:
         config["allow_msg_ttl"] = True
@@ -192,6 +200,7 @@ async def ensure_object_bucket(
             "num_replicas": bucket.replicas,
             "allow_direct": True,
             "allow_rollup_hdrs": True,
+            "max_consumers": MANY_CONSUMERS,
         },
         fewer_replicas=fewer_replicas,
     )

@@ -5,12 +5,16 @@ says so. `atoll.bus.provision` makes the server look like them.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Retention = Literal["limits", "workqueue"]
 Discard = Literal["new", "old"]
 Storage = Literal["file", "memory"]
 Persist = Literal["default", "async"]
+
+MANY_CONSUMERS: Final = 65_536
+"""Consumers of a stream or bucket at most, where no fewer are declared. Each host and each live
+enclave has some; left unsaid, nats-server's own limit counts, which is 1,000 from 2.15 on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +59,8 @@ class Stream:
     """No message can be deleted by itself; the server never lets this be taken back."""
     deny_purge: bool = False
     """Likewise for purging."""
-    max_consumers: int = 0
-    """0: no limit. Fixed when the stream is made; the server cannot change it later."""
+    max_consumers: int = MANY_CONSUMERS
+    """Fixed when the stream is made; the server cannot change it later."""
     consumer_idle_s: float = 0.0
     """After so long without a reader the server forgets a consumer, durable or not; 0: never."""
     consumer_pending: int = 0
