@@ -65,7 +65,7 @@ bench: setup
 
 # Up to 1,000 hosts and 100,000 stored jobs: half an hour on two cores.
 bench-scale: setup
-	@$(BIN)/python bench/run.py fleet
+	@$(BIN)/python bench/run.py fleet ledger
 
 # The locks name versions and hashes, never where they came from.
 COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-emit-index-url \

@@ -1,4 +1,4 @@
-"""What a job costs the deployment, as the fleet grows and as the ledger fills.
+"""What a job costs the deployment as the fleet grows, and with how many enclaves alive at once.
 
 Bus, attestor and gateway are real processes; hosts and enclaves are `bench.simulated_hosts`. The
 same number of jobs, as many under way at a time, goes through every size, and sizes take turns.
@@ -9,7 +9,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -58,42 +57,32 @@ class Measured:
 
 async def run(scale: Scale, scratch: Path) -> Report:
     """Raises: BenchError."""
-    by_stored: dict[int, list[Measured]] = {count: [] for count in scale.stored}
-    by_hosts: dict[int, list[Measured]] = {count: [] for count in scale.fleets}
-    starts: dict[int, Mapping[str, float]] = {}
-    async with AsyncExitStack() as stack:
-        deployments = {}
-        for count in scale.stored:
-            fill = partial(stored_jobs.store, count=count, now_ms=time.time_ns() // 1_000_000)
-            deployments[count] = await stack.enter_async_context(
-                deployed(scratch / f"stored-{count}", fill)
-            )
-            starts[count] = await gateway_start.settled(deployments[count])
-        few = deployments[scale.stored[0]]
+    sizes: dict[int, list[Measured]] = {count: [] for count in scale.fleets}
+    fill = partial(stored_jobs.store, count=scale.stored[0], now_ms=time.time_ns() // 1_000_000)
+    async with deployed(scratch / "fleet", fill) as deployment:
+        await gateway_start.settled(deployment)
         hosts, each = scale.live
-        live = await _measure(few, scale, hosts, each, live=hosts * each)
+        live = await measure(deployment, scale, hosts, each, live=hosts * each)
         for _ in range(scale.fleet_rounds):
-            for count, deployment in deployments.items():
-                found = await _measure(deployment, scale, scale.fleets[0], SLOTS)
-                by_stored[count].append(found)
-            for count in scale.fleets:
-                by_hosts[count].append(await _measure(few, scale, count, SLOTS))
+            for count, found in sizes.items():
+                found.append(await measure(deployment, scale, count, SLOTS))
     tables = (
-        _costs("jobs in the ledger", by_stored),
-        _places("jobs in the ledger", by_stored),
-        _starts(starts),
-        _costs("hosts", by_hosts),
-        _places("hosts", by_hosts),
-        _idle(by_hosts),
+        costs("hosts", sizes),
+        places("hosts", sizes),
+        _idle(sizes),
         _live(scale.live, live),
     )
-    return Report(name=NAME, tables=tables, notes=_notes(scale))
+    stored = f"{scale.stored[0]} jobs in the ledger"
+    return Report(name=NAME, tables=tables, notes=(*notes(scale), stored))
 
 
-async def _measure(
+async def measure(
     deployment: Deployment, scale: Scale, count: int, slots: int, *, live: int = 0
 ) -> Measured:
-    """A fleet of `count` hosts, idle, then with jobs; `live` enclaves alive at once, if any."""
+    """A fleet of `count` hosts, idle, then with jobs; `live` enclaves alive at once, if any.
+
+    Raises: BenchError.
+    """
     # Enclaves that wait for each other must be in one process.
     processes = 1 if live else min(PROCESSES, count)
     shares = [count // processes + (number < count % processes) for number in range(processes)]
@@ -160,7 +149,8 @@ def _ratio(found: Sequence[Measured], first: Sequence[Measured], *roles: str) ->
     return median(ratios) if ratios else None
 
 
-def _costs(what: str, sizes: Mapping[int, Sequence[Measured]]) -> Table:
+def costs(what: str, sizes: Mapping[int, Sequence[Measured]]) -> Table:
+    """Of one job by role, and ratios to the first size in the same round."""
     first = next(iter(sizes.values()))
     rows: list[tuple[Cell, ...]] = [
         (
@@ -178,7 +168,8 @@ def _costs(what: str, sizes: Mapping[int, Sequence[Measured]]) -> Table:
     )
 
 
-def _places(what: str, sizes: Mapping[int, Sequence[Measured]]) -> Table:
+def places(what: str, sizes: Mapping[int, Sequence[Measured]]) -> Table:
+    """How fast, and with how much memory."""
     rows = []
     for size, found in sizes.items():
         leased = [value * 1e3 for one in found for value in one.leased]
@@ -213,12 +204,6 @@ def _idle(sizes: Mapping[int, Sequence[Measured]]) -> Table:
     )
 
 
-def _starts(sizes: Mapping[int, Mapping[str, float]]) -> Table:
-    columns = ("jobs in the ledger", *next(iter(sizes.values())))
-    rows = tuple((size, *found.values()) for size, found in sizes.items())
-    return Table(title="start of a gateway", columns=columns, rows=rows)
-
-
 def _live(size: tuple[int, int], found: Measured) -> Table:
     offered = [value * 1e3 for value in found.offered]
     return Table(
@@ -241,12 +226,11 @@ def _live(size: tuple[int, int], found: Measured) -> Table:
     )
 
 
-def _notes(scale: Scale) -> tuple[str, ...]:
+def notes(scale: Scale) -> tuple[str, ...]:
+    """What holds for every table."""
     return (
         f"{scale.fleet_jobs} jobs a round, {FLYING} under way, {scale.fleet_rounds} round(s)",
         f"medians, and of ratios the medians of rounds; hosts of {SLOTS} slots",
-        f"the ledger fills with {scale.fleets[0]} hosts",
-        f"the fleet grows with {scale.stored[0]} jobs in the ledger",
         "managers: with their enclaves, without processes, assets, programs and results",
         "the client that submits, appraises and releases is not counted",
     )

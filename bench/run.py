@@ -20,6 +20,7 @@ from bench import (
     durability,
     fleet,
     jobs_per_second,
+    ledger,
     machine,
     submit_to_result,
     verification,
@@ -39,9 +40,10 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     verification.NAME: verification.run,
     walls.NAME: walls.run,
     fleet.NAME: fleet.run,
+    ledger.NAME: ledger.run,
     warm_start.NAME: warm_start.run,
 }
-BY_NAME: Final = frozenset({fleet.NAME})
+BY_NAME: Final = frozenset({fleet.NAME, ledger.NAME})
 """Those that take so long that they run only when they are asked for."""
 
 
