@@ -20,16 +20,9 @@ from atoll.bus.connection import Bus
 from atoll.bus.speaking import begin, level_to_begin
 from atoll.bus.subjects import require_filter
 from atoll.errors import AtollError, ConflictError, NotFoundError, RefusedError, UnreachableError
-from atoll.wire import topology
+from atoll.wire import topology, topology_types
 from atoll.wire.names import require_token
-from atoll.wire.topology_types import (
-    MANY_CONSUMERS,
-    Bucket,
-    Consumer,
-    Layout,
-    ObjectBucket,
-    Stream,
-)
+from atoll.wire.topology_types import Bucket, Consumer, Layout, ObjectBucket, Stream
 
 _NANOSECOND: Final = 1_000_000_000
 _FIXED: Final = ("retention", "storage")
@@ -173,7 +166,6 @@ async def ensure_bucket(bus: Bus, bucket: Bucket, *, fewer_replicas: bool = Fals
         "allow_direct": True,
         "allow_rollup_hdrs": True,
         "deny_delete": True,
-        "max_consumers": MANY_CONSUMERS,
     }
     if bucket.ttl_s:
         config["allow_msg_ttl"] = True
@@ -200,7 +192,6 @@ async def ensure_object_bucket(
             "num_replicas": bucket.replicas,
             "allow_direct": True,
             "allow_rollup_hdrs": True,
-            "max_consumers": MANY_CONSUMERS,
         },
         fewer_replicas=fewer_replicas,
     )
@@ -380,6 +371,7 @@ def _limits(max_bytes: int, max_age_s: float, max_size: int, storage: str) -> di
         "max_age": int(max_age_s * _NANOSECOND),
         "max_msg_size": max_size or -1,
         "max_msgs": -1,
+        "max_consumers": topology_types.MANY_CONSUMERS,
         "storage": storage,
     }
 
