@@ -17,50 +17,13 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from atoll.errors import AtollError, UnreachableError
 from atoll.version import VERSION
-from atoll_cli.commands import (
-    admission,
-    asset,
-    asyncapi,
-    attest,
-    audit,
-    checksum,
-    collateral,
-    computation,
-    corim,
-    dead,
-    demo,
-    doctor,
-    events,
-    hosts,
-    init,
-    jobs,
-    keys,
-    measure,
-    policy,
-    provision,
-    receipt,
-    release,
-    result,
-    rotate,
-    run,
-    submit,
-    tenant,
-    token,
-    trace,
-    up,
-    upgrade,
-    vectors,
-    verify,
-    version,
-    webhook,
-)
-from atoll_cli.commands import status as status_command
+from atoll_cli.lazy import LazyGroup
 from atoll_cli.session import Session
 from atoll_cli.stopping import StoppedError
 
@@ -71,62 +34,55 @@ EXIT_UNREACHABLE = 3
 EXIT_SIGNAL = 128
 
 _UNREACHABLE_CODES = frozenset({"profile.missing"})
+_COMMANDS: Final = (
+    "admission",
+    "asset",
+    "asyncapi",
+    "attest",
+    "audit",
+    "checksum",
+    "computation",
+    "dead",
+    "demo",
+    "doctor",
+    "events",
+    "hosts",
+    "init",
+    "jobs",
+    "keys",
+    "measure",
+    "policy",
+    "provision",
+    "receipt",
+    "release",
+    "result",
+    "rotate",
+    "run",
+    "status",
+    "submit",
+    "tenant",
+    "token",
+    "trace",
+    "up",
+    "upgrade",
+    "vectors",
+    "version",
+    "webhook",
+)
+"""Each is an attribute of a module of its name."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    lazy={name: f"atoll_cli.commands.{name}:{name}" for name in _COMMANDS},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(VERSION, prog_name="atoll", message="%(prog)s %(version)s")
 def cli() -> None:
     """Run code on data that neither the cloud nor the other parties can read.
 
     Exit status: 0 done, 1 refused or failed, 2 usage, 3 unreachable.
     """
-
-
-for _command in (
-    keys.keys,
-    asset.asset,
-    run.run,
-    computation.computation,
-    submit.submit,
-    release.release,
-    jobs.jobs,
-    hosts.hosts,
-    events.events,
-    webhook.webhook,
-    trace.trace,
-    result.result,
-    receipt.receipt,
-    attest.attest,
-    measure.measure,
-    checksum.checksum,
-    policy.policy,
-    vectors.vectors,
-    token.token,
-    audit.audit,
-    dead.dead,
-    status_command.status,
-    admission.admission,
-    init.init,
-    tenant.tenant,
-    rotate.rotate,
-    doctor.doctor,
-    up.up,
-    upgrade.upgrade,
-    provision.provision,
-    demo.demo,
-    asyncapi.asyncapi,
-    version.version,
-):
-    cli.add_command(_command)
-for _command in (
-    verify.verify,
-    verify.parse,
-    verify.explain,
-    rotate.rotate_key,
-    collateral.collateral,
-):
-    attest.attest.add_command(_command)
-policy.policy.add_command(corim.corim)
 
 
 def main() -> None:

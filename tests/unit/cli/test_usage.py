@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import pytest
 
 from atoll.errors import ConfigError, NotFoundError, RefusedError, UnreachableError
@@ -164,14 +165,17 @@ def test_a_traceback_is_shown_only_when_asked_for(
     assert "Traceback" in console("keys", "list", env={"ATOLL_DEBUG": "1"}).err
 
 
+def leaves(command: click.Command, *before: str) -> list[tuple[str, ...]]:
+    if not isinstance(command, click.Group):
+        return [before]
+    context = click.Context(command)
+    found = {name: command.get_command(context, name) for name in command.list_commands(context)}
+    assert None not in found.values()
+    return [line for name, one in found.items() if one for line in leaves(one, *before, name)]
+
+
 def test_every_command_has_json_and_help(console: Console) -> None:
-    lines: list[tuple[str, ...]] = []
-    for name, command in main.cli.commands.items():
-        inner = getattr(command, "commands", None)
-        for verb, one in (inner or {}).items():
-            deeper = getattr(one, "commands", None) or {}
-            lines += [(name, verb, last) for last in deeper] or [(name, verb)]
-        lines += [] if inner else [(name,)]
+    lines = leaves(main.cli)
     assert len(lines) == 86
     for line in lines:
         said = console(*line, "--help")

@@ -14,6 +14,7 @@ from atoll.receipt.statement import from_statement
 from atoll.receipt.verify import MAX_FILE, ReceiptFile
 from atoll.wire.names import require_token
 from atoll_cli import show as shown
+from atoll_cli.lazy import LazyGroup
 from atoll_cli.options import json_option, pass_session, policy_option, root_option
 from atoll_cli.remote import connected
 from atoll_cli.session import Session
@@ -31,7 +32,16 @@ class _Found:
     now: datetime
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    lazy={
+        "collateral": "atoll_cli.commands.collateral:collateral",
+        "explain": "atoll_cli.commands.verify:explain",
+        "parse": "atoll_cli.commands.verify:parse",
+        "rotate-key": "atoll_cli.commands.rotate:rotate_key",
+        "verify": "atoll_cli.commands.verify:verify",
+    },
+)
 def attest() -> None:
     """Evidence: what an enclave proves about itself."""
 

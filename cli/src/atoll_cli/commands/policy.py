@@ -25,6 +25,7 @@ from atoll.policy.templates import strict
 from atoll_cli import policy_show as shown
 from atoll_cli import policy_stack as stack
 from atoll_cli.launch_options import LaunchOptions, launch_options, measured
+from atoll_cli.lazy import LazyGroup
 from atoll_cli.options import (
     DEFAULT_KEY,
     FILE,
@@ -51,7 +52,7 @@ _local_option: Final = click.option(
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy={"corim": "atoll_cli.commands.corim:corim"})
 def policy() -> None:
     """What an enclave must be: documents that are signed, numbered and never rolled back."""
 
