@@ -30,10 +30,11 @@ UNIT: Final = (
 )
 EVIDENCE: Final = "tests/unit/evidence"
 VECTORS: Final = Path(os.environ.get("ATOLL_VECTORS", ROOT.parent / "shared" / "vectors"))
+SIDE_BY_SIDE: Final = ("-n", "2", "--dist", "loadgroup")
+"""A file's tests in one process, files in two."""
 TESTS: Final = (
-    # Two workers for what is mostly computing; one for what starts whole stacks.
-    ("unit tests", [*UNIT, "-n", "2", "--dist", "loadfile"]),
-    ("integration and end-to-end tests", ["tests/integration", "tests/e2e"]),
+    ("unit tests", [*UNIT, *SIDE_BY_SIDE]),
+    ("integration and end-to-end tests", ["tests/e2e", "tests/integration", *SIDE_BY_SIDE]),
 )
 CHAOS: Final = ("chaos: 500 jobs, 100 kills", [sys.executable, "tests/chaos/run.py", "--seed", "5"])
 
@@ -66,7 +67,7 @@ def coverage() -> int:
     """Whether its own tests take every branch of `atoll.evidence`, the published vectors
     included; without those there is nothing to measure."""
     tool = [sys.executable, "-m", "coverage"]
-    tests = ["-m", "pytest", "-q", EVIDENCE, "-n", "2", "--dist", "loadfile"]
+    tests = ["-m", "pytest", "-q", EVIDENCE, *SIDE_BY_SIDE]
     with tempfile.TemporaryDirectory() as folder:
         data = f"--data-file={folder}/coverage"
         return (

@@ -11,7 +11,10 @@ from hostile.corpus import corpus
 from support import dockerd
 
 CASES = corpus()
-pytestmark = pytest.mark.skipif(bubblewrap.missing() is not None, reason=str(bubblewrap.missing()))
+pytestmark = [
+    pytest.mark.skipif(bubblewrap.missing() is not None, reason=str(bubblewrap.missing())),
+    pytest.mark.xdist_group("docker"),
+]
 
 
 @pytest.fixture(scope="module")
