@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from atoll import version
 from atoll.bus import BusConfig, connect, login_from
 from atoll.errors import AtollError
+from atoll.evidence.document import Tee as EvidenceTee
 from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.simulated.chain import DevelopmentChain
@@ -37,6 +38,7 @@ from atoll_agent.assignment import accept
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.config import AgentConfig
 from atoll_agent.enclave import EnclaveKeys
+from atoll_agent.evidence.provider import Quoted
 from atoll_agent.releases import ReleaseCollector
 from atoll_manager.attempt import AttemptRunner, Timing
 from atoll_manager.classes import Classes
@@ -105,8 +107,10 @@ class LocalDevice:
     guest: SimulatedGuest
     certs: tuple[bytes, ...]
 
-    async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
-        return self.guest.attest(report_data, vmpl=0), self.certs
+    tee: ClassVar[EvidenceTee] = EvidenceTee.SNP
+
+    async def quote(self, report_data: bytes) -> Quoted:
+        return Quoted(report=self.guest.attest(report_data, vmpl=0), certs=self.certs)
 
 
 @dataclass(kw_only=True)
@@ -171,7 +175,7 @@ class CoroutineEnclave:
                 device_fd=-1,
             ),
             manifest_digest=digest,
-            device=LocalDevice(guest, site.processor.chain.certificates),
+            provider=LocalDevice(guest, site.processor.chain.certificates),
             tracer=recorder,
             keys=EnclaveKeys.generate(secrets.token_bytes),
         )

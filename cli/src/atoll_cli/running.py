@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from atoll.client.appraisal import Appraiser
 from atoll.client.results import OpenedResult
 from atoll.client.run import Runner, RunOutcome, RunSpec
 from atoll.errors import AtollError, RefusedError
@@ -13,6 +12,7 @@ from atoll_cli.progress import Narrator
 from atoll_cli.remote import Remote
 from atoll_cli.session import Session
 from atoll_cli.text import MAX_SHOWN, lines, size
+from atoll_cli.trust import profile_appraiser
 
 
 async def run_job(
@@ -26,7 +26,7 @@ async def run_job(
     runner = Runner(
         client=remote.client,
         keys=keys,
-        appraiser=Appraiser.from_profile(remote.profile),
+        appraiser=profile_appraiser(session.home, remote.profile),
         progress=Narrator(session, verbose=verbose),
     )
     return await runner.run(spec)

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Final
 
 from atoll import canonical
-from atoll.client.appraisal import Appraiser, trust_store
+from atoll.client.appraisal import Appraiser, accepted_policy, trust_store
 from atoll.client.files import read_private
-from atoll.client.profile import ProfileFile
+from atoll.client.profile import Profile, ProfileFile
 from atoll.errors import InputError, NotFoundError
-from atoll.evidence.policy import MAX_POLICY, policy_from_json
+from atoll.policy.document import MAX_DOCUMENT
+from atoll_cli import collateral_files
 
 MAX_ROOT: Final = 16 << 10
 
@@ -17,7 +18,7 @@ def appraiser_for(home: Path, *, root: Path | None, policy: Path | None) -> Appr
     """The appraiser for `--root` and `--policy`; each that is not given
     comes from the profile, if there is one.
 
-    AMD's roots are always trusted. Without a policy nothing is accepted: a genuine
+    AMD's and Intel's roots are always trusted. Without a policy nothing is accepted: a genuine
     signature says only that some enclave signed, not that it ran code anyone knows.
 
     Raises:
@@ -42,13 +43,28 @@ def appraiser_for(home: Path, *, root: Path | None, policy: Path | None) -> Appr
         else:
             policy_json = policy_json or profile.policy.encode()
             root_pem = root_pem or profile.development_root.encode()
-    return Appraiser(trust=trust_store(root_pem or b""), policy=policy_from_json(policy_json))
+    trust = trust_store(root_pem or b"")
+    return Appraiser(
+        trust=trust,
+        policy=accepted_policy(policy_json),
+        collateral=collateral_files.known(home, trust),
+    )
+
+
+def profile_appraiser(home: Path, profile: Profile) -> Appraiser:
+    """The appraiser of a profile, with the collateral that is in ATOLL_HOME.
+
+    Raises:
+        InputError: the policy or the root is not legal.
+    """
+    trust = trust_store(profile.development_root.encode())
+    return Appraiser.from_profile(profile, collateral_files.known(home, trust))
 
 
 def _policy_text(path: Path) -> bytes:
     """The canonical form of a policy that a person may have written with spaces and lines."""
     try:
-        value = canonical.parse(read_private(path, limit=MAX_POLICY))
+        value = canonical.parse(read_private(path, limit=MAX_DOCUMENT))
     except InputError as error:
         raise InputError(f"{path} is {error.message}", code="policy.invalid") from error
     return canonical.dumps(value)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from atoll.bus import Bus, Message, connect, login_from, provision
 from atoll.bus.config import BusConfig
+from atoll.evidence.document import Tee
 from atoll.evidence.snp import AttestationReport
 from atoll.simulated.report import SimulatedGuest, sign_body
 from atoll.telemetry.span import Recorder
@@ -22,6 +23,7 @@ from atoll.wire.messages import ActivateRequest
 from atoll_agent.admission import Standing
 from atoll_agent.config import AgentConfig
 from atoll_agent.enclave import EnclaveKeys
+from atoll_agent.evidence.provider import Quoted
 from atoll_attestor.config import AttestorConfig
 from atoll_attestor.main import run
 from atoll_cli.deployment.folder import Folder
@@ -40,9 +42,11 @@ class Device:
 
     guest: SimulatedGuest = field(default_factory=guest)
     spoil: Callable[[bytes], bytes] = bytes
+    tee: Tee = Tee.SNP
 
-    async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
-        return self.spoil(self.guest.attest(report_data)), chain().certificates
+    async def quote(self, report_data: bytes) -> Quoted:
+        report = self.spoil(self.guest.attest(report_data))
+        return Quoted(report=report, certs=chain().certificates)
 
 
 @dataclass
@@ -94,7 +98,7 @@ class Yard:
         return Standing(
             config=config,
             manifest_digest=MANIFEST,
-            device=device or Device(),
+            provider=device or Device(),
             tracer=Recorder("agent", instance=name, clock=lambda: 1, random=secrets.token_bytes),
             keys=EnclaveKeys.generate(secrets.token_bytes),
         )

@@ -14,13 +14,12 @@ ENV = {
     "ATOLL_AGENT_JOB_ID": "j1",
     "ATOLL_AGENT_ATTEMPT": "1",
     "ATOLL_AGENT_MANIFEST_DIGEST": "00",
-    "ATOLL_AGENT_DEVICE_FD": "3",
 }
 
 
 def test_settings_are_read() -> None:
     config = settings.read(AgentConfig, PREFIX, ENV)
-    assert (config.enclave_id, config.attempt, config.device_fd) == ("e1", 1, 3)
+    assert (config.enclave_id, config.attempt, config.device_fd) == ("e1", 1, None)
 
 
 @pytest.mark.parametrize("name", sorted(ENV))

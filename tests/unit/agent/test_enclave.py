@@ -3,7 +3,9 @@
 import secrets
 
 from atoll.evidence import document as documents
+from atoll.evidence.document import Tee
 from atoll_agent.enclave import EnclaveKeys, make_evidence
+from atoll_agent.evidence.provider import Quoted
 from support.evidence import chain, guest
 
 MANIFEST = b"m" * 32
@@ -11,8 +13,10 @@ NONCE = b"n" * 32
 
 
 class Device:
-    async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
-        return guest().attest(report_data), chain().certificates
+    tee = Tee.SNP
+
+    async def quote(self, report_data: bytes) -> Quoted:
+        return Quoted(report=guest().attest(report_data), certs=chain().certificates)
 
 
 async def test_evidence_binds_both_keys_the_manifest_and_the_challenge() -> None:

@@ -65,7 +65,8 @@ def import_(session: Session, paths: tuple[Path, ...], data_dir: Path | None) ->
     such files are taken. Each document is verified under the pinned roots, for which the
     certificates of its signer must be among the files. If one is refused nothing is imported.
     What has expired is taken: evidence then fails for that reason. A running attestor takes new
-    files within seconds.
+    files within seconds. The commands that appraise evidence here read them as well, and also
+    those in `collateral` of ATOLL_HOME, where --data-dir ATOLL_HOME puts them.
     """
     home = data_dir or session.home / "stack"
     found = _believed(sort(_files(paths)), _trust(home))

@@ -1,4 +1,7 @@
-"""`atoll hosts list|show|drain|resume`: the machines that start enclaves, and which may."""
+"""`atoll hosts list|show|drain|resume`: the machines that start enclaves, and which may.
+
+`atoll hosts selftest` is in `selftest`.
+"""
 
 import asyncio
 from pathlib import Path
@@ -9,6 +12,7 @@ import click
 from atoll.errors import NotFoundError, UnreachableError
 from atoll.wire import endpoints
 from atoll.wire.hosts import HostOrder, HostOrderRequest, HostRecord, HostState, HostWish
+from atoll_cli.lazy import LazyGroup
 from atoll_cli.operating import ask, deployment_option, operating
 from atoll_cli.options import TokenType, json_option, pass_session
 from atoll_cli.remote import Remote, connected
@@ -21,7 +25,7 @@ HOST: Final = TokenType("host")
 POLL_S: Final = 0.5
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy={"selftest": "atoll_cli.commands.selftest:selftest"})
 def hosts() -> None:
     """Hosts of this stack: what they have, what runs there, whether they take new jobs."""
 

@@ -6,7 +6,6 @@ from typing import Any, Final
 import click
 
 from atoll.client.agreement import ManifestFile
-from atoll.client.appraisal import Appraiser
 from atoll.client.files import read_private
 from atoll.client.release import (
     EvidenceRefusedError,
@@ -42,6 +41,7 @@ from atoll_cli.remote import Remote, connected
 from atoll_cli.session import Session
 from atoll_cli.stopping import StoppedError, checkpoint, run_stoppable
 from atoll_cli.text import printable
+from atoll_cli.trust import profile_appraiser
 
 _STYLE: Final = {Outcome.RELEASED: "32", Outcome.REFUSED: "1;31"}
 
@@ -132,7 +132,7 @@ async def _look(session: Session, job: str, keys: PartyKeys) -> Prospect:
             raise _not_waiting(job, view.state)
         waiting = Waiting.of(view, manifest_digest=bytes.fromhex(view.manifest_digest))
         Withdrawn(session.home).require_standing(keys.name, waiting.manifest_digest)
-        return await _releaser(remote, keys).look(waiting)
+        return await _releaser(session, remote, keys).look(waiting)
 
 
 async def _release(
@@ -142,12 +142,14 @@ async def _release(
         view = await remote.client.get(prospect.job_id)
         if (view.state, view.enclave_id) != (JobState.AWAITING_ASSETS, prospect.enclave_id):
             raise _not_waiting(prospect.job_id, view.state)
-        return await _releaser(remote, keys).release(prospect, found)
+        return await _releaser(session, remote, keys).release(prospect, found)
 
 
-def _releaser(remote: Remote, keys: PartyKeys) -> Releaser:
+def _releaser(session: Session, remote: Remote, keys: PartyKeys) -> Releaser:
     return Releaser(
-        client=remote.client, keys=keys, appraiser=Appraiser.from_profile(remote.profile)
+        client=remote.client,
+        keys=keys,
+        appraiser=profile_appraiser(session.home, remote.profile),
     )
 
 
@@ -172,7 +174,7 @@ async def _watching(
 ) -> None:
     async with connected(session) as remote:
         releaser = HeadlessReleaser(
-            releaser=_releaser(remote, keys),
+            releaser=_releaser(session, remote, keys),
             policy=rules,
             uses=uses,
             cursor=Cursor.of(session.home, keys.name),

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from atoll.client.appraisal import Appraiser
 from atoll.client.connection import AtollClient
 from atoll.client.release import require_party
 from atoll.client.results import OpenedResult, fetch_result
@@ -20,6 +19,7 @@ from atoll_cli.remote import connected
 from atoll_cli.running import show_result
 from atoll_cli.session import Session
 from atoll_cli.stopping import run_stoppable
+from atoll_cli.trust import profile_appraiser
 
 
 @click.command()
@@ -49,6 +49,7 @@ def result(session: Session, job: str, out: Path, output: str | None, key_name: 
             view = await remote.client.get(job)
             manifest, manifest_digest = await agreed_manifest(remote.client, view, keys)
             names = outputs_of(manifest, keys, output, view.job_id)
+            appraiser = profile_appraiser(session.home, remote.profile)
             opened = {}
             for name in names:
                 opened[name] = await fetch_result(
@@ -57,7 +58,7 @@ def result(session: Session, job: str, out: Path, output: str | None, key_name: 
                     manifest_digest=manifest_digest,
                     output=name,
                     keys=keys,
-                    appraiser=Appraiser.from_profile(remote.profile),
+                    appraiser=appraiser,
                     into=out if len(names) == 1 else out / name,
                 )
             return view, opened

@@ -6,7 +6,6 @@ from typing import Final
 
 import click
 
-from atoll.client.appraisal import Appraiser
 from atoll.client.compose import STEP
 from atoll.client.files import read_private
 from atoll.client.profile import Profile
@@ -24,6 +23,7 @@ from atoll_cli.remote import connected
 from atoll_cli.running import run_job, show_outcome
 from atoll_cli.session import Session
 from atoll_cli.stopping import run_stoppable
+from atoll_cli.trust import profile_appraiser
 
 DEFAULT_OUT: Final = Path("atoll-results")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -287,7 +287,7 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
             limits=limits,
             job_limits=job_limits,
             tee=Tee(tee) if tee else profile.tee,
-            previous=_previous(after, profile),
+            previous=_previous(session, after, profile),
             placement=placement(
                 host_memory_mib=host_memory_mib,
                 host_cpus=host_cpus,
@@ -312,9 +312,9 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
     show_outcome(session, run_stoppable(work()))
 
 
-def _previous(files: tuple[Path, ...], profile: Profile) -> tuple[str, ...]:
+def _previous(session: Session, files: tuple[Path, ...], profile: Profile) -> tuple[str, ...]:
     """Digests of the receipts to build on; each must hold under the profile's policy."""
-    appraiser = Appraiser.from_profile(profile)
+    appraiser = profile_appraiser(session.home, profile)
     digests = [
         check_receipt(read_private(file, limit=MAX_FILE), appraiser).digest.hex() for file in files
     ]

@@ -28,7 +28,8 @@ from atoll.wire import admission, endpoints, schema, topology
 from atoll.wire.admission_messages import AdmitReply, AdmitRequest
 from atoll.wire.messages import NonceReply, NonceRequest
 from atoll_agent.config import AgentConfig
-from atoll_agent.enclave import Device, EnclaveKeys, Evidence, make_evidence
+from atoll_agent.enclave import EnclaveKeys, Evidence, make_evidence
+from atoll_agent.evidence.provider import Provider
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Standing:
 
     config: AgentConfig
     manifest_digest: bytes
-    device: Device
+    provider: Provider
     tracer: Tracer
     keys: EnclaveKeys = field(repr=False)
     bus_key: KeyPair = field(
@@ -62,7 +63,7 @@ class Standing:
 
         Raises:
             UnreachableError: no bus, or no attestor.
-            EvidenceError: the device refused; `admission.refused`: the evidence did not pass,
+            EvidenceError: there is no quote; `admission.refused`: the evidence did not pass,
                 as the attestor published; it is said why in the signed result.
             RefusedError: `admission.revoked`.
         """
@@ -125,7 +126,7 @@ class Standing:
         with self.tracer.span(spans.QUOTE):
             evidence = await make_evidence(
                 self.keys,
-                self.device,
+                self.provider,
                 enclave_id=config.enclave_id,
                 manifest_digest=self.manifest_digest,
                 nonce=nonce,

@@ -39,8 +39,12 @@ class AgentConfig:
     manifest_digest: str
     """The manifest our evidence will be bound to, hex; the assignment must match it."""
 
-    device_fd: int
-    """The inherited descriptor of the (simulated) guest device."""
+    device_fd: int | None = None
+    """The inherited descriptor of the simulated guest device, if there is one."""
+
+    tee: str = ""
+    """What to make evidence with: `auto`, `sev-snp`, `tdx`, `vtpm`, `keystone`, `simulated`. Unset:
+    the simulated device if one was handed in, else as `auto`, which never takes a simulated one."""
 
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine at our side, for workloads of the kind docker; only asked then."""

@@ -6,18 +6,12 @@ The keys are made here, live in this process's memory and are never written anyw
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Self
 
 from atoll.evidence.document import EvidenceDocument, encode, report_data
-from atoll.evidence.document import Tee as EvidenceTee
 from atoll.sealing.hpke import HpkePrivateKey
 from atoll.sealing.signature import SigningKey
-
-
-class Device(Protocol):
-    """Where quotes come from."""
-
-    async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]: ...
+from atoll_agent.evidence.provider import Provider
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,22 +38,21 @@ class Evidence:
 
 
 async def make_evidence(
-    keys: EnclaveKeys, device: Device, *, enclave_id: str, manifest_digest: bytes, nonce: bytes
+    keys: EnclaveKeys, provider: Provider, *, enclave_id: str, manifest_digest: bytes, nonce: bytes
 ) -> Evidence:
     """Ask the hardware for a quote over keys, manifest and challenge.
 
     Raises:
-        EvidenceError: the device refused or answered nonsense.
-        UnreachableError: `device.gone`.
+        EvidenceError, UnreachableError: as `Provider.quote`.
     """
     signing, hpke = keys.signing.public_bytes, keys.hpke.public_bytes
     bound = report_data(signing, hpke, manifest_digest, nonce)
-    report, certs = await device.extended_report(bound)
+    quoted = await provider.quote(bound)
     document = EvidenceDocument(
-        tee=EvidenceTee.SNP,
+        tee=provider.tee,
         enclave_id=enclave_id,
-        report=report,
-        certs=certs,
+        report=quoted.report,
+        certs=quoted.certs,
         signing_key=signing,
         hpke_key=hpke,
         manifest_digest=manifest_digest,

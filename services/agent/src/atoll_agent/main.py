@@ -13,6 +13,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Coroutine
 from functools import partial
 
 from atoll import process
@@ -29,8 +30,13 @@ from atoll_agent import assignment
 from atoll_agent.admission import Standing, require_admission
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.config import PREFIX, AgentConfig
-from atoll_agent.device import SimulatedDevice
 from atoll_agent.enclave import EnclaveKeys, Evidence
+from atoll_agent.evidence import opening
+from atoll_agent.evidence.choose import Source, choose
+from atoll_agent.evidence.kernel import Linux
+from atoll_agent.evidence.looking import look
+from atoll_agent.evidence.provider import Provider
+from atoll_agent.evidence.simulated import SimulatedDevice
 from atoll_agent.job import JobRunner
 from atoll_agent.leasing import environment
 from atoll_agent.telling import tell
@@ -44,29 +50,50 @@ async def run(config: AgentConfig, stop: asyncio.Event) -> None:
     """Run until the job ended, the host is gone, or we are told to stop."""
     level.limit(config.protocol_newest)
     level.write(config.protocol_level)
+    kernel = Linux()
+    choice = choose(config.tee, look(kernel, device=config.device_fd is not None))
+    _log.info("evidence by %s", "; ".join(choice.reasons))
+    if choice.source is not Source.SIMULATED or config.device_fd is None:
+        await _until(stop, _work(config, opening.hardware(choice, kernel)))
+        return
     device = await SimulatedDevice.open(config.device_fd)
     try:
-        async with asyncio.TaskGroup() as group:
-            work = group.create_task(_work(config, device))
-            gone = group.create_task(device.pump())
-            told = group.create_task(stop.wait())
-            await asyncio.wait({work, gone, told}, return_when=asyncio.FIRST_COMPLETED)
-            ended = work.done()
-            for task in (work, gone, told):
-                task.cancel()
-        if not ended:
-            raise UnreachableError("ended before the job did", code="enclave.stopped")
+        await _until(stop, _work(config, device), device.pump())
     finally:
         device.close()
 
 
-async def _work(config: AgentConfig, device: SimulatedDevice) -> None:
+async def _until(
+    stop: asyncio.Event, work: Coroutine[None, None, None], *more: Coroutine[None, None, None]
+) -> None:
+    """Work, and end as soon as that ended, anything more did, or we are told to stop.
+
+    Raises:
+        UnreachableError: `enclave.stopped`: the work had not ended.
+    """
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(work)
+        others = [group.create_task(one) for one in more]
+        others.append(group.create_task(_told(stop)))
+        await asyncio.wait({working, *others}, return_when=asyncio.FIRST_COMPLETED)
+        ended = working.done()
+        for task in (working, *others):
+            task.cancel()
+    if not ended:
+        raise UnreachableError("ended before the job did", code="enclave.stopped")
+
+
+async def _told(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _work(config: AgentConfig, provider: Provider) -> None:
     recorder = Recorder(
         spans.AGENT, instance=config.enclave_id, clock=time.time_ns, random=secrets.token_bytes
     )
     parent = parse(config.traceparent)
     with recorder.span(spans.ENCLAVE_BOOT, parent=parent):
-        standing = _standing(config, device, recorder)
+        standing = _standing(config, provider, recorder)
         evidence = await require_admission(standing, config.assign_timeout_s)
     async with connect(standing.as_admitted(), logger=_log) as bus:
         port = EnclaveBus(
@@ -89,7 +116,7 @@ async def _work(config: AgentConfig, device: SimulatedDevice) -> None:
             await exporter.flush(FLUSH_S)
 
 
-def _standing(config: AgentConfig, device: SimulatedDevice, recorder: Recorder) -> Standing:
+def _standing(config: AgentConfig, provider: Provider, recorder: Recorder) -> Standing:
     try:
         manifest_digest = bytes.fromhex(config.manifest_digest)
     except ValueError as error:
@@ -99,7 +126,7 @@ def _standing(config: AgentConfig, device: SimulatedDevice, recorder: Recorder) 
     return Standing(
         config=config,
         manifest_digest=manifest_digest,
-        device=device,
+        provider=provider,
         tracer=recorder,
         keys=keys,
     )

@@ -40,6 +40,7 @@ class Tee(Enum):
     """What an enclave is made of. `simulated` is never hardware and says so."""
 
     SEV_SNP = "sev-snp"
+    TDX = "tdx"
     SIMULATED = "simulated"
 
 

@@ -6,7 +6,7 @@ agent then ends, for an enclave does not outlive its host.
 
 import asyncio
 import socket
-from typing import Self
+from typing import Final, Self
 
 from atoll.errors import (
     ConfigError,
@@ -15,12 +15,16 @@ from atoll.errors import (
     UnreachableError,
 )
 from atoll.evidence.cert_table import CertificateTable
+from atoll.evidence.document import Tee as EvidenceTee
 from atoll.simulated import device
 from atoll.simulated.device import DeviceReply
+from atoll_agent.evidence.provider import Quoted
 
 
 class SimulatedDevice:
     """One request at a time; `pump` must run meanwhile."""
+
+    tee: Final = EvidenceTee.SNP
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -49,7 +53,7 @@ class SimulatedDevice:
                 f"descriptor {descriptor} is no device", code="agent.device"
             ) from error
 
-    async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    async def quote(self, report_data: bytes) -> Quoted:
         """A report over `report_data` at VMPL 0, and the certificates that go with it.
 
         Raises:
@@ -72,7 +76,8 @@ class SimulatedDevice:
             )
         if len(reply.report) != device.MAX_REPORT:
             raise MalformedEvidenceError("device reply", 4, f"report is {len(reply.report)} bytes")
-        return reply.report, CertificateTable.from_bytes(reply.table).certificates()
+        certs = CertificateTable.from_bytes(reply.table).certificates()
+        return Quoted(report=reply.report, certs=certs)
 
     async def pump(self) -> None:
         """Read replies until the host's end is closed.

@@ -11,7 +11,8 @@ import pytest
 from atoll.errors import ConfigError, EvidenceError, MalformedEvidenceError, UnreachableError
 from atoll.simulated import device as wire
 from atoll.simulated.device import DeviceReply
-from atoll_agent.device import SimulatedDevice
+from atoll_agent.evidence.provider import Quoted
+from atoll_agent.evidence.simulated import SimulatedDevice
 from support.evidence import Binding, chain, guest
 
 DATA = Binding().report_data
@@ -31,12 +32,12 @@ async def opened() -> AsyncIterator[tuple[SimulatedDevice, socket.socket]]:
         host.close()
 
 
-async def asked(reply: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+async def asked(reply: bytes) -> Quoted:
     """What the guest gets when the host answers one request with `reply`."""
     loop = asyncio.get_running_loop()
     async with opened() as (device, host), asyncio.TaskGroup() as group:
         pump = group.create_task(device.pump())
-        answer = group.create_task(device.extended_report(DATA))
+        answer = group.create_task(device.quote(DATA))
         request = await loop.sock_recv(host, 1024)
         assert wire.decode_request(request) == (DATA, 0)
         await loop.sock_sendall(host, reply)
@@ -47,9 +48,9 @@ async def asked(reply: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 async def test_the_report_and_its_certificates_come_back() -> None:
-    report, certificates = await asked(wire.encode_reply(GOOD))
-    assert report == GOOD.report
-    assert set(certificates) == set(chain().certificates)
+    quoted = await asked(wire.encode_reply(GOOD))
+    assert quoted.report == GOOD.report
+    assert set(quoted.certs) == set(chain().certificates)
 
 
 async def failing(reply: bytes) -> BaseException:
@@ -87,7 +88,7 @@ async def test_nothing_is_asked_of_a_host_that_is_gone() -> None:
         host.close()
         await device.pump()
         with pytest.raises(UnreachableError) as caught:
-            await device.extended_report(DATA)
+            await device.quote(DATA)
     assert caught.value.code == "device.gone"
 
 
