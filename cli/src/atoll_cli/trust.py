@@ -8,7 +8,8 @@ from atoll.client.appraisal import Appraiser, trust_store
 from atoll.client.files import read_private
 from atoll.client.profile import ProfileFile
 from atoll.errors import InputError, NotFoundError
-from atoll.evidence.policy import MAX_POLICY, policy_from_json
+from atoll.evidence.policy_forms import MAX_POLICY
+from atoll.policy.sections import read_policy
 
 MAX_ROOT: Final = 16 << 10
 
@@ -42,7 +43,7 @@ def appraiser_for(home: Path, *, root: Path | None, policy: Path | None) -> Appr
         else:
             policy_json = policy_json or profile.policy.encode()
             root_pem = root_pem or profile.development_root.encode()
-    return Appraiser(trust=trust_store(root_pem or b""), policy=policy_from_json(policy_json))
+    return Appraiser(trust=trust_store(root_pem or b""), policy=read_policy(policy_json))
 
 
 def _policy_text(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from atoll.bus import Bus, Message, connect, login_from, provision
 from atoll.bus.config import BusConfig
+from atoll.evidence.document import Tee as EvidenceTee
 from atoll.evidence.snp import AttestationReport
 from atoll.simulated.report import SimulatedGuest, sign_body
 from atoll.telemetry.span import Recorder
@@ -40,6 +41,8 @@ class Device:
 
     guest: SimulatedGuest = field(default_factory=guest)
     spoil: Callable[[bytes], bytes] = bytes
+
+    tee = EvidenceTee.SNP
 
     async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         return self.spoil(self.guest.attest(report_data)), chain().certificates

@@ -3,6 +3,7 @@
 import secrets
 
 from atoll.evidence import document as documents
+from atoll.evidence.document import Tee as EvidenceTee
 from atoll_agent.enclave import EnclaveKeys, make_evidence
 from support.evidence import chain, guest
 
@@ -11,6 +12,8 @@ NONCE = b"n" * 32
 
 
 class Device:
+    tee = EvidenceTee.SNP
+
     async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         return guest().attest(report_data), chain().certificates
 

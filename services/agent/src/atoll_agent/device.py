@@ -15,12 +15,15 @@ from atoll.errors import (
     UnreachableError,
 )
 from atoll.evidence.cert_table import CertificateTable
+from atoll.evidence.document import Tee
 from atoll.simulated import device
 from atoll.simulated.device import DeviceReply
 
 
 class SimulatedDevice:
     """One request at a time; `pump` must run meanwhile."""
+
+    tee = Tee.SNP
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

@@ -17,6 +17,10 @@ from atoll.sealing.signature import SigningKey
 class Device(Protocol):
     """Where quotes come from."""
 
+    @property
+    def tee(self) -> EvidenceTee:
+        """Of which kind they are."""
+
     async def extended_report(self, report_data: bytes) -> tuple[bytes, tuple[bytes, ...]]: ...
 
 
@@ -56,7 +60,7 @@ async def make_evidence(
     bound = report_data(signing, hpke, manifest_digest, nonce)
     report, certs = await device.extended_report(bound)
     document = EvidenceDocument(
-        tee=EvidenceTee.SNP,
+        tee=device.tee,
         enclave_id=enclave_id,
         report=report,
         certs=certs,

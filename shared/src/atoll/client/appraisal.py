@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Self
 
 from atoll.client.profile import Profile
-from atoll.evidence.appraise import appraise_document
+from atoll.evidence.appraise import EvidencePolicy, appraise_document
 from atoll.evidence.findings import Appraisal
-from atoll.evidence.policy import SnpPolicy, policy_from_json
 from atoll.evidence.trust import PRODUCTION, TrustStore
+from atoll.policy.sections import read_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,14 +16,14 @@ class Appraiser:
     """Whom this client trusts, and what it asks of an enclave."""
 
     trust: TrustStore
-    policy: SnpPolicy
+    policy: EvidencePolicy
 
     @classmethod
     def from_profile(cls, profile: Profile) -> Self:
         """Raises: InputError: the policy or the root is not legal."""
         return cls(
             trust=trust_store(profile.development_root.encode()),
-            policy=policy_from_json(profile.policy.encode()),
+            policy=read_policy(profile.policy.encode()),
         )
 
     def appraise(self, evidence: bytes, *, manifest_digest: bytes, now: datetime) -> Appraisal:
@@ -39,7 +39,8 @@ class Appraiser:
 
 
 def trust_store(development_root: bytes) -> TrustStore:
-    """AMD's genuine roots and, when given, the root of a simulated TEE (PEM or DER).
+    """AMD's genuine roots and, when given, the root of a simulated TEE (PEM or DER); of
+    several, such as the authority of virtual TPMs, in PEM.
 
     Raises:
         InputError: `trust.development_root`.
