@@ -75,7 +75,7 @@ class Host:
 
     def appraise(self, document: EvidenceDocument, **changes: Any) -> Appraisal:
         trust = TrustStore(roots=frozenset()).with_development_root(self.authority.certificate_pem)
-        asked = {
+        asked: dict[str, Any] = {
             "trust": trust,
             "policy": vtpm.policy(),
             "manifest_digest": MANIFEST,

@@ -38,7 +38,7 @@ def appraise(
     trust: TrustStore | None = None,
     **changes: Any,
 ) -> Appraisal:
-    asked = {"manifest_digest": MANIFEST, "nonce": NONCE, "now": NOW, **changes}
+    asked: dict[str, Any] = {"manifest_digest": MANIFEST, "nonce": NONCE, "now": NOW, **changes}
     return appraise_document(
         documents.encode(document or vtpm.document()),
         trust=trust or vtpm.trust(),
