@@ -21,9 +21,9 @@ $(STAMP): requirements/dev.txt pyproject.toml $(wildcard */pyproject.toml servic
 examples/iris/build/%.wasm: examples/iris/%.c examples/iris/*.h examples/build.py $(STAMP)
 	$(BIN)/python examples/build.py iris/$*.wasm
 
-# What the sandbox of native code and of images runs on. Installed where that is possible without
+# What the sandbox of native code and of images runs on, and virtual TPMs. Installed where that is possible without
 # asking (root on Debian 12 or 13); elsewhere said. A missing one is a skip at a desk, not in CI.
-SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io
+SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io swtpm:swtpm
 
 system-deps:
 	@missing=; for dep in $(SYSTEM_DEPS); do \

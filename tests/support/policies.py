@@ -4,7 +4,7 @@ from typing import Any
 
 from atoll.identity import PartyKeys
 from atoll.policy.document import Mode, PolicyDocument
-from atoll.policy.templates import strict_keystone, strict_snp, strict_tdx
+from atoll.policy.templates import strict_keystone, strict_snp, strict_tdx, strict_vtpm
 
 IMAGE = b"\x11" * 48
 OTHER_IMAGE = b"\x22" * 48
@@ -17,7 +17,7 @@ def owner(seed: int = 1) -> PartyKeys:
 
 
 def document(**changes: Any) -> PolicyDocument:
-    """A strict document with all three sections; `changes` are to its members."""
+    """A strict document with all four sections; `changes` are to its members."""
     members: dict[str, Any] = {
         "name": "fleet",
         "version": 3,
@@ -27,6 +27,7 @@ def document(**changes: Any) -> PolicyDocument:
             "sev-snp": strict_snp(frozenset({IMAGE})),
             "tdx": strict_tdx(frozenset({IMAGE})),
             "keystone": strict_keystone(frozenset({b"\x33" * 64})),
+            "vtpm": strict_vtpm(frozenset({b"\x44" * 32})),
         },
     }
     return PolicyDocument(**(members | changes))

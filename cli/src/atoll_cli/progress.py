@@ -45,7 +45,7 @@ class Narrator(Progress):
             enclave_id=enclave_id, evidence=show.evidence_document(appraisal)
         )
         if appraisal.simulated:
-            self._session.banner()
+            self._session.banner(host_tpm=show.is_host_tpm(appraisal))
         lines = show.appraisal_lines(
             appraisal, color=self._session.color_err, verbose=self._verbose
         )

@@ -42,7 +42,7 @@ def show_outcome(session: Session, outcome: RunOutcome) -> None:
     if result is not None:
         show_result(session, result)
     if outcome.appraisal is not None and outcome.appraisal.simulated:
-        session.banner(answer=True)
+        session.banner(answer=True, host_tpm=show.is_host_tpm(outcome.appraisal))
     document = outcome_document(outcome)
     if show.succeeded(outcome.view):
         session.document(document)

@@ -15,6 +15,7 @@ from atoll.errors import AtollError, InputError
 from atoll_cli import text
 
 BANNER: Final = "SIMULATED TEE: nothing here protects against the host"
+HOST_TPM: Final = "VTPM OF THE HOST: nothing here protects against the host"
 _RED: Final = "1;31"
 _ALERT: Final = "1;30;43"
 
@@ -88,10 +89,11 @@ class Session:
         sys.stdout.write(json.dumps(value, ensure_ascii=True) + "\n")
         sys.stdout.flush()
 
-    def banner(self, *, answer: bool = False) -> None:
-        """Say SIMULATED where it cannot be missed."""
-        rule = "*" * (len(BANNER) + 6)
-        for line in (rule, f"** {BANNER} **", rule):
+    def banner(self, *, answer: bool = False, host_tpm: bool = False) -> None:
+        """Say SIMULATED, or whose the TPM is, where it cannot be missed."""
+        said = HOST_TPM if host_tpm else BANNER
+        rule = "*" * (len(said) + 6)
+        for line in (rule, f"** {said} **", rule):
             (self.print if answer else self.say)(line, style=_ALERT)
 
     def failed(self, message: str, *, code: str, hint: str | None, error_id: str | None) -> None:

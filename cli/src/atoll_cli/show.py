@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from atoll.client.results import OpenedResult
 from atoll.client.unpack import UnpackedFile
+from atoll.evidence.document import Tee
 from atoll.evidence.findings import Appraisal, Finding, Outcome
 from atoll.identity import fingerprint
 from atoll.receipt.statement import OutputRef, StepRef
@@ -63,12 +64,22 @@ def job_lines(view: JobView) -> list[str]:
     return table(rows)
 
 
+def is_host_tpm(appraisal: Appraisal) -> bool:
+    """Whether it is about a virtual TPM, which is its host's."""
+    return appraisal.tee is Tee.VTPM
+
+
+def mark(appraisal: Appraisal) -> str:
+    """What is said of evidence that protects nothing from its host."""
+    return "VTPM OF THE HOST" if is_host_tpm(appraisal) else "SIMULATED"
+
+
 def appraisal_lines(
     appraisal: Appraisal, *, color: bool = False, verbose: bool = False
 ) -> list[str]:
     """The verdict, then every check by name; values where it failed, or all if `verbose`."""
     tee = appraisal.tee.value if appraisal.tee else "unknown TEE"
-    simulated = ", SIMULATED" if appraisal.simulated else ""
+    simulated = f", {mark(appraisal)}" if appraisal.simulated else ""
     counts = dict.fromkeys(Outcome, 0)
     for item in appraisal.findings:
         counts[item.outcome] += 1

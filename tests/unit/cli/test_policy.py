@@ -214,7 +214,7 @@ def test_refuses_a_corim_by_another_key(console: Console, tmp_path: Path) -> Non
     [
         ("new", "../x", "-o", "x"),
         ("new", "x", "--measurement", "zz", "-o", "x"),
-        ("new", "x", "--tee", "vtpm", "-o", "x"),
+        ("new", "x", "--tee", "sgx", "-o", "x"),
         ("new", "x", "--corim", "{file}", "-o", "x"),
         ("new", "other", "--from", "{file}", "-o", "x"),
         ("show", "nothing-here"),

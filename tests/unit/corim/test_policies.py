@@ -14,7 +14,7 @@ from atoll.corim.values import Corim
 from atoll.errors import InputError, UnsupportedError
 from atoll.evidence.document import Tee
 from atoll.evidence.policy_forms import UNCHECKED
-from atoll.policy.templates import strict_keystone, strict_snp, strict_tdx
+from atoll.policy.templates import strict_keystone, strict_snp, strict_tdx, strict_vtpm
 
 SHA = st.binary(min_size=48, max_size=48)
 SHA3 = st.binary(min_size=64, max_size=64)
@@ -123,3 +123,13 @@ def test_refuses_a_policy_without_values_or_with_more_than_can_be_said(policy: A
 def test_a_device_key_does_not_change_a_policy() -> None:
     corim = with_device_keys(_out(KEYSTONE), [bytes(31) + b"\x01"])
     assert into_policy(corim, KEYSTONE) == KEYSTONE
+
+
+def test_virtual_tpms_have_no_profile() -> None:
+    policy = strict_vtpm(frozenset({b"\x04" * 32}))
+    with pytest.raises(InputError) as caught:
+        from_policy(policy, corim_id="c", tag_id="t")
+    assert caught.value.code == "corim.unsupported"
+    with pytest.raises(InputError) as caught:
+        into_policy(_out(SNP), policy)
+    assert caught.value.code == "corim.unsupported"

@@ -22,7 +22,7 @@ from atoll.evidence.policy_forms import UNCHECKED
 from atoll.evidence.tdx_findings import claimed_tdx_findings
 from atoll.evidence.trust import PRODUCTION, TrustStore
 from atoll.policy.templates import strict_keystone, strict_tdx
-from support import dcap, evidence
+from support import dcap, evidence, vtpm
 from support.dcap import Platform
 from support.evidence import MANIFEST, NONCE, Binding
 from support.keystone import DEVICE, ENCLAVE_HASH, SM, Content
@@ -152,8 +152,13 @@ def test_a_development_root_for_sev_snp_leaves_the_other_kinds_as_they_are() -> 
 
 @pytest.mark.parametrize("tee", list(Tee))
 def test_evidence_of_a_kind_that_the_policy_is_not_about_fails(tee: Tee) -> None:
-    document = {Tee.SNP: evidence.document(), Tee.TDX: _td(), Tee.KEYSTONE: _keystone()}[tee]
-    others = {evidence.policy(), TDX_POLICY, KEYSTONE_POLICY}
+    document = {
+        Tee.SNP: evidence.document(),
+        Tee.TDX: _td(),
+        Tee.KEYSTONE: _keystone(),
+        Tee.VTPM: vtpm.document(),
+    }[tee]
+    others = (evidence.policy(), TDX_POLICY, KEYSTONE_POLICY, vtpm.policy())
     refused = 0
     for policy in others:
         appraisal = _appraise(document, policy=policy)
@@ -161,7 +166,7 @@ def test_evidence_of_a_kind_that_the_policy_is_not_about_fails(tee: Tee) -> None
         if appraisal.reason == "document.tee":
             assert appraisal.claims == {}
             assert [item.id for item in appraisal.findings] == ["document.parse", "document.tee"]
-    assert refused == 2
+    assert refused == 3
 
 
 def test_a_quote_without_collateral_is_refused_with_that_reason() -> None:

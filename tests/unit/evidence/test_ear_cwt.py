@@ -152,7 +152,7 @@ def test_refuses_a_missing_claim(label: int) -> None:
         {265: "tag:ietf.org,2026:rats/ear#03"},
         {266: {}},
         {266: {"sev-snp": {}, "tdx": {}}},
-        {266: {"vtpm": _claims()[266]["sev-snp"]}},
+        {266: {"sgx": _claims()[266]["sev-snp"]}},
         {266: []},
         {-75301: 0},
         {-75300: "00"},

@@ -136,7 +136,7 @@ def test_only_a_pck_certificate_may_begin_after_the_moment_to_judge_at(
 
 def test_a_whole_policy_of_a_tpm_counts_with_every_field() -> None:
     case = _own()["own-tpm-ok"]
-    whole = {"version": 1, "tee": "vtpm", "nonce": case["policy"]["nonce"]}
+    whole = {"version": 1, "tee": "tpm", "nonce": case["policy"]["nonce"]}
     for values, verdict in (
         ("unchecked", "valid"),
         ({"sha256": {"0": "00" * 32}}, "invalid"),

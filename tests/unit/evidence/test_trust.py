@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from atoll.errors import InputError
 from atoll.evidence.keystone.verify import DEVELOPMENT_DEVICE_KEY
 from atoll.evidence.trust import MAX_DEVICE_KEYS, PRODUCTION, TrustStore
-from support import dcap, evidence, vectors
+from support import dcap, evidence, vectors, vtpm
 
 EMPTY = TrustStore(roots=frozenset())
 INTEL = dcap.pem(dcap.root_der())
 AMD = evidence.chain().ark_pem
+AMD_AND_VTPM = EMPTY.with_development_root(AMD + vtpm.authority().certificate_pem)
 
 
 def refusal(root: bytes) -> str:
@@ -89,3 +90,13 @@ def test_what_is_no_device_key_is_refused(text: str) -> None:
     with pytest.raises(InputError) as caught:
         EMPTY.with_device_keys(text)
     assert caught.value.code == "trust.device_key"
+
+
+def test_the_authority_of_virtual_tpms_is_believed_where_it_is_named() -> None:
+    pem = vtpm.authority().certificate_pem
+    store = EMPTY.with_development_root(pem)
+
+    assert (len(store.vtpm.keys), store.has_simulated) == (1, True)
+    assert not PRODUCTION.vtpm.keys
+    assert AMD_AND_VTPM.roots == EMPTY.with_development_root(AMD).roots
+    assert AMD_AND_VTPM.vtpm == store.vtpm

@@ -64,6 +64,10 @@ TIGHTENING: list[tuple[str, str, Any, Any]] = [
         frozenset({TcbStatus.UP_TO_DATE}),
     ),
     ("keystone", "allow_derivable_sm_key", True, False),
+    ("vtpm", "allow_host_tpm", True, False),
+    ("vtpm", "pcr9s", UNCHECKED, frozenset({bytes(32)})),
+    ("vtpm", "pcr_values", UNCHECKED, {7: bytes(32)}),
+    ("vtpm", "require_secure_boot", False, True),
 ]
 
 
@@ -112,6 +116,8 @@ def test_a_strict_template_has_only_what_a_person_must_fill_in() -> None:
             "lint.rollback",
             "sections.tdx.minimum_tcb_evaluation_data_number",
         ): Severity.WARNING,
+        ("lint.any_kernel", "sections.vtpm.kernel_digests"): Severity.WARNING,
+        ("lint.any_kernel", "sections.vtpm.pcr0s"): Severity.WARNING,
     }
 
 
@@ -119,6 +125,8 @@ def test_a_strict_template_has_only_what_a_person_must_fill_in() -> None:
     ("tee", "changes", "name", "severity"),
     [
         ("sev-snp", {"measurements": UNCHECKED}, "lint.any_code", Severity.ERROR),
+        ("vtpm", {"pcr9s": UNCHECKED}, "lint.any_code", Severity.ERROR),
+        ("vtpm", {"allow_host_tpm": True}, "lint.simulated", Severity.WARNING),
         ("sev-snp", {"measurements": frozenset()}, "lint.nothing", Severity.ERROR),
         ("sev-snp", {"allow_debug": True}, "lint.debug", Severity.ERROR),
         ("sev-snp", {"products": UNCHECKED}, "lint.simulated", Severity.WARNING),

@@ -54,14 +54,14 @@ def test_what_is_written_is_read_and_has_one_name() -> None:
 
 def test_every_registered_tee_has_a_template_that_survives_its_json() -> None:
     for tee, section in SECTIONS.items():
-        size = 64 if tee == "keystone" else 48
+        size = {"keystone": 64, "vtpm": 32}.get(tee, 48)
         policy = strict(tee, frozenset({bytes(size)}))
         assert isinstance(policy, section.kind)
         assert section.tee == tee
         assert section.from_json(section.to_json(policy)) == policy
         assert set(section.identity + section.fresh) <= set(policy.__slots__)
     with pytest.raises(InputError):
-        strict("vtpm", frozenset())
+        strict("sgx", frozenset())
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,11 @@ def test_unknown_fields_are_refused(path: str) -> None:
         ("mode", "off"),
         ("mode", ["enforce"]),
         ("sections", []),
+        ("sections/sgx", {}),
         ("sections/vtpm", {}),
+        ("sections/vtpm/pcr9s", None),
+        ("sections/vtpm/allow_host_tpm", "unchecked"),
+        ("sections/vtpm/pcr_values", {"16": "00" * 32}),
         ("sections/sev-snp", None),
         ("sections/sev-snp/measurements", None),
         ("sections/sev-snp/allow_debug", "unchecked"),

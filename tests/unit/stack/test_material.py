@@ -8,7 +8,10 @@ import pytest
 from atoll.credentials import jwt
 from atoll.credentials.nkey import Kind
 from atoll.errors import ConfigError
+from atoll.evidence.trust import TrustStore
+from atoll.evidence.vtpm.chain import authority_spki_sha256
 from atoll.simulated.chain import DevelopmentKeys
+from atoll.tpm.authority import VtpmAuthority
 from atoll.wire.endpoints import ROLES
 from atoll_cli.deployment.identities import LOGINS
 from atoll_cli.stack.layout import Plan
@@ -34,6 +37,7 @@ FILES = (
     "attestor-keys.json",
     "operator.json",
     "simulated/chain.pem",
+    "vtpm/authority.pem",
 )
 
 
@@ -58,6 +62,18 @@ def test_the_second_start_finds_the_same(data: Path) -> None:
         other.ark_pem,
     )
     assert kept == {name: (data / name).read_bytes() for name in FILES}
+
+
+def test_the_simulated_root_and_the_vtpm_authority_are_believed_and_marked(data: Path) -> None:
+    made = Material.prepare(data)
+    store = TrustStore(roots=frozenset()).with_development_root(
+        (data / "development-roots.pem").read_bytes()
+    )
+    authority = VtpmAuthority.from_pem((data / "vtpm" / "authority.pem").read_bytes())
+
+    assert all(root.simulated for root in store.roots)
+    assert store.vtpm.keys == {authority_spki_sha256(authority.certificate)}
+    assert made.profile("nats://x", "http://x").development_root.encode() == made.roots_pem
 
 
 @pytest.mark.parametrize("name", FILES)

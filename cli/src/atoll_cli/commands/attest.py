@@ -141,7 +141,7 @@ def _show(session: Session, found: _Found, appraisal: Appraisal, *, verbose: boo
         for line in shown.claims_lines(appraisal):
             session.print(line)
     if appraisal.simulated:
-        session.banner(answer=True)
+        session.banner(answer=True, host_tpm=shown.is_host_tpm(appraisal))
     document = {
         **(shown.evidence_document(appraisal) or {}),
         "policy_digest": appraisal.policy_digest,

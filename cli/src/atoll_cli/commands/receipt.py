@@ -67,7 +67,7 @@ def verify_file(
     for line in lines[1:] if checks else ():
         session.print(line)
     if appraisal.simulated:
-        session.banner(answer=True)
+        session.banner(answer=True, host_tpm=show.is_host_tpm(appraisal))
     session.document(_document(verified))
     return verified
 

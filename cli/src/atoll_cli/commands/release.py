@@ -99,7 +99,7 @@ def _once(
         session.say(line)
     session.say()
     if prospect.appraisal.simulated:
-        session.banner()
+        session.banner(host_tpm=show.is_host_tpm(prospect.appraisal))
     session.say(f"appraisal of enclave {prospect.enclave_id}")
     for line in show.appraisal_lines(prospect.appraisal, color=session.color_err, verbose=verbose):
         session.say(line)
@@ -196,14 +196,13 @@ class _Log(Told):
         if self._session.as_json:
             self._session.line(_document(answer))
             return
-        simulated = answer.appraisal is not None and answer.appraisal.simulated
+        looked = answer.appraisal
+        marked = f", {show.mark(looked)}" if looked is not None and looked.simulated else ""
         line = (
             f"{moment(answer.time_ms)}  {answer.outcome.value:<8}  {answer.job_id}  "
             f"attempt {answer.attempt}  {answer.message} [{answer.code}]"
         )
-        self._session.print(
-            printable(line + (", SIMULATED" if simulated else "")), style=_STYLE[answer.outcome]
-        )
+        self._session.print(printable(line + marked), style=_STYLE[answer.outcome])
 
     def waiting(self, error: UnreachableError) -> None:
         self._session.say(f"waiting: {printable(error.message)}")

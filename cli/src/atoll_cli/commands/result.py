@@ -70,7 +70,7 @@ def result(session: Session, job: str, out: Path, output: str | None, key_name: 
         show_result(session, one)
     appraisal = next(iter(opened.values())).receipt.appraisal
     if appraisal.simulated:
-        session.banner(answer=True)
+        session.banner(answer=True, host_tpm=show.is_host_tpm(appraisal))
     documents = {name: show.result_document(one) for name, one in opened.items()}
     only: dict[str, Any] = next(iter(documents.values())) if len(documents) == 1 else {}
     session.document(

@@ -40,9 +40,17 @@ class Status:
 
     @property
     def simulated(self) -> bool:
-        """Whether any enclave here would be simulated."""
-        kinds = {self.tee, *(tee for host in self.hosts or () for tee in host.tees)}
-        return Tee.SIMULATED in kinds
+        """Whether any enclave here would be simulated, or have a TPM of its host."""
+        return not all(tee.protects for tee in self._kinds)
+
+    @property
+    def host_tpm(self) -> bool:
+        """Whether it is only that."""
+        return self.simulated and Tee.SIMULATED not in self._kinds
+
+    @property
+    def _kinds(self) -> frozenset[Tee]:
+        return frozenset({self.tee, *(tee for host in self.hosts or () for tee in host.tees)})
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -111,7 +119,7 @@ async def ask(remote: Remote) -> Status:
 def show(session: Session, found: Status) -> None:
     """For a person."""
     if found.simulated:
-        session.banner(answer=True)
+        session.banner(answer=True, host_tpm=found.host_tpm)
     session.print(f"bus       {found.bus} (nats-server {found.server})")
     session.print(f"TEE       {found.tee.value}")
     if found.services is not None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from atoll_cli.deployment.folder import KEY_RING
 from atoll_cli.deployment.identities import DOOR
 from atoll_cli.stack import address
-from atoll_cli.stack.material import COLLATERAL, OWNERS, WEBHOOK_KEY, Material
+from atoll_cli.stack.material import COLLATERAL, OWNERS, ROOTS, WEBHOOK_KEY, Material
 from atoll_cli.stack.policies import POLICY_NAME
 from atoll_cli.stack.service import ServiceSpec
 
@@ -53,7 +53,7 @@ class Plan:
             collateral_dir=data / COLLATERAL,
             door_creds_file=self.material.bus.creds(DOOR),
             door_keys_file=self.material.bus.door_keys,
-            development_root_file=data / "simulated" / "ark.pem",
+            development_root_file=data / ROOTS,
         )
 
     def manager(self) -> ServiceSpec:

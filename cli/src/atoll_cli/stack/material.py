@@ -7,6 +7,8 @@
     <data_dir>/owners/operator.json  their public halves: who may sign it
     <data_dir>/simulated/chain.pem   the simulated TEE's certificates and its VCEK key
     <data_dir>/simulated/ark.pem     its root, which trusting it takes
+    <data_dir>/vtpm/authority.pem    certifies virtual TPMs: certificate and key
+    <data_dir>/development-roots.pem the root and the authority's certificate: who is believed
     <data_dir>/webhook-key           seals webhooks' secrets
     <data_dir>/collateral/           revocation lists and roots, if there are any, for the attestor
     <data_dir>/policy.json           accepts the agent that is installed now, nothing else
@@ -34,6 +36,7 @@ from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.installed import installed_agent_files
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
+from atoll.tpm.authority import VtpmAuthority
 from atoll.wire import tenancy
 from atoll.wire.access import AccessToken
 from atoll.wire.messages import Tee
@@ -48,6 +51,8 @@ COLLATERAL: Final = "collateral"
 OLDER_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32,256}")
 """As older versions made them; replaced by one that has the form of a token."""
 KEY_SIZE: Final = 32
+VTPM_AUTHORITY: Final = Path("vtpm") / "authority.pem"
+ROOTS: Final = "development-roots.pem"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,9 @@ class Material:
     """What clients ask of an enclave, and the first policy of the attestor."""
     operator: PartyKeys
     ark_pem: bytes
+    roots_pem: bytes
+    """Everything that is believed beside the vendors' roots: `ark_pem`, and who certifies
+    virtual TPMs. What passes under it is marked."""
 
     @classmethod
     def prepare(cls, data_dir: Path, tenants: tuple[str, ...] = ()) -> Self:
@@ -85,6 +93,9 @@ class Material:
         write_private(data_dir / OWNERS / OPERATOR, operator.public.to_bytes())
         chain = _chain(data_dir / "simulated" / "chain.pem")
         write_private(data_dir / "simulated" / "ark.pem", chain.ark_pem)
+        authority = _vtpm_authority(data_dir / VTPM_AUTHORITY)
+        roots = chain.ark_pem + authority.certificate_pem
+        write_private(data_dir / ROOTS, roots)
         _random_key(data_dir / WEBHOOK_KEY)
         policy = policy_to_json(simulated_policy())
         write_private(data_dir / "policy.json", policy)
@@ -96,6 +107,7 @@ class Material:
             policy=policy,
             operator=operator,
             ark_pem=chain.ark_pem,
+            roots_pem=roots,
         )
 
     def profile(self, nats_url: str, http_url: str, *, ca: str = "", http_ca: str = "") -> Profile:
@@ -115,7 +127,7 @@ class Material:
             http_ca=http_ca,
             tee=Tee.SIMULATED,
             policy=self.policy.decode(),
-            development_root=self.ark_pem.decode(),
+            development_root=self.roots_pem.decode(),
         )
 
 
@@ -200,6 +212,17 @@ def _chain(path: Path) -> DevelopmentChain:
         )
         write_private(path, chain.to_pem())
         return chain
+
+
+def _vtpm_authority(path: Path) -> VtpmAuthority:
+    try:
+        return VtpmAuthority.from_pem(_read(path))
+    except InputError as error:
+        raise _damaged(path) from error
+    except NotFoundError:
+        authority = VtpmAuthority.generate(now=datetime.now(UTC))
+        write_private(path, authority.to_pem())
+        return authority
 
 
 def _read(path: Path) -> bytes:

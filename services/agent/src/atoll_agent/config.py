@@ -46,6 +46,10 @@ class AgentConfig:
     """What to make evidence with: `auto`, `sev-snp`, `tdx`, `vtpm`, `keystone`, `simulated`. Unset:
     the simulated device if one was handed in, else as `auto`, which never takes a simulated one."""
 
+    vtpm_certificates: str = ""
+    """The chain of the vTPM's attestation key, PEM. It proves itself, or is refused by whoever
+    appraises the evidence."""
+
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine at our side, for workloads of the kind docker; only asked then."""
 

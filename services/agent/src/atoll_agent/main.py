@@ -54,7 +54,8 @@ async def run(config: AgentConfig, stop: asyncio.Event) -> None:
     choice = choose(config.tee, look(kernel, device=config.device_fd is not None))
     _log.info("evidence by %s", "; ".join(choice.reasons))
     if choice.source is not Source.SIMULATED or config.device_fd is None:
-        await _until(stop, _work(config, opening.hardware(choice, kernel)))
+        chain = config.vtpm_certificates.encode()
+        await _until(stop, _work(config, opening.hardware(choice, kernel, chain)))
         return
     device = await SimulatedDevice.open(config.device_fd)
     try:

@@ -105,7 +105,7 @@ class Gathering:
                 return replace(found, files=found.files | {"certs": rest})
             case Tee.TDX:
                 return await self.for_quote(document.report, document.certs, now)
-            case Tee.KEYSTONE:
+            case Tee.KEYSTONE | Tee.VTPM:
                 return Found()
 
     async def for_ratls(self, raw: bytes, now: datetime) -> Found:

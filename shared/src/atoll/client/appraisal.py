@@ -23,7 +23,7 @@ from atoll.evidence.needed import Platform, Signed, collateral_of, intel_files
 from atoll.evidence.trust import PRODUCTION, TrustStore
 from atoll.policy.document import FORMAT, PolicyDocument, invalid
 from atoll.policy.records import NO_SECTION
-from atoll.policy.sections import SECTIONS
+from atoll.policy.sections import SECTIONS, read_policy
 from atoll.policy.signed import FORMAT as SIGNED_FORMAT
 
 AcceptedPolicy = EvidencePolicy | PolicyDocument
@@ -127,15 +127,12 @@ def accepted_policy(raw: bytes) -> AcceptedPolicy:
         )
     if value.get("format") == FORMAT:
         return PolicyDocument.from_plain(value)
-    tee = value.get("tee")
-    if not isinstance(tee, str) or tee not in SECTIONS:
-        raise invalid(f"is of the TEE {str(tee)[:40]!r}, want one of {', '.join(SECTIONS)}")
-    policy: EvidencePolicy = SECTIONS[tee].from_json(raw)
-    return policy
+    return read_policy(raw)
 
 
 def trust_store(development_root: bytes) -> TrustStore:
-    """AMD's and Intel's genuine roots and, when given, the root of a simulated TEE (PEM or DER).
+    """AMD's and Intel's genuine roots and, when given, the root of a simulated TEE (PEM or DER);
+    of several, such as the authority of virtual TPMs, in PEM.
 
     Raises:
         InputError: `trust.development_root`.

@@ -13,14 +13,16 @@ from atoll.corim.measured import Profile
 from atoll.corim.snp import PROFILE as SNP_PROFILE
 from atoll.corim.snp import SnpReferenceValues, snp_from_corim, snp_to_corim
 from atoll.corim.values import Corim, Id, Oid, Validity, invalid
-from atoll.errors import UnsupportedError
+from atoll.errors import InputError, UnsupportedError
 from atoll.evidence.document import Tee
 from atoll.evidence.keystone.policy import KeystonePolicy
 from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.policy_forms import UNCHECKED
 from atoll.evidence.tdx_policy import TdxPolicy
+from atoll.evidence.vtpm.policy import VtpmPolicy
 
-Policy = SnpPolicy | TdxPolicy | KeystonePolicy
+Policy = SnpPolicy | TdxPolicy | KeystonePolicy | VtpmPolicy
+"""Of any kind; that of a virtual TPM has no profile, and is refused."""
 
 _TEES: Final[Mapping[str | Oid, Tee]] = {
     SNP_PROFILE: Tee.SNP,
@@ -77,6 +79,8 @@ def into_policy(corim: Corim, policy: Policy) -> Policy:
         InputError: `corim.invalid`: of another TEE than the policy, or what its independent
             sets cannot say; `corim.unsupported`.
     """
+    if isinstance(policy, VtpmPolicy):
+        raise _no_profile()
     tee = tee_of(corim)
     if tee is not _tee(policy):
         raise invalid(f"is about {tee.value}, and the policy about {_tee(policy).value}")
@@ -94,8 +98,11 @@ def from_policy(
     """The reference values of a policy.
 
     Raises:
-        InputError: `corim.invalid`: the policy has none, or more than a CoRIM can say.
+        InputError: `corim.invalid`: the policy has none, or more than a CoRIM can say;
+            `corim.unsupported`.
     """
+    if isinstance(policy, VtpmPolicy):
+        raise _no_profile()
     sets = _checked(policy)
     if isinstance(policy, SnpPolicy):
         own = {field.name for field in fields(SnpReferenceValues)}
@@ -126,10 +133,18 @@ def _profile(policy: TdxPolicy | KeystonePolicy) -> Profile:
     return measured.TDX if isinstance(policy, TdxPolicy) else measured.KEYSTONE
 
 
-def _tee(policy: Policy) -> Tee:
+def _tee(policy: SnpPolicy | TdxPolicy | KeystonePolicy) -> Tee:
     if isinstance(policy, SnpPolicy):
         return Tee.SNP
     return Tee.TDX if isinstance(policy, TdxPolicy) else Tee.KEYSTONE
+
+
+def _no_profile() -> InputError:
+    return InputError(
+        "there is no CoRIM profile for virtual TPMs",
+        code="corim.unsupported",
+        hint="give the predicted digests in the policy itself",
+    )
 
 
 def _name(profile: str | Oid | None) -> str:

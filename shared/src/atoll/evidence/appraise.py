@@ -14,14 +14,15 @@ The findings, in order (`*` stands for a field):
 | snp.report to .signature | verification of a SEV-SNP report, see `snp_steps`           |
 | tdx.quote to .module     | or of a TDX quote, see `tdx_steps`                          |
 | keystone.report to .signature | or of a Keystone report, see `keystone.steps`          |
+| vtpm.report to .replay   | or of a virtual TPM's quote and log, see `vtpm.steps`       |
 | document.manifest        | the evidence is for this manifest                           |
 | document.nonce           | the evidence answers this challenge                         |
 | snp.report_data          | the report commits to the keys, the manifest and the nonce  |
-| document.report_data     | the same of a TDX quote or a Keystone report                |
-| snp.* tdx.* keystone.*   | the policy's fields, see `snp_findings` and its likes       |
+| document.report_data     | the same of a TDX quote, a Keystone report or a TPM quote   |
+| snp.* tdx.* keystone.* vtpm.* | the policy's fields, see `snp_findings` and its likes  |
 
 A document of a kind that the policy is not about fails at `document.tee`, and nothing is
-verified.
+verified. Evidence of a virtual TPM is always marked as simulated: its host owns it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from typing import Final
 
 from atoll.errors import EvidenceError
 from atoll.evidence import document as documents
-from atoll.evidence.claims import keystone_claims, snp_claims, tdx_claims
+from atoll.evidence.claims import keystone_claims, snp_claims, tdx_claims, vtpm_claims
 from atoll.evidence.comparisons import equal, finding
 from atoll.evidence.dcap.collateral import Collateral, VerifiedCollateral
 from atoll.evidence.dcap.intel_chain import IntelRoots
@@ -51,11 +52,22 @@ from atoll.evidence.tdx_findings import claimed_tdx_findings, tdx_findings
 from atoll.evidence.tdx_policy import TdxPolicy
 from atoll.evidence.tdx_steps import verify_tdx_steps
 from atoll.evidence.trust import TrustStore
+from atoll.evidence.vtpm.chain import VtpmRoots
+from atoll.evidence.vtpm.findings import Subject as VtpmSubject
+from atoll.evidence.vtpm.findings import vtpm_findings
+from atoll.evidence.vtpm.policy import VtpmPolicy
+from atoll.evidence.vtpm.report import qualifying_data
+from atoll.evidence.vtpm.steps import verify_vtpm_steps
 
-EvidencePolicy = SnpPolicy | TdxPolicy | KeystonePolicy
+EvidencePolicy = SnpPolicy | TdxPolicy | KeystonePolicy | VtpmPolicy
 """A policy of any kind that a document can be of."""
 
-_TEES: Final = {SnpPolicy: Tee.SNP, TdxPolicy: Tee.TDX, KeystonePolicy: Tee.KEYSTONE}
+_TEES: Final = {
+    SnpPolicy: Tee.SNP,
+    TdxPolicy: Tee.TDX,
+    KeystonePolicy: Tee.KEYSTONE,
+    VtpmPolicy: Tee.VTPM,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +122,8 @@ def appraise_document(
             judged = _tdx(document, policy, expected, trust.intel, now=now, collateral=usable)
         case Tee.KEYSTONE, KeystonePolicy():
             judged = _keystone(document, policy, expected, trust)
+        case Tee.VTPM, VtpmPolicy():
+            judged = _vtpm(document, policy, expected, trust.vtpm, now=now)
         case _:
             judged = _Judged()
     kind = _TEES[type(policy)].value
@@ -198,10 +212,40 @@ def _keystone(
     )
 
 
+def _vtpm(
+    document: EvidenceDocument,
+    policy: VtpmPolicy,
+    expected: Binding,
+    roots: VtpmRoots,
+    *,
+    now: datetime,
+) -> _Judged:
+    steps = verify_vtpm_steps(document.report, document.certs, roots, now=now)
+    report, verified = steps.report, steps.verified
+    findings = (
+        *steps.findings,
+        *_binding(document, "document.report_data", steps.extra_data, expected),
+    )
+    if report is None:
+        return _Judged(findings=findings, simulated=True)
+    subject = VtpmSubject(
+        registers=report.pcrs if verified is None else verified.registers,
+        log=steps.log,
+        host=None if verified is None else verified.ak.host,
+    )
+    return _Judged(
+        findings=(*findings, *vtpm_findings(subject, policy)),
+        claims={} if verified is None else vtpm_claims(verified),
+        simulated=True,
+    )
+
+
 def _binding(
     document: EvidenceDocument, name: str, report_data: bytes, expected: Binding
 ) -> tuple[Finding, ...]:
     committed = documents.expected_report_data(document)
+    if document.tee is Tee.VTPM:
+        committed = qualifying_data(committed)
     nonce = Finding(
         id="document.nonce",
         outcome=Outcome.UNCHECKED,

@@ -1,9 +1,16 @@
 """What authentic evidence says, by the specification's names, for appraisals and results."""
 
+import hashlib
+from typing import Final
+
 from atoll.evidence.dcap.reports import TdReport
 from atoll.evidence.dcap.verify import VerifiedQuote
 from atoll.evidence.keystone.report import KeystoneReport
 from atoll.evidence.verify import VerifiedReport
+from atoll.evidence.vtpm.findings import OWNER
+from atoll.evidence.vtpm.verify import VerifiedVtpm
+
+_MAX_IMAGES: Final = 4
 
 
 def snp_claims(verified: VerifiedReport) -> dict[str, str]:
@@ -69,4 +76,16 @@ def keystone_claims(report: KeystoneReport) -> dict[str, str]:
         "sm_public_key": report.sm_public_key.hex(),
         "device_public_key": report.device_public_key.hex(),
         "data": report.data.hex(),
+    }
+
+
+def vtpm_claims(verified: VerifiedVtpm) -> dict[str, str]:
+    """Of a virtual TPM's quote."""
+    return {
+        "owner": OWNER,
+        "host": verified.ak.host,
+        "ak_sha256": hashlib.sha256(verified.ak.spki).hexdigest(),
+        **{f"pcr{number}": value.hex() for number, value in verified.registers.items()},
+        "boot_images": " ".join(one.hex() for one in verified.log.applications()[:_MAX_IMAGES]),
+        "extra_data": verified.quote.attest.extra_data.hex(),
     }

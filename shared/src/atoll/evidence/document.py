@@ -5,7 +5,8 @@ A conceptual message wrapper (`cmw`, RFC 9999) in CBOR: a collection `urn:atoll:
 | label    | media type                                   | role        | value                    |
 | binding  | application/vnd.atoll.enclave-binding+cbor   | evidence    | map of the fields below  |
 | evidence | application/vnd.atoll.{sev-snp-report,       | evidence    | what the hardware signed |
-|          | tdx-quote,keystone-report}                   |             |                          |
+|          | tdx-quote,keystone-report} or                |             |                          |
+|          | application/vnd.atoll.vtpm-report+cbor       |             |                          |
 | cert0... | application/pkix-cert (DER) or               | endorsement | certificate              |
 |          | application/pem-certificate-chain            |             |                          |
 
@@ -27,6 +28,7 @@ from typing import Annotated, Final
 
 from atoll.errors import MalformedEvidenceError, MessageError
 from atoll.evidence import _cbor, cmw
+from atoll.evidence.vtpm import report as vtpm_report
 from atoll.framing import transcript
 from atoll.wire import schema
 from atoll.wire.messages import MAX_EVIDENCE
@@ -34,6 +36,8 @@ from atoll.wire.schema import Size, Token, message
 
 MAX_DOCUMENT: Final = MAX_EVIDENCE
 MAX_REPORT: Final = 16 << 10
+"""Of every kind but a virtual TPM's, which brings its boot log."""
+MAX_VTPM_REPORT: Final = vtpm_report.MAX_REPORT
 MAX_CERT: Final = 32 << 10
 MAX_CERTS: Final = 8
 SIGNING_KEY_SIZE: Final = 32
@@ -61,12 +65,14 @@ class Tee(Enum):
     SNP = "sev-snp"
     TDX = "tdx"
     KEYSTONE = "keystone"
+    VTPM = "vtpm"
 
 
 REPORT_TYPES: Final[Mapping[Tee, str]] = {
     Tee.SNP: "application/vnd.atoll.sev-snp-report",
     Tee.TDX: "application/vnd.atoll.tdx-quote",
     Tee.KEYSTONE: "application/vnd.atoll.keystone-report",
+    Tee.VTPM: "application/vnd.atoll.vtpm-report+cbor",
 }
 """Our own: no vendor has registered a media type for these."""
 _TEES: Final = {name: tee for tee, name in REPORT_TYPES.items()}
@@ -77,14 +83,15 @@ class EvidenceDocument:
     """One enclave's evidence with what it binds.
 
     `certs` are DER or PEM: SEV-SNP's in any order; for TDX the PCK chain, leaf first, if the
-    quote brings none; none for Keystone. What Intel signs about a platform is not here: it is
+    quote brings none; none for Keystone; of a virtual TPM the attestation key's and then its
+    authority's. What Intel signs about a platform is not here: it is
     not the enclave's word, and one copy does for many quotes. `manifest_digest` is empty for
     an enclave that was started for no job yet.
     """
 
     tee: Tee
     enclave_id: Token
-    report: Annotated[bytes, Size(1, MAX_REPORT)]
+    report: Annotated[bytes, Size(1, MAX_VTPM_REPORT)]
     certs: Annotated[tuple[Annotated[bytes, Size(1, MAX_CERT)], ...], Size(0, MAX_CERTS)]
     signing_key: Annotated[bytes, Size(SIGNING_KEY_SIZE, SIGNING_KEY_SIZE)]
     hpke_key: Annotated[bytes, Size(HPKE_KEY_SIZE, HPKE_KEY_SIZE)]
@@ -191,6 +198,8 @@ def _document(
     if len(document.manifest_digest) not in {0, DIGEST_SIZE}:
         size = len(document.manifest_digest)
         raise _malformed(f"manifest_digest is {size} bytes, want 0 or {DIGEST_SIZE}")
+    if tee is not Tee.VTPM and len(report) > MAX_REPORT:
+        raise _malformed(f"report is {len(report)} bytes, at most {MAX_REPORT} of {tee.value}")
     if tee is Tee.KEYSTONE and document.certs:
         raise _malformed("Keystone has no certificates")
     return document

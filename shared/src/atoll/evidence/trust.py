@@ -2,7 +2,8 @@
 
 A root is pinned by the SHA-256 of its SubjectPublicKeyInfo; AMD's together with the one
 product it may speak for. A certificate that evidence brings along is never a root. Keystone
-has no vendor: its devices' keys are believed one by one, and none by default.
+has no vendor: its devices' keys are believed one by one, and none by default. Nor have virtual
+TPMs: the authority of a deployment is believed where it is named, as what it is, a host's word.
 """
 
 import hashlib
@@ -14,12 +15,14 @@ from atoll.evidence.dcap import intel_chain
 from atoll.evidence.dcap.intel_chain import IntelRoots, read_certificate
 from atoll.evidence.keystone.verify import DEVELOPMENT_DEVICE_KEY, DeviceKeys
 from atoll.evidence.products import Product
+from atoll.evidence.vtpm.chain import AUTHORITY_CN, VtpmRoots
 from atoll.evidence.x509 import Certificate, ders
 
 MAX_DEVICE_KEYS: Final = 1024
 
 _NO_INTEL_ROOT: Final = IntelRoots(roots=frozenset())
 _NO_DEVICE: Final = DeviceKeys(keys=frozenset())
+_NO_AUTHORITY: Final = VtpmRoots(keys=frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,8 @@ class TrustStore:
     """For TDX."""
     keystone: DeviceKeys = _NO_DEVICE
     """Public keys of Keystone devices."""
+    vtpm: VtpmRoots = _NO_AUTHORITY
+    """Authorities of virtual TPMs, under which everything is marked as simulated."""
 
     def find(self, product: Product, spki_sha256: bytes) -> TrustedRoot | None:
         """The root for this product with this key, or None."""
@@ -66,14 +71,16 @@ class TrustStore:
             any(root.simulated for root in self.roots)
             or any(root.simulated for root in self.intel.roots)
             or DEVELOPMENT_DEVICE_KEY in self.keystone.keys
+            or bool(self.vtpm.keys)
         )
 
     def with_development_root(self, root: bytes) -> Self:
-        """This store plus the root of a simulated TEE, under which everything is simulated.
+        """This store plus the root of a simulated TEE, under which everything is simulated, or
+        the authority of virtual TPMs, of which the same is said.
 
         Args:
             root: DER or PEM of an `ARK-Simulated`, or of an `Intel SGX Root CA` that is not
-                Intel's; in PEM one of each.
+                Intel's, or an `Atoll vTPM Authority`; in PEM one of each.
 
         Raises:
             InputError: `trust.development_root`: anything else, so that this cannot widen
@@ -124,8 +131,10 @@ class TrustStore:
         if root.subject_cn == intel_chain.ROOT_CN and genuine is None:
             more = intel_chain.IntelRoot(spki_sha256=digest, simulated=True)
             return replace(self, intel=IntelRoots(roots=self.intel.roots | {more}))
+        if root.subject_cn == AUTHORITY_CN:
+            return replace(self, vtpm=VtpmRoots(keys=self.vtpm.keys | {digest}))
         raise InputError(
-            f"development root is {root.subject_cn!r}, want 'ARK-Simulated', or "
+            f"development root is {root.subject_cn!r}, want 'ARK-Simulated', {AUTHORITY_CN!r}, or "
             f"{intel_chain.ROOT_CN!r} with another key than Intel's",
             code="trust.development_root",
         )

@@ -6,7 +6,8 @@
 | lint.debug       | error    | the host may read the enclave's memory                   |
 | lint.derivable   | error    | Keystone's publicly known SM keys are accepted           |
 | lint.nothing     | error    | an empty set, which no evidence can meet                 |
-| lint.simulated   | warning  | the development TEE is accepted                          |
+| lint.simulated   | warning  | the development TEE is accepted, or a TPM of the host    |
+| lint.any_kernel  | warning  | nothing says which kernel or firmware started the code   |
 | lint.migration   | warning  | a migration agent may take the guest away                |
 | lint.rollback    | warning  | provisional firmware, or no minimum for the TCB          |
 | lint.revocation  | warning  | no revocation list is asked for                          |
@@ -29,6 +30,7 @@ from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.policy_forms import UNCHECKED
 from atoll.evidence.products import Product
 from atoll.evidence.tdx_policy import TdxPolicy
+from atoll.evidence.vtpm.policy import VtpmPolicy
 from atoll.policy.document import Mode, PolicyDocument
 from atoll.policy.sections import SECTIONS, Policy
 
@@ -97,6 +99,8 @@ def _particular(tee: str, policy: Policy) -> Iterator[Remark]:
         yield from _snp(path, policy)
     elif isinstance(policy, TdxPolicy):
         yield from _tdx(path, policy)
+    elif isinstance(policy, VtpmPolicy):
+        yield from _vtpm(path, policy)
     elif policy.allow_derivable_sm_key:
         yield _error(
             "lint.derivable",
@@ -132,6 +136,15 @@ def _tdx(path: str, policy: TdxPolicy) -> Iterator[Remark]:
     if policy.minimum_tcb_evaluation_data_number is UNCHECKED:
         where = f"{path}.minimum_tcb_evaluation_data_number"
         yield _warning("lint.rollback", where, "accepts collateral of any age that is valid")
+
+
+def _vtpm(path: str, policy: VtpmPolicy) -> Iterator[Remark]:
+    if policy.allow_host_tpm:
+        where = f"{path}.allow_host_tpm"
+        yield _warning("lint.simulated", where, "accepts the host's word: nothing is protected")
+    for name in ("kernel_digests", "pcr0s"):
+        if getattr(policy, name) is UNCHECKED:
+            yield _warning("lint.any_kernel", f"{path}.{name}", "accepts whatever starts the code")
 
 
 def _error(name: str, path: str, message: str) -> Remark:

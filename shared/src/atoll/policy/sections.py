@@ -9,19 +9,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from atoll import canonical
 from atoll.evidence.keystone.policy import (
     KeystonePolicy,
     keystone_policy_from_json,
     keystone_policy_to_json,
 )
 from atoll.evidence.policy import SnpPolicy, policy_from_json, policy_to_json
+from atoll.evidence.policy_forms import MAX_POLICY, invalid
 from atoll.evidence.tdx_policy import TdxPolicy, tdx_policy_from_json, tdx_policy_to_json
+from atoll.evidence.vtpm.policy import VtpmPolicy, vtpm_policy_from_json, vtpm_policy_to_json
 
 SNP: Final = "sev-snp"
 TDX: Final = "tdx"
 KEYSTONE: Final = "keystone"
+VTPM: Final = "vtpm"
 
-Policy = SnpPolicy | TdxPolicy | KeystonePolicy
+Policy = SnpPolicy | TdxPolicy | KeystonePolicy | VtpmPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,4 +66,29 @@ SECTIONS: Final[Mapping[str, Section]] = {
         identity=("enclave_hashes",),
         fresh=("data",),
     ),
+    VTPM: Section(
+        tee=VTPM,
+        kind=VtpmPolicy,
+        to_json=vtpm_policy_to_json,
+        from_json=vtpm_policy_from_json,
+        # A kernel alone runs whatever initrd it is given, so its digest is no identity.
+        identity=("pcr9s",),
+    ),
 }
+
+
+def read_policy(raw: bytes) -> Policy:
+    """A policy of any kind from its canonical JSON, which says its TEE.
+
+    Raises:
+        InputError: `policy.invalid`, or `json.*` if it is not canonical JSON.
+    """
+    if len(raw) > MAX_POLICY:
+        raise invalid("policy", f"is {len(raw)} bytes, at most {MAX_POLICY}")
+    value = canonical.loads(raw)
+    tee = value.get("tee") if isinstance(value, dict) else None
+    section = SECTIONS.get(tee) if isinstance(tee, str) else None
+    if section is None:
+        raise invalid("tee", f"is none of {', '.join(SECTIONS)}")
+    policy: Policy = section.from_json(raw)
+    return policy

@@ -14,13 +14,15 @@ from atoll.evidence.policy import SnpPolicy
 from atoll.evidence.policy_forms import UNCHECKED
 from atoll.evidence.products import Product
 from atoll.evidence.tdx_policy import TdxPolicy
-from atoll.policy.sections import KEYSTONE, SNP, TDX, Policy
+from atoll.evidence.vtpm.policy import VtpmPolicy
+from atoll.policy.sections import KEYSTONE, SNP, TDX, VTPM, Policy
 
 GENUINE: Final = frozenset(Product) - {Product.SIMULATED}
 
 
 def strict(tee: str, measurements: frozenset[bytes]) -> Policy:
-    """The template for a TEE; `measurements` are of the code that may run there.
+    """The template for a TEE; `measurements` are of the code that may run there: of a machine with
+    a virtual TPM the values of PCR 9.
 
     Raises:
         InputError: `policy.invalid`: an unknown TEE, or digests of another size.
@@ -31,6 +33,8 @@ def strict(tee: str, measurements: frozenset[bytes]) -> Policy:
         return strict_tdx(measurements)
     if tee == KEYSTONE:
         return strict_keystone(measurements)
+    if tee == VTPM:
+        return strict_vtpm(measurements)
     raise InputError(f"there is no template for {tee[:40]!r}", code="policy.invalid")
 
 
@@ -114,4 +118,18 @@ def strict_keystone(measurements: frozenset[bytes]) -> KeystonePolicy:
         sm_hashes=UNCHECKED,
         data=UNCHECKED,
         allow_derivable_sm_key=False,
+    )
+
+
+def strict_vtpm(measurements: frozenset[bytes]) -> VtpmPolicy:
+    """Command line and initrd are known, and that the host owns the TPM is not accepted: whoever
+    wants evidence of one to pass says so."""
+    return VtpmPolicy(
+        allow_host_tpm=False,
+        pcr9s=measurements,
+        kernel_digests=UNCHECKED,
+        pcr0s=UNCHECKED,
+        pcr_values=UNCHECKED,
+        require_secure_boot=False,
+        hosts=UNCHECKED,
     )

@@ -20,7 +20,7 @@ from atoll.wire.schema import (
 )
 
 MAX_MANIFEST: Final = 256 << 10
-MAX_EVIDENCE: Final = 64 << 10
+MAX_EVIDENCE: Final = 320 << 10
 MAX_TOKEN: Final = 32 << 10
 MAX_CRL: Final = 64 << 10  # as in a kept appraisal (`atoll.policy.records`)
 MAX_JWKS: Final = 16 << 10
@@ -37,11 +37,18 @@ SpawnSeq = Annotated[int, Range(0, (1 << 53) - 1)]
 
 
 class Tee(Enum):
-    """What an enclave is made of. `simulated` is never hardware and says so."""
+    """What an enclave is made of. `simulated` is never hardware and says so; `vtpm` is a virtual
+    machine whose TPM is its host's, which is no hardware either."""
 
     SEV_SNP = "sev-snp"
     TDX = "tdx"
     SIMULATED = "simulated"
+    VTPM = "vtpm"
+
+    @property
+    def protects(self) -> bool:
+        """Whether it keeps anything from its host."""
+        return self in {Tee.SEV_SNP, Tee.TDX}
 
 
 class JobState(Enum):

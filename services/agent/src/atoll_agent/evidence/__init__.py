@@ -10,6 +10,7 @@
     sev_guest   the device /dev/sev-guest
     tdx_guest   the device /dev/tdx_guest, and Intel's quote generation service
     qgs         the messages of that service                                 pure
+    vtpm        a virtual TPM, which is the host's
     keystone    RISC-V Keystone, which needs a runtime that is not here
     simulated   the simulated processor
 

@@ -8,13 +8,20 @@ from atoll_agent.evidence.provider import Provider
 from atoll_agent.evidence.sev_guest import SevGuestProvider
 from atoll_agent.evidence.tdx_guest import TdxGuestProvider
 from atoll_agent.evidence.tsm import TsmProvider
+from atoll_agent.evidence.vtpm import VtpmProvider
 
 
-def hardware(choice: Choice, kernel: Kernel) -> Provider:
+def hardware(choice: Choice, kernel: Kernel, vtpm_chain: bytes = b"") -> Provider:
     """A provider that asks the kernel. The simulated one is opened by who was handed its device.
 
+    Args:
+        choice: what was chosen.
+        kernel: that we run on.
+        vtpm_chain: the certificates of the vTPM's attestation key, PEM.
+
     Raises:
-        ConfigError: `tee.missing`: this build has no provider for it.
+        ConfigError: `tee.missing`: this build has no provider for it; `vtpm.no_certificate`.
+        EvidenceError: `vtpm_chain` is no PEM.
     """
     match choice.source:
         case Source.TSM if choice.tee is not None:
@@ -23,6 +30,13 @@ def hardware(choice: Choice, kernel: Kernel) -> Provider:
             return SevGuestProvider(kernel)
         case Source.TDX_GUEST:
             return TdxGuestProvider(kernel)
+        case Source.VTPM if vtpm_chain:
+            return VtpmProvider.of_this_machine((vtpm_chain,))
+        case Source.VTPM:
+            raise ConfigError(
+                "the host gave no certificate for the key of its vTPM",
+                code="vtpm.no_certificate",
+            )
         case Source.KEYSTONE:
             return KeystoneProvider()
         case _:

@@ -1,7 +1,9 @@
-"""Event logs that explain the run-time registers of a TD, and prove nothing by themselves.
+"""Event logs that explain the registers of a TD or a TPM, and prove nothing by themselves.
 
     registers    RTMR0 to RTMR3, and how one is extended
-    ccel         the firmware's log in TCG's crypto-agile form (CCEL table)
+    tcg          TCG's crypto-agile form, in which firmware writes
+    ccel         such a log of a TD (CCEL table)
+    pcr_log      such a log of a TPM
     rtmr_json    the JSON log of a guest agent, with named run-time events
     judge        verdict on one published vector
 

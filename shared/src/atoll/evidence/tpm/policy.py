@@ -18,7 +18,7 @@ from atoll.evidence.policy_forms import UNCHECKED, Form, Unchecked, forms_of
 from atoll.evidence.tpm.pcrs import BANKS, COUNT, Registers
 from atoll.evidence.tpm.quote import MAX_2B
 
-TEE: Final = "vtpm"
+TEE: Final = "tpm"
 KEYS: Final = ("nonce", "pcr_values")
 
 

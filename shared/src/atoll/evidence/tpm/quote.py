@@ -7,14 +7,16 @@ TPMS_ATTEST, section 10.12.12, big-endian; 2B stands for a u16 size and as many 
 | selections u32 | { hash algorithm u16, size u8, bits } ... | pcrDigest 2B                   |
 
 Signatures: RSASSA-PKCS1-v1_5, either the bare number (then with SHA-256) or as a
-TPMT_SIGNATURE { scheme u16 = 0014, hash algorithm u16, 2B }, section 11.3.4.
+TPMT_SIGNATURE { scheme u16 = 0014, hash algorithm u16, 2B }; ECDSA on P-256 with SHA-256 as
+{ 0018, 000b, r 2B, s 2B }, section 11.3.4.
 """
 
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
@@ -34,6 +36,8 @@ _MAGIC: Final = bytes.fromhex("ff544347")
 _TYPE_QUOTE: Final = 0x8018
 _PEM: Final = b"-----BEGIN PUBLIC KEY-----"
 _RSASSA: Final = 0x0014
+_ECDSA: Final = 0x0018
+_P256_SIZE: Final = 32
 _MIN_BITS: Final = 2048
 _MAX_BITS: Final = 4096
 _EXPONENT: Final = 65537
@@ -119,11 +123,32 @@ def verify_tpm_quote(message: bytes, signature: bytes, key: rsa.RSAPublicKey) ->
     try:
         key.verify(number, bytes(message), padding.PKCS1v15(), hash_)
     except InvalidSignature as error:
-        raise RejectedEvidenceError(
-            "TPM quote: not signed by the attestation key", code="evidence.tpm_bad_signature"
-        ) from error
+        raise _bad_signature() from error
     # 2
     return VerifiedTpmQuote(attest=Attest.from_bytes(message), hash=hash_)
+
+
+def verify_ecdsa_quote(
+    message: bytes, signature: bytes, key: ec.EllipticCurvePublicKey
+) -> VerifiedTpmQuote:
+    """The same of a P-256 key, whose signature is a TPMT_SIGNATURE of ECDSA with SHA-256.
+
+    Raises: as `verify_tpm_quote` does.
+    """
+    cursor = Cursor(bytes(signature), structure="TPMT_SIGNATURE", order="big")
+    scheme, algorithm = cursor.uint(2), cursor.uint(2)
+    if (scheme, algorithm) != (_ECDSA, SHA256_ALG):
+        raise UnsupportedEvidenceError(
+            f"TPM signature: scheme 0x{scheme:04x} with hash 0x{algorithm:04x}, want ECDSA with "
+            "SHA-256"
+        )
+    r, s = (int.from_bytes(cursor.block(2, limit=_P256_SIZE), "big") for _ in range(2))
+    cursor.finish()
+    try:
+        key.verify(encode_dss_signature(r, s), bytes(message), ec.ECDSA(SHA256()))
+    except InvalidSignature as error:
+        raise _bad_signature() from error
+    return VerifiedTpmQuote(attest=Attest.from_bytes(message), hash=SHA256())
 
 
 def check_nonce(quote: VerifiedTpmQuote, nonce: bytes) -> None:
@@ -205,3 +230,9 @@ def _yes_no(cursor: Cursor) -> bool:
 
 def _not_quote(why: str) -> RejectedEvidenceError:
     return RejectedEvidenceError(f"{_STRUCTURE}: {why}", code="evidence.tpm_not_quote")
+
+
+def _bad_signature() -> RejectedEvidenceError:
+    return RejectedEvidenceError(
+        "TPM quote: not signed by the attestation key", code="evidence.tpm_bad_signature"
+    )
