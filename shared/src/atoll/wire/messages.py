@@ -27,8 +27,7 @@ MAX_JWKS: Final = 16 << 10
 MAX_POLICY: Final = 384 << 10
 """Bytes of the largest of each; of signed policies two share a message."""
 
-MAX_LISTED: Final = 1000
-"""Jobs of the longest list."""
+MAX_LISTED: Final = 1000  # jobs of the longest list
 
 Attempt = Annotated[int, Range(0, 1 << 31)]
 Sha256 = Annotated[bytes, Size(32, 32)]
