@@ -23,7 +23,7 @@ from atoll.evidence.needed import Platform, Signed, collateral_of, intel_files
 from atoll.evidence.trust import PRODUCTION, TrustStore
 from atoll.policy.document import FORMAT, PolicyDocument, invalid
 from atoll.policy.records import NO_SECTION
-from atoll.policy.sections import SECTIONS, read_policy
+from atoll.policy.sections import read_policy
 from atoll.policy.signed import FORMAT as SIGNED_FORMAT
 
 AcceptedPolicy = EvidencePolicy | PolicyDocument

@@ -18,6 +18,7 @@ from atoll.wire.schema import (
     Token,
     message,
 )
+from atoll.wire.tee import Tee as Tee  # noqa: PLC0414 - a part of the messages
 
 MAX_MANIFEST: Final = 256 << 10
 MAX_EVIDENCE: Final = 320 << 10
@@ -33,21 +34,6 @@ Attempt = Annotated[int, Range(0, 1 << 31)]
 Sha256 = Annotated[bytes, Size(32, 32)]
 SpawnSeq = Annotated[int, Range(0, (1 << 53) - 1)]
 """A spawn request's number in its stream; 0: not known."""
-
-
-class Tee(Enum):
-    """What an enclave is made of. `simulated` is never hardware and says so; `vtpm` is a virtual
-    machine whose TPM is its host's, which is no hardware either."""
-
-    SEV_SNP = "sev-snp"
-    TDX = "tdx"
-    SIMULATED = "simulated"
-    VTPM = "vtpm"
-
-    @property
-    def protects(self) -> bool:
-        """Whether it keeps anything from its host."""
-        return self in {Tee.SEV_SNP, Tee.TDX}
 
 
 class JobState(Enum):
