@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from atoll.telemetry.metrics import table
 from unit.infra import promql
 
 INFRA: Final = Path(__file__).resolve().parents[3] / "infra"
@@ -112,3 +113,13 @@ def test_what_nobody_exports_would_be_found(text: str, why: str) -> None:
 def test_what_is_no_promql_would_be_found() -> None:
     with pytest.raises(ValueError, match=r"."):
         promql.parse("sum(rate(atoll_jobs_ended_total[5m])")
+
+
+def test_operations_names_alerts_and_metrics_that_exist() -> None:
+    text = (INFRA.parent / "docs" / "operations.md").read_text()
+    alerts = set(re.findall(r"`(Atoll[A-Z]\w+)`", text))
+    metrics = set(re.findall(r"`(atoll_\w+)", text)) - {"atoll_"}
+
+    assert alerts
+    assert alerts <= {rule["alert"] for rule in RULES}
+    assert metrics <= set(promql.KNOWN) | {each.name for each in table.METRICS}
