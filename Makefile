@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 MEMBERS := shared services/agent services/attestor services/gateway services/manager cli
 
-.PHONY: setup system-deps demo test hostile chaos examples lint lock bench bench-scale clean
+.PHONY: setup system-deps infra-tools demo test hostile chaos examples lint lock bench bench-scale clean
 
 setup: $(STAMP) examples/iris/build/train.wasm examples/iris/build/infer.wasm
 
@@ -35,10 +35,20 @@ system-deps:
 	  || echo "warning: could not install$$missing; tests that need it are skipped" >&2; \
 	else echo "hint: as root: apt-get install --no-install-recommends$$missing" >&2; fi
 
+# Helm as a library, schemas of Kubernetes and Compose: 100 MB, so only tests get them. There are no
+# wheels for every machine; a missing one is as above.
+INFRA_STAMP := $(VENV)/.infra
+
+infra-tools: $(INFRA_STAMP)
+
+$(INFRA_STAMP): requirements/infra.txt $(STAMP)
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/infra.txt; \
+	then touch $@; else echo "warning: could not install requirements/infra.txt; tests of infra/ are skipped" >&2; fi
+
 demo: setup
 	@$(BIN)/atoll demo
 
-test: setup system-deps
+test: setup system-deps infra-tools
 	@$(BIN)/python tests/run.py
 
 hostile: setup system-deps
@@ -74,6 +84,7 @@ COMPILE := $(BIN)/uv pip compile --universal --generate-hashes --no-header --no-
 lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) -o requirements/dev.txt requirements/dev.in
+	$(COMPILE) -c requirements/dev.txt -o requirements/infra.txt requirements/infra.in
 	$(COMPILE) --fork-strategy fewest -o examples/logistic/requirements.txt examples/logistic/requirements.in
 
 clean:

@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 MEMBERS = sorted(path for pattern in ("shared", "cli", "services/*") for path in ROOT.glob(pattern))
 
@@ -36,13 +38,23 @@ def test_the_workspace_lists_the_same_tools() -> None:
     assert set(group) | wanted == listed()
 
 
-def test_every_requirement_is_pinned_with_hashes_and_names_no_host() -> None:
-    text = (ROOT / "requirements" / "dev.txt").read_text()
+@pytest.mark.parametrize(("lock", "least"), [("dev.txt", 20), ("infra.txt", 3)])
+def test_every_requirement_is_pinned_with_hashes_and_names_no_host(lock: str, least: int) -> None:
+    text = (ROOT / "requirements" / lock).read_text()
     entries = re.split(r"\n(?=\S)", text.strip())
 
-    assert len(entries) > 20
+    assert len(entries) > least
     assert "://" not in text
     assert all(re.match(r"[\w.-]+==\S+", entry) and "--hash=sha256:" in entry for entry in entries)
+
+
+def test_the_locks_agree_on_what_is_in_both() -> None:
+    texts = [(ROOT / "requirements" / lock).read_text() for lock in ("dev.txt", "infra.txt")]
+    pins = [dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE)) for text in texts]
+
+    assert {name: pins[1][name] for name in pins[0].keys() & pins[1].keys()} == {
+        name: pins[0][name] for name in pins[0].keys() & pins[1].keys()
+    }
 
 
 def test_siblings_are_pinned_exactly() -> None:

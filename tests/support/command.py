@@ -74,6 +74,8 @@ class Stack:
     """The container engine that its enclaves use; None: the machine's."""
     nats: str | None = None
     """Where its bus listens, HOST:PORT; None: on a free port."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """More of its environment."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     _process: "subprocess.Popen[str] | None" = None
 
@@ -102,7 +104,7 @@ class Stack:
                     *(("--docker", self.docker) if self.docker else ()),
                     *(("--nats", self.nats) if self.nats else ()),
                 ],
-                env=environment(self.home),
+                env=environment(self.home, **self.env),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -92,7 +92,12 @@ class Plan:
             "nats_creds_file": self.material.bus.creds(name),
             "supervised": "true",
         }
-        passed = {key: value for key, value in self.env.items() if key.startswith(PASSED_ON)}
+        metrics = f"ATOLL_{name.upper()}_METRICS_ADDRESS"
+        passed = {
+            key: value
+            for key, value in self.env.items()
+            if key.startswith(PASSED_ON) or key == metrics
+        }
         own = {
             f"ATOLL_{name.upper()}_{key.upper()}": str(value)
             for key, value in {**common, **settings}.items()

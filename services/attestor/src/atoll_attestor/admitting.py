@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from atoll.credentials.nkey import Kind, decode_public
-from atoll.errors import ConflictError, RejectedEvidenceError, SealError
+from atoll.errors import AtollError, ConflictError, RejectedEvidenceError, SealError
 from atoll.evidence import document as documents
 from atoll.evidence.document import EvidenceDocument
 from atoll.evidence.findings import Appraisal, Verdict
 from atoll.sealing.signature import verify_signature
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics.metric import OK, UNMETERED, Meter
 from atoll.wire import admission
 from atoll.wire.admission import Admission, Ticket
 from atoll.wire.admission_messages import AdmitReply, AdmitRequest
@@ -29,6 +31,7 @@ class Admitter:
     evidence: ports.EvidenceStore
     revocations: ports.Revocations
     ttl_s: int
+    meter: Meter = UNMETERED
 
     async def admit(self, request: AdmitRequest) -> AdmitReply:
         """Admit an enclave, for the first time or again.
@@ -43,6 +46,16 @@ class Admitter:
                 by the key that the evidence vouches for, or another enclave has this id.
             RefusedError: `admission.revoked`.
         """
+        try:
+            reply = await self._admit(request)
+        except AtollError as error:
+            self.meter.count(table.ADMISSIONS, outcome="refused", code=error.code)
+            raise
+        outcome = "admitted" if reply.ticket else "refused"
+        self.meter.count(table.ADMISSIONS, outcome=outcome, code=reply.reason or OK)
+        return reply
+
+    async def _admit(self, request: AdmitRequest) -> AdmitReply:
         document = documents.parse(request.evidence)
         _require_own(request, document)
         appraisal, reply = await self.verifier.judge(request.evidence)

@@ -83,6 +83,10 @@ class AttestorConfig:
     nonce_ttl_s: int = 120
     """How long a challenge may be answered."""
 
+    metrics_address: str = ""
+    """Where metrics are served for Prometheus (`docs/metrics.md`): HOST:PORT, or a port alone on
+    loopback. Empty: nowhere."""
+
     protocol_newest: int = level.NEWEST
     """Speak no newer protocol level than this, as the release before did; no level above it comes
     into force while this service lives."""

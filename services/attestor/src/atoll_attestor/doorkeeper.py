@@ -15,6 +15,8 @@ from typing import Final
 from atoll.bus import Bus, KeyValue, Message
 from atoll.credentials import callout
 from atoll.errors import AtollError, InputError, MessageError
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics.metric import OK, UNMETERED, Meter
 from atoll.wire import schema, topology
 from atoll.wire.admission_messages import (
     ReinstateRequest,
@@ -94,6 +96,7 @@ class Doorkeeper:
         ring: what logins are made with.
         policies: what is in force.
         revocations: who is turned away.
+        meter: where connections are counted.
     """
 
     def __init__(
@@ -103,7 +106,10 @@ class Doorkeeper:
         ring: Keyring,
         policies: ports.Policies,
         revocations: BusRevocations,
+        *,
+        meter: Meter = UNMETERED,
     ) -> None:
+        self._meter = meter
         self._door = door
         self._ring = ring
         self._policies = policies
@@ -233,9 +239,11 @@ class Doorkeeper:
                 enclave_id, session = entry.session
                 await self._kv.put(enclave_id, schema.encode(session))
         except AtollError as error:
+            self._meter.count(table.CONNECTIONS, outcome="refused", code=error.code)
             _log.warning("connection %d refused: %s (%s)", request.connection, error, error.code)
             answer = callout.refuse(request, error.code, by=keys.callout, account=asked_in, now=now)
         else:
+            self._meter.count(table.CONNECTIONS, outcome="allowed", code=OK)
             answer = callout.accept(request, entry.jwt, by=keys.callout, account=asked_in, now=now)
         await self._door.publish(message.reply, answer.encode())
 
@@ -252,6 +260,7 @@ class Doorkeeper:
             return 0
         ended = _kicked(reply.payload)
         if ended:
+            self._meter.count(table.CUT)
             _log.warning("connection of %s ended: %s", enclave_id, why)
         return int(ended)
 

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from atoll import process, version
 from atoll.audit import AuditWriter
@@ -22,13 +23,17 @@ from atoll.bus import (
 )
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics import wiring as metering
+from atoll.telemetry.metrics.metric import Meter
 from atoll.telemetry.otel import ServiceTracing
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints, level, topology
+from atoll.wire.admission_messages import RevokedKind
 from atoll.wire.messages import NonceReply, NonceRequest
 from atoll.wire.upgrade import Kind
 from atoll.wire.verification import VerifyReply, VerifyRequest
-from atoll_attestor import files
+from atoll_attestor import files, ports
 from atoll_attestor.admitting import Admitter
 from atoll_attestor.bus_ports import BusArchive, BusEvidence, BusPolicies
 from atoll_attestor.collateral.cache import CrlCache
@@ -69,8 +74,12 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
     async with (
         connect(bus_config, logger=_log) as bus,
         connect(door_config, logger=_log) as door,
+        metering.exporting(
+            config.metrics_address, table.ATTESTOR, services=bus, door=door
+        ) as exported,
         asyncio.TaskGroup() as group,
     ):
+        meter = exported.meter
         await require_jetstream(bus)
         run_id = secrets.token_hex(8)
         speaker = Speaker(bus, Kind.ATTESTOR, run_id, _now_ms())
@@ -89,7 +98,8 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         await supply.load()
         revocations = BusRevocations(bus)
         await revocations.load()
-        doorkeeper = Doorkeeper(bus, door, setup.door, policies, revocations)
+        doorkeeper = Doorkeeper(bus, door, setup.door, policies, revocations, meter=meter)
+        follow_rules(meter, policies, revocations)
         loops = [
             speaker.run(stop),
             revocations.follow(),
@@ -106,7 +116,7 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
             loops.append(process.wait_for_end_of_input(stop))
         tasks = [group.create_task(loop) for loop in loops]
         archive, gathering = BusArchive(bus), setup.gathering(supply)
-        verifier = setup.verifier(policies, archive, gathering)
+        verifier = setup.verifier(policies, archive, gathering, meter)
         judging = setup.judging(policies, archive, gathering)
         admitter = Admitter(
             verifier=verifier,
@@ -114,6 +124,7 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
             evidence=BusEvidence(bus),
             revocations=revocations,
             ttl_s=config.admission_ttl_s,
+            meter=meter,
         )
         service = Service(
             bus,
@@ -128,9 +139,10 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
                 "simulated": str(setup.trust.has_simulated).lower(),
                 **level.metadata(),
             },
+            answered=metering.requests(meter),
         )
         async with service:
-            process.announce_ready(kid=kid)
+            process.announce_ready(kid=kid, **exported.facts)
             await stop.wait()
         for task in tasks:
             task.cancel()
@@ -138,6 +150,17 @@ async def run(config: AttestorConfig, stop: asyncio.Event) -> None:
         await tracing.flush(FLUSH_S)
     if speaker.refused is not None:
         raise speaker.refused
+
+
+def follow_rules(meter: Meter, policies: ports.Policies, revocations: ports.Revocations) -> None:
+    """What decides about enclaves, as metrics."""
+
+    def of(kind: RevokedKind) -> float:
+        return float(sum(each is kind for each, _ in tuple(revocations.now)))
+
+    for kind in RevokedKind:
+        meter.follow(table.REVOCATIONS, partial(of, kind), kind=kind.value)
+    meter.follow(table.POLICY, lambda: float(policies.in_force is not None))
 
 
 def rows(verifier: Verifier, judging: Judging, tracer: Tracer) -> list[Endpoint]:

@@ -10,6 +10,7 @@ from atoll.errors import ConfigError, InputError
 from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.trust import PRODUCTION, TrustStore
 from atoll.identity import PartyPublic
+from atoll.telemetry.metrics.metric import UNMETERED, Meter
 from atoll_attestor import files, ports
 from atoll_attestor.collateral.cache import fetch_crl
 from atoll_attestor.collateral.fetch import Fetcher, Limits
@@ -109,7 +110,11 @@ class Setup:
         )
 
     def verifier(
-        self, policies: ports.Policies, archive: ports.Archive, gathering: Gathering
+        self,
+        policies: ports.Policies,
+        archive: ports.Archive,
+        gathering: Gathering,
+        meter: Meter = UNMETERED,
     ) -> Verifier:
         """The operations about enclaves, over these ports."""
         return Verifier(
@@ -120,6 +125,7 @@ class Setup:
             archive=archive,
             gathering=gathering,
             result_ttl_s=self.config.result_ttl_s,
+            meter=meter,
         )
 
     def judging(

@@ -5,9 +5,12 @@ import time
 from dataclasses import dataclass, field
 
 from atoll.evidence import document as documents
+from atoll.evidence.document import Tee
 from atoll.evidence.ear import issue_ear
 from atoll.evidence.findings import Appraisal
 from atoll.policy.records import judge_with, moment
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics.metric import OK, UNMETERED, Meter
 from atoll.wire.messages import (
     ActivateRequest,
     AppraiseReply,
@@ -38,6 +41,7 @@ class Verifier:
     archive: ports.Archive
     gathering: Gathering
     result_ttl_s: int
+    meter: Meter = UNMETERED
 
     @staticmethod
     def clock() -> int:
@@ -66,6 +70,7 @@ class Verifier:
 
     async def judge(self, evidence: bytes) -> tuple[Appraisal, AppraiseReply]:
         """`appraise`, and the appraisal that the result follows from."""
+        begun = time.perf_counter()
         document = documents.parse(evidence)
         at = _now_ms()
         self.nonces.require_fresh(document.nonce, now_ms=at)
@@ -109,12 +114,18 @@ class Verifier:
             now=of.moment(),
             ttl_s=self.result_ttl_s,
         )
+        self._count(document.tee, found.appraisal, time.perf_counter() - begun)
         return found.appraisal, AppraiseReply(
             ear=ear,
             verdict=found.appraisal.verdict.value,
             reason=found.appraisal.reason,
             warning=found.warning,
         )
+
+    def _count(self, tee: Tee, appraisal: Appraisal, seconds: float) -> None:
+        verdict, code = appraisal.verdict.value, appraisal.reason or OK
+        self.meter.count(table.APPRAISALS, tee=tee.value, verdict=verdict, code=code)
+        self.meter.observe(table.APPRAISAL_TIME, seconds, tee=tee.value)
 
     async def published_keys(self, _request: KeysRequest) -> KeysReply:
         """The keys that results are signed with which may still hold."""

@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 from atoll.computation.consent import require_consents, require_withdrawal
 from atoll.computation.manifest import Manifest, digest
-from atoll.errors import NotFoundError, RefusedError
+from atoll.errors import AtollError, NotFoundError, RefusedError
 from atoll.framing import transcript
 from atoll.telemetry.context import SpanContext, render
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics.metric import OK, UNMETERED, Meter
 from atoll.wire.access import DEFAULT_TENANT
 from atoll.wire.messages import (
     JobList,
@@ -37,6 +39,7 @@ class GatewayApi:
         tees: the kinds of enclave this deployment has managers for.
         places: where jobs wait.
         context: the trace that the current request belongs to, if any.
+        meter: where submissions are counted.
     """
 
     def __init__(
@@ -50,7 +53,9 @@ class GatewayApi:
         tees: frozenset[Tee],
         places: Places,
         context: Callable[[], SpanContext | None],
+        meter: Meter = UNMETERED,
     ) -> None:
+        self._meter = meter
         self._ledger = ledger
         self._manifests = manifests_store
         self._withdrawals = withdrawals
@@ -77,6 +82,15 @@ class GatewayApi:
                 `placement.too_many`, `job.no_such_host`.
             ConflictError: `job.idempotency`.
         """
+        try:
+            view, created = await self._accept(request, caller)
+        except AtollError as error:
+            self._meter.count(table.SUBMISSIONS, outcome="refused", code=error.code)
+            raise
+        self._meter.count(table.SUBMISSIONS, outcome="accepted" if created else "repeated", code=OK)
+        return view, created
+
+    async def _accept(self, request: SubmitRequest, caller: Caller) -> tuple[JobView, bool]:
         manifest = require_consents(request.agreed, now_ms=self._clock())
         manifest.network.require_enforceable()
         tee = manifest.tee.kind

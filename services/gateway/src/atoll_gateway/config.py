@@ -78,6 +78,10 @@ class GatewayConfig:
     webhook_networks: tuple[str, ...] = ()
     """Networks of the operator's own that webhooks may be in, as `10.1.0.0/16`."""
 
+    metrics_address: str = ""
+    """Where metrics are served for Prometheus (`docs/metrics.md`): HOST:PORT, or a port alone on
+    loopback. Empty: nowhere."""
+
     protocol_newest: int = level.NEWEST
     """Speak no newer protocol level than this, as the release before did; no level above it comes
     into force while this service lives."""

@@ -82,6 +82,16 @@ class JobIndex:
     def __len__(self) -> int:
         return len(self._views)
 
+    def count(self, state: JobState) -> int:
+        """How many jobs are in a state that is not an end."""
+        shelf = self._shelves.get((None, state))
+        return 0 if shelf is None else len(shelf)
+
+    @property
+    def undone_count(self) -> int:
+        """How many jobs' outboxes wait."""
+        return len(self._undone)
+
     async def follow(self, jobs: JobStore) -> None:
         """Keep up with the bucket until cancelled."""
         async with aclosing(jobs.watch()) as entries:

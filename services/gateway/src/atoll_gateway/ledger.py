@@ -10,6 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from atoll.errors import ConflictError, NotFoundError, RefusedError
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics.metric import OK, UNMETERED, Meter
 from atoll.wire.messages import JobRecord, JobView, OutboxKind
 from atoll_gateway import core
 from atoll_gateway.ports import Clock, JobStore, Outlet
@@ -23,7 +25,10 @@ MAX_UNDONE: Final = 32
 
 
 class Ledger:
-    def __init__(self, jobs: JobStore, outlet: Outlet, clock: Clock) -> None:
+    def __init__(
+        self, jobs: JobStore, outlet: Outlet, clock: Clock, meter: Meter = UNMETERED
+    ) -> None:
+        self._meter = meter
         self._jobs = jobs
         self._outlet = outlet
         self._clock = clock
@@ -58,6 +63,8 @@ class Ledger:
                     hint="use a fresh key for each new job",
                 ) from None
             record, created = existing, False
+        else:
+            self._count(record.view)
         await self._perform_with_room(record, revision)
         return record.view, created
 
@@ -94,6 +101,8 @@ class Ledger:
                 revision = await self._jobs.update(after, revision)
             except ConflictError:
                 continue
+            if (after.view.state, after.view.attempt) != (record.view.state, record.view.attempt):
+                self._count(after.view)
             await self._perform_with_room(after, revision)
             return after.view
 
@@ -102,6 +111,13 @@ class Ledger:
         found = await self._jobs.get(job_id)
         if found is not None:
             await self._perform(*found)
+
+    def _count(self, view: JobView) -> None:
+        """A job came into the state that it is in, by a write of ours."""
+        self._meter.count(table.JOB_CHANGES, state=view.state.value)
+        if view.state.terminal:
+            code = OK if view.reason is None else view.reason.code
+            self._meter.count(table.JOBS_ENDED, state=view.state.value, code=code)
 
     async def _perform_with_room(self, record: JobRecord, revision: int) -> None:
         """`_perform`; what is durable is not undone for lack of room, the sweeper goes on."""

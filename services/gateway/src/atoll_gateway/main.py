@@ -14,6 +14,8 @@ from atoll.bus import Bus, BusConfig, Speaker, connect, login_from, require_jets
 from atoll.errors import ConfigError
 from atoll.telemetry import forward, wiring
 from atoll.telemetry import names as spans
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics import wiring as metering
 from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import level, topology
 from atoll.wire.messages import Tee
@@ -46,6 +48,7 @@ from atoll_gateway.reading import JobReader
 from atoll_gateway.refusals import Refusals, has_room
 from atoll_gateway.reports import ReportWorker
 from atoll_gateway.service import gateway_service
+from atoll_gateway.survey import surveying
 from atoll_gateway.sweeper import Sweeper
 from atoll_gateway.tending import Tending
 from atoll_gateway.tokens import TokenDesk, TokenDirectory
@@ -72,7 +75,11 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         inbox_prefix=topology.inbox("gateway"),
         tls_ca_file=str(config.nats_ca_file) if config.nats_ca_file else None,
     )
-    async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
+    async with (
+        connect(bus_config, logger=_log) as bus,
+        metering.exporting(config.metrics_address, table.GATEWAY, services=bus) as exported,
+        asyncio.TaskGroup() as group,
+    ):
         await require_jetstream(bus)
         run_id = secrets.token_hex(8)
         speaker = Speaker(bus, Kind.GATEWAY, run_id, _now_ms())
@@ -82,7 +89,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         refuses = config.unplaceable == "refuse"
         places = Placing(bus, manifests, _now_ms, partial(living, bus) if refuses else None)
         outlet = BusOutlet(bus, places)
-        ledger = Ledger(jobs, outlet, _now_ms)
+        ledger = Ledger(jobs, outlet, _now_ms, exported.meter)
         index = JobIndex()
         directory, tokens = TokenDirectory(), KvTokens(bus)
         desk = TokenDesk(tokens, directory, _now_ms)
@@ -98,6 +105,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             tees=tees,
             places=places,
             context=tracing.tracer.current,
+            meter=exported.meter,
         )
         webhooks = _webhooks(config, bus)
         refusals = Refusals(recorder, monotonic=time.monotonic, has_room=partial(has_room, bus))
@@ -115,6 +123,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             Undertaker(bus, ledger, places.consumers).run(),
             places.follow(),
             Tending(bus, places, jobs, _now_ms).run(),
+            *surveying(exported, bus, index, places.consumers, _now_ms),
         ]
         if otlp is not None:
             loops.append(TraceForwarder(bus, otlp).run())
@@ -141,6 +150,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             events=BusEvents(bus),
             webhooks=webhooks.api if webhooks else None,
             tracer=tracing.tracer,
+            meter=exported.meter,
             max_asset=config.max_asset_bytes,
         )
         server = HttpServer(
@@ -163,9 +173,10 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             hosts,
             tracing.tracer,
             webhooks.api if webhooks else None,
+            exported.meter,
         )
         async with service, server:
-            process.announce_ready(http=server.url)
+            process.announce_ready(http=server.url, **exported.facts)
             await stop.wait()
         for task in tasks:
             task.cancel()

@@ -6,6 +6,8 @@ from typing import TypeVar
 from atoll import version
 from atoll.bus import Bus, Endpoint, Service
 from atoll.telemetry import wiring
+from atoll.telemetry.metrics.metric import UNMETERED, Meter
+from atoll.telemetry.metrics.wiring import requests
 from atoll.telemetry.tracing import Tracer
 from atoll.wire import endpoints, level
 from atoll_gateway.assets import AssetDesk
@@ -28,6 +30,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
     hosts: AuditedHosts,
     tracer: Tracer,
     webhooks: WebhookApi | None = None,
+    meter: Meter = UNMETERED,
 ) -> Service:
     """The service; it answers between `__aenter__` and `__aexit__`."""
     return Service(
@@ -55,6 +58,7 @@ def gateway_service(  # noqa: PLR0917 - what it serves
             *(_webhooks(webhooks, tracer) if webhooks else ()),
         ],
         metadata=level.metadata(),
+        answered=requests(meter),
     )
 
 

@@ -49,6 +49,7 @@ from atoll_manager.admission import admit
 from atoll_manager.delivery import Delivery
 from atoll_manager.drivers.driver import Claim, Driver, EnclaveSpec, RunningEnclave
 from atoll_manager.lease import Lease, Timing
+from atoll_manager.observing import AttemptObserver
 
 __all__ = ["AttemptRunner", "Timing"]
 
@@ -70,7 +71,9 @@ class AttemptRunner:
         timing: Timing,
         tracer: Tracer,
         new_enclave_id: Callable[[], str] = lambda: "e" + secrets.token_hex(12),
+        observer: AttemptObserver | None = None,
     ) -> None:
+        self.observer = observer or AttemptObserver()
         self.bus = bus
         self.driver = driver
         self.host_id = host_id
@@ -175,6 +178,7 @@ class Attempt:
                     self._lease, commands = leases.step(self._lease, event)
                     self._note(event)
             finally:
+                self._runner.observer.over(self._lease)
                 self._order(terms.SetTimer(None))
                 for task in (self._under_way, *self._watches):
                     if task is not None:
@@ -194,6 +198,7 @@ class Attempt:
 
     def _note(self, event: terms.Event) -> None:
         held = self._lease
+        self._runner.observer.heard(held, event)
         if isinstance(event, terms.Failed):
             _log.warning("job %s attempt %d: %s", held.job_id, held.attempt, event.reason.code)
         if held.phase is leases.Phase.OVER and held.ending is leases.Ending.LET_GO:
@@ -208,6 +213,7 @@ class Attempt:
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(command.seconds, self._tell, terms.TimedOut())
             return
+        self._runner.observer.ordered(self._lease, command)
         if self._under_way is not None:
             self._under_way.cancel()
         self._under_way = self._group.create_task(self._perform(command, self._lease))

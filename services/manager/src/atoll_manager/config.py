@@ -95,6 +95,10 @@ class ManagerConfig:
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine at the agents' side, for workloads of the kind docker."""
 
+    metrics_address: str = ""
+    """Where metrics are served for Prometheus (`docs/metrics.md`): HOST:PORT, or a port alone on
+    loopback. Empty: nowhere."""
+
     protocol_newest: int = level.NEWEST
     """Speak no newer protocol level than this, as the release before did; no level above it comes
     into force while this service lives."""

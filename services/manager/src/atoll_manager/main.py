@@ -15,6 +15,8 @@ from atoll.bus import BusConfig, Speaker, connect, login_from, require_jetstream
 from atoll.errors import ConfigError
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics import wiring as metering
 from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import level, topology
 from atoll.wire.hosts import HostRecord, HostWish
@@ -29,6 +31,7 @@ from atoll_manager.drivers.process import ProcessDriver
 from atoll_manager.duty import Duty
 from atoll_manager.keys import AttestorKeys
 from atoll_manager.memory import Room
+from atoll_manager.observing import AttemptObserver, followed
 from atoll_manager.orders import HostOrders, host_state
 from atoll_manager.patience import Patience
 from atoll_manager.pool import SlotPool
@@ -85,7 +88,11 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         tls_ca_file=str(config.nats_ca_file) if config.nats_ca_file else None,
     )
     sentinel = _sentinel(config.sentinel_file)
-    async with connect(bus_config, logger=_log) as bus, asyncio.TaskGroup() as group:
+    async with (
+        connect(bus_config, logger=_log) as bus,
+        metering.exporting(config.metrics_address, table.MANAGER, services=bus) as exported,
+        asyncio.TaskGroup() as group,
+    ):
         await require_jetstream(bus)
         started_ms = time.time_ns() // 1_000_000
         speaker = Speaker(bus, Kind.MANAGER, config.host_id, started_ms, store.newest_level)
@@ -129,6 +136,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             timing=Timing(boot_timeout_s=config.boot_timeout_s, stop_grace_s=config.stop_grace_s),
             tracer=tracing.tracer,
             new_enclave_id=store.new_enclave_id,
+            observer=AttemptObserver(exported.meter),
         )
         orders = HostOrders(bus, config.host_id)
         memory = Room(config.reserve_bytes)
@@ -169,7 +177,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
                 measurement=simulated.measurement,
             )
 
-        registry = HostRegistry(bus, describe)
+        registry = HostRegistry(bus, followed(exported.meter, describe))
         # First, so that a drained host does not say for a moment that it takes jobs.
         await orders.read()
         # Before anything is found again: whoever else has this id may be at work on it.
@@ -206,7 +214,9 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         working = group.create_task(pool.run())
         if config.supervised:
             background.append(group.create_task(process.wait_for_end_of_input(stop)))
-        process.announce_ready(host=config.host_id, measurement=simulated.measurement.hex())
+        process.announce_ready(
+            host=config.host_id, measurement=simulated.measurement.hex(), **exported.facts
+        )
         await stop.wait()
         await duty.lame_duck(config.lame_duck_s)
         for task in (working, *background):

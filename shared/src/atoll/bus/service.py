@@ -74,6 +74,8 @@ class Service:
         endpoints: what it answers.
         max_concurrent: handlers that run at a time; further requests wait.
         metadata: shown in discovery.
+        answered: told of each request that was answered: endpoint, the error's code or nothing,
+            seconds.
         logger: gets unexpected errors with their id.
     """
 
@@ -87,6 +89,7 @@ class Service:
         endpoints: Sequence[Endpoint],
         max_concurrent: int = MAX_CONCURRENT,
         metadata: Mapping[str, str] | None = None,
+        answered: Callable[[str, str, float], None] = lambda *_: None,
         logger: logging.Logger | None = None,
     ) -> None:
         if not _SEMVER.fullmatch(version):
@@ -103,6 +106,7 @@ class Service:
         self._endpoints = tuple(endpoints)
         self._stats = [_Stats() for _ in self._endpoints]
         self._log = logger or logging.getLogger(__name__)
+        self._answered = answered
         self._slots = asyncio.Semaphore(max_concurrent)
         self._tasks = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
@@ -166,6 +170,7 @@ class Service:
         started = time.perf_counter_ns()
         stats.num_requests += 1
         headers: dict[str, str] | None = None
+        code = ""
         try:
             told = (message.subject,) if endpoint.addressed else ()
             answer = await endpoint.handler(*told, message.payload, message.headers)
@@ -175,7 +180,10 @@ class Service:
                 payload = answer
         except Exception as error:  # noqa: BLE001  # a bug here must not stop the service
             payload, headers = self._failed(endpoint, stats, error, message)
-        stats.processing_ns += time.perf_counter_ns() - started
+            code = stats.last_error
+        took_ns = time.perf_counter_ns() - started
+        stats.processing_ns += took_ns
+        self._answered(endpoint.name, code, took_ns / 1e9)
         if not message.reply:
             return
         try:

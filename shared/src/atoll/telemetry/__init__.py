@@ -12,8 +12,9 @@
     tree        spans as trees, however they came
     waterfall   a trace as a terminal drawing, and as JSON
     forward     OTLP over HTTP to the operator's own collector
+    metrics     numbers of a running service, for Prometheus (a package of its own)
 
-Only `otel` imports opentelemetry, so an enclave, which must not carry it, may use
-everything else. `context`, `names`, `span`, `allow`, `protobuf`, `otlp`,
+Only `otel` imports opentelemetry, and only `metrics` prometheus_client, so an enclave, which must
+carry neither, may use everything else. `context`, `names`, `span`, `allow`, `protobuf`, `otlp`,
 `tree` and `waterfall` are pure. Nothing here is imported by this file.
 """

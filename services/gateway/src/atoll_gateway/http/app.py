@@ -16,6 +16,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from atoll import version
+from atoll.telemetry.metrics import table
+from atoll.telemetry.metrics.metric import UNMETERED, Meter
 from atoll.telemetry.tracing import Tracer
 from atoll_gateway.http import faults, openapi, ports, stream
 from atoll_gateway.http.gate import Gate, Visit
@@ -27,6 +29,8 @@ from atoll_gateway.http.routes import OPERATIONS
 DEFAULT_MAX_ASSET: Final = 16 << 30
 DEFAULT_IDLE_S: Final = 30.0
 DEFAULT_WRITE_S: Final = 60.0
+NO_OPERATION: Final = "none"
+"""The operation of a request that came to none, in metrics."""
 
 
 def make_app(
@@ -45,6 +49,7 @@ def make_app(
     events: ports.Events,
     webhooks: ports.Webhooks | None = None,
     tracer: Tracer,
+    meter: Meter = UNMETERED,
     max_asset: int = DEFAULT_MAX_ASSET,
     idle_s: float = DEFAULT_IDLE_S,
     write_s: float = DEFAULT_WRITE_S,
@@ -85,13 +90,29 @@ def make_app(
     app = Starlette(
         routes=make_routes(operations),
         middleware=[
-            Middleware(Guard, gate=gate, open_paths=open_paths, new_id=new_id, write_s=write_s)
+            Middleware(
+                Guard,
+                gate=gate,
+                open_paths=open_paths,
+                new_id=new_id,
+                write_s=write_s,
+                served=_served(meter),
+            )
         ],
         exception_handlers={HTTPException: _reraise},
     )
     app.router.redirect_slashes = False
     app.state.closing = closing
     return app
+
+
+def _served(meter: Meter) -> Callable[[str, int, float], None]:
+    def served(operation: str, status: int, seconds: float) -> None:
+        name = operation or NO_OPERATION
+        meter.count(table.HTTP_REQUESTS, operation=name, status=f"{status:03d}")
+        meter.observe(table.HTTP_TIME, seconds, operation=name)
+
+    return served
 
 
 def make_routes(operations: Operations) -> list[BaseRoute]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -31,6 +32,7 @@ class Guard:
         open_paths: paths that need no token.
         new_id: makes the ids by which a request is found in the log and in the audit.
         write_s: how long a client may leave an answer unread before it is cut off.
+        served: told of each request that is over: operation, status (0: none was sent), seconds.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class Guard:
         open_paths: Collection[str],
         new_id: Callable[[], str],
         write_s: float,
+        served: Callable[[str, int, float], None] = lambda *_: None,
     ) -> None:
         self._app = app
         self._gate = gate
         self._open_paths = frozenset(open_paths)
         self._new_id = new_id
         self._write_s = write_s
+        self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; no exception but cancellation leaves."""
@@ -55,12 +59,12 @@ class Guard:
             return
         request_id = self._new_id()
         extra = {**_HEADERS, "X-Request-Id": request_id}
-        started = False
+        started, status, begun = False, 0, time.perf_counter()
 
         async def guarded_send(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 MutableHeaders(scope=message).update(extra)
             try:
                 async with asyncio.timeout(self._write_s):
@@ -91,6 +95,10 @@ class Guard:
             # so that nobody takes the half for the whole.
             if not started:
                 await self._answer(scope, receive, guarded_send, known, request_id)
+        finally:
+            visited = scope.get(VISIT)
+            operation = visited.operation if visited is not None else ""
+            self._served(operation, status, time.perf_counter() - begun)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, known: AtollError | None, request_id: str
