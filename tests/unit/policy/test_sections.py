@@ -4,7 +4,8 @@ import pytest
 
 from atoll import canonical
 from atoll.errors import InputError
-from atoll.policy.sections import MAX_POLICY, SECTIONS, read_policy
+from atoll.evidence.policy_forms import MAX_POLICY
+from atoll.policy.sections import SECTIONS, read_policy
 from support.policies import document
 
 
