@@ -60,7 +60,7 @@ examples: setup system-deps
 # The last line on standard output is JSON: the digests of what was built.
 IMAGE ?= dist/image
 
-image: setup
+image: $(STAMP)
 	@$(BIN)/atoll image build --out $(IMAGE)
 
 lint: setup
