@@ -17,7 +17,7 @@ from atoll_cli.image.tree import Device, Entry, File, Folder, Link, Tree, mode
 
 COMPRESSOR: Final = "0.25.0"
 """The version of zstandard whose output is measured; another one is another image."""
-LEVEL: Final = 12
+LEVEL: Final = 9
 _TYPE: Final[dict[type, int]] = {File: 0o100000, Link: 0o120000, Folder: 0o040000, Device: 0o020000}
 _TRAILER: Final = "TRAILER!!!"
 

@@ -38,8 +38,6 @@ def prepare() -> None:
         OSError: what the kernel says.
         ConfigError: `agent.modules`.
     """
-    # Files that the agent makes are its own.
-    os.umask(0o077)
     pivot.make_pivotable()
     _mount(FIRST)
     modules.load(
