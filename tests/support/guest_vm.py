@@ -49,7 +49,7 @@ def boot(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         initrd = folder / "initrd"
-        initrd.write_bytes((image / INITRD_FILE).read_bytes() + _archive(added or {}))
+        initrd.write_bytes(_with((image / INITRD_FILE).read_bytes(), added or {}))
         arguments = [
             *(PROGRAM, "-M", "q35", "-accel", "tcg", "-cpu", "max,-cx16", "-m", "512"),
             *("-smp", "1", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"),
@@ -72,12 +72,12 @@ def boot(
     return Ended(status=done.returncode, console=done.stdout.decode("utf-8", "replace"))
 
 
-def _archive(added: Mapping[str, bytes]) -> bytes:
+def _with(initrd: bytes, added: Mapping[str, bytes]) -> bytes:
     """The kernel unpacks one archive after the other (buffer-format.rst)."""
     if not added:
-        return b""
+        return initrd
     tree = Tree()
     for path, content in added.items():
         tree.add(path, File(content, runnable=True))
-    # Archives begin at a multiple of four; zeros between them are skipped.
-    return bytes(4) + cpio(tree)
+    # The next one must begin at a multiple of four; zeros before it are skipped.
+    return initrd + bytes(-len(initrd) % 4) + cpio(tree)

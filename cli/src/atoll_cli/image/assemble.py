@@ -32,7 +32,7 @@ from atoll_cli.image.wheels import Wheel, read_wheel
 CMDLINE: Final = (
     "console=ttyS0 quiet panic=-1 oops=panic lockdown=confidentiality module.sig_enforce=1"
     " random.trust_bootloader=off random.trust_cpu=on sysctl.kernel.sysrq=0 init_on_alloc=1"
-    " vsyscall=none"
+    " vsyscall=none no_timer_check"
 )
 """Constant, because it is measured. Why each is there: docs/image.md."""
 
