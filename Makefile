@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 MEMBERS := shared services/agent services/attestor services/gateway services/manager cli
 
-.PHONY: setup system-deps infra-tools demo test hostile chaos examples lint lock bench bench-scale clean
+.PHONY: setup system-deps infra-tools demo test hostile chaos examples image lint lock bench bench-scale clean
 
 setup: $(STAMP) examples/iris/build/train.wasm examples/iris/build/infer.wasm
 
@@ -21,9 +21,9 @@ $(STAMP): requirements/dev.txt pyproject.toml $(wildcard */pyproject.toml servic
 examples/iris/build/%.wasm: examples/iris/%.c examples/iris/*.h examples/build.py $(STAMP)
 	$(BIN)/python examples/build.py iris/$*.wasm
 
-# What the sandbox of native code and of images runs on, and virtual TPMs. Installed where that is possible without
+# What the sandbox of native code and of images runs on, what boots guests, and virtual TPMs. Installed where that is possible without
 # asking (root on Debian 12 or 13); elsewhere said. A missing one is a skip at a desk, not in CI.
-SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io swtpm:swtpm
+SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io qemu-system-x86_64:qemu-system-x86 swtpm:swtpm systemd-analyze:systemd
 
 system-deps:
 	@missing=; for dep in $(SYSTEM_DEPS); do \
@@ -66,6 +66,12 @@ chaos: setup
 examples: setup system-deps
 	@$(BIN)/python examples/build.py || echo "warning: the examples that were not built will fail" >&2
 	@$(BIN)/python examples/run.py
+
+# The last line on standard output is JSON: the digests of what was built.
+IMAGE ?= dist/image
+
+image: $(STAMP)
+	@$(BIN)/atoll image build --out $(IMAGE)
 
 lint: setup
 	@$(BIN)/python tests/run.py --lint-only

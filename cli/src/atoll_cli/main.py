@@ -47,6 +47,7 @@ _COMMANDS: Final = (
     "doctor",
     "events",
     "hosts",
+    "image",
     "init",
     "jobs",
     "keys",

@@ -30,7 +30,7 @@ class Session:
 
     home: Path
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """For `up`, which passes some of it on; nothing else reads settings from it."""
+    """For `up`, which passes some of it on, and for where caches are; holds no settings."""
     passphrase_file: Path | None = None
     """Holds the passphrase of protected keys, for when nobody can be asked."""
     color_out: bool = False
