@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from atoll.errors import ConfigError
 from atoll.wire import level
 
 PREFIX: Final = "ATOLL_AGENT_"
@@ -28,6 +29,9 @@ class AgentConfig:
     nats_ca_file: Path | None = None
     """PEM roots by which the bus's certificate is checked; None: the system's."""
 
+    nats_ca: str = ""
+    """The roots themselves, for an enclave that shares no files with its host."""
+
     host_id: str
     """Who started us, as it says."""
 
@@ -39,8 +43,12 @@ class AgentConfig:
     manifest_digest: str
     """The manifest our evidence will be bound to, hex; the assignment must match it."""
 
-    device_fd: int
-    """The inherited descriptor of the (simulated) guest device."""
+    device_fd: int | None = None
+    """The inherited descriptor of the (simulated) guest device; None: it is on the channel."""
+
+    channel: str = ""
+    """Where the host's services are for an enclave without a network: `serial:NAME`,
+    `vsock:PORT`, `unix:/PATH` or `tcp:HOST:PORT`. Empty: the bus is reached over TCP."""
 
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine at our side, for workloads of the kind docker; only asked then."""
@@ -57,3 +65,10 @@ class AgentConfig:
 
     assign_timeout_s: float = 60.0
     """How long to wait for work after the evidence was published."""
+
+    def __post_init__(self) -> None:
+        """Raises: ConfigError `config.missing`."""
+        if self.device_fd is None and not self.channel:
+            raise ConfigError(
+                f"{PREFIX}DEVICE_FD or {PREFIX}CHANNEL is required", code="config.missing"
+            )

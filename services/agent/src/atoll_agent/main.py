@@ -13,9 +13,12 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from atoll import process
+from atoll import process, settings
 from atoll.bus import connect
 from atoll.errors import ConfigError, ManifestError, RefusedError, UnreachableError
 from atoll.telemetry import names as spans
@@ -31,6 +34,7 @@ from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.config import PREFIX, AgentConfig
 from atoll_agent.device import SimulatedDevice
 from atoll_agent.enclave import EnclaveKeys, Evidence
+from atoll_agent.hosting import SETTING, Host, hosted
 from atoll_agent.job import JobRunner
 from atoll_agent.leasing import environment
 from atoll_agent.telling import tell
@@ -40,19 +44,60 @@ _log = logging.getLogger("atoll_agent")
 FLUSH_S = 2.0
 
 
-async def run(config: AgentConfig, stop: asyncio.Event) -> None:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Settings that may not all be there yet."""
+
+
+async def run_hosted(env: Mapping[str, str], stop: asyncio.Event) -> None:
+    """As `run`, over a channel; the host is told how it ended.
+
+    Raises:
+        AtollError: what `run` raises, or the channel.
+    """
+    async with hosted(env[SETTING]) as host:
+        try:
+            config = await _told(env, host, stop)
+            await run(config, stop, host)
+        except Exception as error:
+            await host.farewell(process.status_of(error))
+            raise
+        await host.farewell(process.EXIT_OK)
+
+
+async def _told(env: Mapping[str, str], host: Host, stop: asyncio.Event) -> AgentConfig:
+    """Our settings, when there is a job; the wait for that ends with a stop."""
+    async with asyncio.TaskGroup() as group:
+        told = group.create_task(host.environment(env))
+        stopped = group.create_task(stop.wait())
+        either: set[asyncio.Task[Any]] = {told, stopped}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for task in either:
+            task.cancel()
+    if told.cancelled():
+        raise UnreachableError("no job came", code="enclave.unused")
+    return settings.read(AgentConfig, PREFIX, told.result())
+
+
+async def run(config: AgentConfig, stop: asyncio.Event, host: Host | None = None) -> None:
     """Run until the job ended, the host is gone, or we are told to stop."""
     level.limit(config.protocol_newest)
     level.write(config.protocol_level)
-    device = await SimulatedDevice.open(config.device_fd)
+    if config.device_fd is not None:
+        device = await SimulatedDevice.open(config.device_fd)
+    elif host is not None:
+        device = await host.device()
+    else:
+        raise AssertionError("a channel has a host")
     try:
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(_work(config, device))
-            gone = group.create_task(device.pump())
-            told = group.create_task(stop.wait())
-            await asyncio.wait({work, gone, told}, return_when=asyncio.FIRST_COMPLETED)
+            work = group.create_task(_work(config, device, host))
+            others = {group.create_task(device.pump()), group.create_task(_until(stop))}
+            if host is not None:
+                others.add(group.create_task(host.gone()))
+            await asyncio.wait({work, *others}, return_when=asyncio.FIRST_COMPLETED)
             ended = work.done()
-            for task in (work, gone, told):
+            for task in (work, *others):
                 task.cancel()
         if not ended:
             raise UnreachableError("ended before the job did", code="enclave.stopped")
@@ -60,13 +105,19 @@ async def run(config: AgentConfig, stop: asyncio.Event) -> None:
         device.close()
 
 
-async def _work(config: AgentConfig, device: SimulatedDevice) -> None:
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _work(config: AgentConfig, device: SimulatedDevice, host: Host | None) -> None:
     recorder = Recorder(
         spans.AGENT, instance=config.enclave_id, clock=time.time_ns, random=secrets.token_bytes
     )
     parent = parse(config.traceparent)
     with recorder.span(spans.ENCLAVE_BOOT, parent=parent):
         standing = _standing(config, device, recorder)
+        if host is not None:
+            standing.dial = host.dial(standing.as_admitted().urls)
         evidence = await require_admission(standing, config.assign_timeout_s)
     async with connect(standing.as_admitted(), logger=_log) as bus:
         port = EnclaveBus(
@@ -144,8 +195,15 @@ async def _accept(
 
 
 def main() -> int:
+    if os.environ.get(SETTING):
+        body = partial(_by_channel, dict(os.environ))
+        return process.run("atoll-agent", Unread, PREFIX, {}, body, discreet=True)
     env = partial(environment, os.environ)
     return process.run("atoll-agent", AgentConfig, PREFIX, env, run, discreet=True)
+
+
+async def _by_channel(env: Mapping[str, str], _: Unread, stop: asyncio.Event) -> None:
+    await run_hosted(env, stop)
 
 
 if __name__ == "__main__":
