@@ -22,11 +22,10 @@ from support.dockerd import Dockerd
 LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "ensurepip", "site-packages", "__pycache__"}
 SITE = "/site"
 EXTRA = ("typing-extensions",)
-ENTRY = [
-    *("/usr/bin/python3", "-c"),
-    f"import runpy, sys; sys.path.insert(0, '{SITE}'); "
-    "runpy.run_module('atoll_agent.main', run_name='__main__')",
-]
+MAIN = (
+    f"import sys; sys.path.insert(0, '{SITE}'); from atoll_agent import main as it; "
+    "sys.exit(it.main())"
+)
 
 
 def archive() -> bytes:
@@ -87,7 +86,7 @@ def agent_image(dockerd: Dockerd) -> str:
             repository="atoll-test-agent",
             tag="latest",
             changes=[
-                f"ENTRYPOINT {json.dumps(ENTRY)}",
+                f"ENTRYPOINT {json.dumps(['/usr/bin/python3', '-c', MAIN])}",
                 "ENV PYTHONHOME=/usr",
             ],
         )

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from atoll.measure.container import measure_container
 from atoll_manager import simulation
 from atoll_manager.config import ManagerConfig
 from atoll_manager.drivers.driver import HostDriver
@@ -26,11 +27,7 @@ class Driving:
         """The simulated processor. Raises: ConfigError, as `simulation.load`."""
         if self._config.simulated_dir is None:
             raise AssertionError("asked for without one")
-        measurement = None
-        if self._image:
-            from atoll_manager.drivers.docker import image_measurement  # noqa: PLC0415
-
-            measurement = image_measurement(self._image)
+        measurement = measure_container(self._image) if self._image else None
         return simulation.load(self._config.simulated_dir, measurement)
 
     def driver(self, store: Records, **common: Any) -> HostDriver:

@@ -8,10 +8,7 @@ What is measured is the digest of the image's configuration, which names every l
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import shutil
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -19,8 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from atoll.errors import ConfigError, RefusedError
-from atoll.framing import transcript
-from atoll.measure.snp import measure_image
+from atoll.measure.container import archive_of, archived_image
 from atoll.wire.messages import Tee
 from atoll.wire.placement import plain, size_of
 from atoll_manager import engine
@@ -29,14 +25,10 @@ from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.drivers.kept import KeptDriver
 from atoll_manager.records import EnclaveRecord
 
-LABEL: Final = "atoll container image v1"
-ARCHIVE: Final = "docker.tar"
 NAME: Final = "atoll-"
 """How the names of containers begin; then the enclave as it was called first."""
 PIDS: Final = 1024
 BUS_PORT: Final = 4222
-MAX_MANIFEST: Final = 1 << 20
-_PREFIX: Final = "sha256:"
 
 
 class DockerDriver(KeptDriver):
@@ -129,15 +121,6 @@ def servers(url: str) -> list[list[Any]]:
     return [[part.hostname or "", part.port or BUS_PORT] for part in parts]
 
 
-def image_measurement(image: str) -> bytes:
-    """What the simulated processor measures of a container, 48 bytes.
-
-    Args:
-        image: the digest of the image's configuration, `sha256:...`.
-    """
-    return measure_image(transcript(LABEL, image.encode("ascii")))
-
-
 def find_image(address: str, image: str) -> str:
     """The digest of an image that the engine has, or gets out of a folder or an archive. Blocks.
 
@@ -148,49 +131,23 @@ def find_image(address: str, image: str) -> str:
     Raises:
         ConfigError: `image.unusable`.
     """
-    path = Path(image)
-    archive = path / ARCHIVE if path.is_dir() else path
+    archive = archive_of(image)
+    wanted = image if archive is None else archived_image(archive)
     try:
         client = engine.connect(address)
         try:
-            if not archive.is_file():
-                return engine.image_id(client, image)
-            wanted = archived_image(archive)
-            try:
+            if archive is None:
                 return engine.image_id(client, wanted)
-            except RefusedError:
-                with archive.open("rb") as file:
-                    engine.load(client, file)
+            with contextlib.suppress(RefusedError):
                 return engine.image_id(client, wanted)
+            with archive.open("rb") as file:
+                engine.load(client, file)
+            return engine.image_id(client, wanted)
         finally:
             client.close()
     except (RefusedError, OSError) as error:
         raise ConfigError(
-            f"{image} is no image to start enclaves of: {error}",
+            f"no enclave can be started of image {image}: {error}",
             code="image.unusable",
             hint="name a folder of `atoll image build`, or an image that the engine has",
         ) from error
-
-
-def archived_image(archive: Path) -> str:
-    """The digest of the configuration of the one image in an archive.
-
-    Raises:
-        ConfigError: `image.unusable`.
-        OSError: it cannot be read.
-    """
-    try:
-        with tarfile.open(archive) as tar:
-            (entry,) = json.loads(_member(tar, "manifest.json"))
-            config = _member(tar, str(entry["Config"]))
-    except (tarfile.TarError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"{archive} is no archive of one image", code="image.unusable") from error
-    return _PREFIX + hashlib.sha256(config).hexdigest()
-
-
-def _member(tar: tarfile.TarFile, name: str) -> bytes:
-    file = tar.extractfile(name)
-    if file is None:
-        raise ValueError(name)
-    with file:
-        return file.read(MAX_MANIFEST)
