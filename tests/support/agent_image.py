@@ -20,12 +20,9 @@ from atoll.measure.installed import DISTRIBUTIONS, PACKAGES
 from support.dockerd import Dockerd
 
 LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "ensurepip", "site-packages", "__pycache__"}
-SITE = "/site"
+LIBRARY = f"/usr/lib/{Path(sysconfig.get_path('stdlib')).name}"
+SITE = f"{LIBRARY}/site-packages"
 EXTRA = ("typing-extensions",)
-MAIN = (
-    f"import sys; sys.path.insert(0, '{SITE}'); from atoll_agent import main as it; "
-    "sys.exit(it.main())"
-)
 
 
 def archive() -> bytes:
@@ -54,7 +51,7 @@ def contents() -> Iterator[tuple[str, Path]]:
     for path in standard.rglob("*"):
         inside = path.relative_to(standard)
         if path.is_file() and not LEFT_OUT & set(inside.parts):
-            yield f"/usr/lib/{standard.name}/{inside}", path
+            yield f"{LIBRARY}/{inside}", path
     for package in PACKAGES:
         spec = find_spec(package)
         assert spec is not None
@@ -86,8 +83,7 @@ def agent_image(dockerd: Dockerd) -> str:
             repository="atoll-test-agent",
             tag="latest",
             changes=[
-                f"ENTRYPOINT {json.dumps(['/usr/bin/python3', '-c', MAIN])}",
-                "ENV PYTHONHOME=/usr",
+                f"ENTRYPOINT {json.dumps(['/usr/bin/python3', '-I', '-m', 'atoll_agent.main'])}",
             ],
         )
         return str(client.inspect_image("atoll-test-agent:latest")["Id"])

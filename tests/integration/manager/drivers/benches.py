@@ -36,6 +36,8 @@ class Plan:
     window_s: float = WINDOW_S
     extra: dict[str, str] = field(default_factory=dict)
     """What the driver needs to know beside: addresses, images."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further settings of the agent."""
 
     def common(self, directory: Path, store: Records, group: asyncio.TaskGroup) -> dict[str, Any]:
         """What all drivers are made with."""
@@ -44,6 +46,7 @@ class Plan:
                 "ATOLL_AGENT_NATS_URL": self.bus,
                 "ATOLL_AGENT_NATS_SENTINEL": "none",
                 "ATOLL_AGENT_HOST_ID": "host-1",
+                **self.settings,
             },
             "launch": launch,
             "log_dir": directory,

@@ -98,7 +98,8 @@ async def test_the_agent_runs_and_ends_when_it_is_told_to(
 async def test_an_agent_that_ends_by_itself_tells_its_status(
     bench: str, plan: Plan, tmp_path: Path
 ) -> None:
-    async with rig(bench, replace(plan, bus="nonsense"), tmp_path) as it:
+    unfit = replace(plan, settings={"ATOLL_AGENT_NO_SUCH": "setting"})
+    async with rig(bench, unfit, tmp_path) as it:
         enclave = await it.driver.start(it.spec())
         assert await enclave.wait() == REFUSED
         await enclave.stop(0.0)
@@ -119,10 +120,14 @@ async def test_one_that_is_killed_is_noticed(
 ) -> None:
     async with rig(bench, plan, tmp_path) as it:
         events = it.driver.events()
-        next_event = it.group.create_task(anext(events))
+
+        async def first() -> EnclaveEvent:
+            return await anext(events)
+
+        begun = it.group.create_task(first())
         await asyncio.sleep(0)
         enclave = await it.driver.start(it.spec())
-        await next_event
+        assert (await begun).kind is EventKind.STARTED
         await stub.enclave()
         os.kill(it.main_process(enclave.enclave_id), signal.SIGKILL)
         assert await enclave.wait() == KILLED

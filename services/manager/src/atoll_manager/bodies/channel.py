@@ -81,8 +81,10 @@ def _status(line: bytes) -> int:
     except (ValueError, RecursionError) as error:
         raise MessageError("no status", code="channel.status") from error
     match word:
-        case {"status": int() as status} if len(word) == 1 and 0 <= status <= MAX_STATUS:
-            return int(status)
+        case {"status": int() as status} if (
+            len(word) == 1 and type(status) is int and 0 <= status <= MAX_STATUS
+        ):
+            return status
         case _:
             raise MessageError("no status", code="channel.status")
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,6 +136,10 @@ class ContainerBody:
 
     def _status(self) -> int:
         status = engine.status(self._client, self._body["name"])
+        # Our own standard error is the enclave's log.
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write(engine.said(self._client, self._body["name"]))
+            sys.stderr.buffer.flush()
         return _SIGNALLED - status if status > _SIGNALLED else status
 
     def _remove(self) -> None:
