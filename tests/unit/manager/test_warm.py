@@ -304,7 +304,7 @@ async def test_a_keeper_hands_no_second_job_over(tmp_path: Path) -> None:
         enclave = await rig.driver("leased").prepare()
         assert await enclave.lease(spec())
         enclave._leased = None
-        enclave.spec = replace(enclave.spec, job_id="")
+        enclave._spec = replace(enclave.spec, job_id="")
         assert not await enclave.lease(spec())
         await enclave.stop(0.0)
 
