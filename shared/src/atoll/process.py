@@ -122,8 +122,15 @@ def _exit_status(log: logging.Logger, error: BaseException, *, discreet: bool) -
             log.error("unexpected %s at %s", type(error).__name__, _places(error))
         else:
             log.error("unexpected error", exc_info=error)
-        return EXIT_FAILED
-    log.error("%s (%s)%s", error, error.code, f"; {error.hint}" if error.hint else "")
+    else:
+        log.error("%s (%s)%s", error, error.code, f"; {error.hint}" if error.hint else "")
+    return status_of(error)
+
+
+def status_of(error: BaseException) -> int:
+    """What a process exits with whose body raised this."""
+    if isinstance(error, BaseExceptionGroup):
+        return max(map(status_of, error.exceptions))
     if isinstance(error, ConfigError):
         return EXIT_CONFIG
     return EXIT_UNREACHABLE if isinstance(error, UnreachableError) else EXIT_FAILED

@@ -12,7 +12,7 @@ import pytest
 
 from atoll.enclave_storage import workspace_path
 from atoll.errors import ConfigError
-from atoll_manager.drivers.process import FORSAKEN, EndedEnclave, ProcessEnclave
+from atoll_manager.drivers.kept_enclave import FORSAKEN, EndedEnclave, KeptEnclave
 from atoll_manager.processes import ProcessId, lives
 from atoll_manager.records import Records
 from support.nats import wait_for
@@ -44,7 +44,7 @@ async def test_a_running_enclave_is_adopted_with_what_it_is_for(tmp_path: Path) 
     _, agent = processes(tmp_path, left)
     async with next_manager(tmp_path) as rig:
         (enclave,) = await rig.driver("end").adopt()
-        assert isinstance(enclave, ProcessEnclave)
+        assert isinstance(enclave, KeptEnclave)
         assert enclave.enclave_id == left
         assert enclave.spec.claim == claimed(spec()).claim
         await rig.ready(enclave.spec)

@@ -15,7 +15,7 @@ from atoll.errors import RefusedError
 from atoll.wire import level
 from atoll_manager import warm as warming
 from atoll_manager.drivers.driver import EnclaveSpec
-from atoll_manager.drivers.process import ProcessEnclave
+from atoll_manager.drivers.kept_enclave import KeptEnclave
 from atoll_manager.processes import lives
 from atoll_manager.warm import WarmLimits, WarmPool, wanted
 from support.nats import wait_for
@@ -304,7 +304,7 @@ async def test_a_keeper_hands_no_second_job_over(tmp_path: Path) -> None:
         enclave = await rig.driver("leased").prepare()
         assert await enclave.lease(spec())
         enclave._leased = None
-        enclave.spec = replace(enclave.spec, job_id="")
+        enclave._spec = replace(enclave.spec, job_id="")
         assert not await enclave.lease(spec())
         await enclave.stop(0.0)
 
@@ -353,7 +353,7 @@ async def test_what_a_killed_manager_prepared_is_ended_by_the_next_one(tmp_path:
         assert await working.lease(of)
         records = {name: rig.store.read(name) for name in rig.store.ids()}
         (found,) = await rig.driver("leased").adopt()
-        assert isinstance(found, ProcessEnclave)
+        assert isinstance(found, KeptEnclave)
         assert found.spec == of
         left = records[waiting.enclave_id]
         assert left is not None

@@ -85,6 +85,19 @@ def _sync(_: click.Context, __: click.Parameter, value: str) -> str:
     help="unix:///PATH of the container engine for the kind docker "
     "(default: unix:///var/run/docker.sock).",
 )
+@click.option(
+    "--driver",
+    type=click.Choice(["process", "docker"]),
+    default="process",
+    show_default=True,
+    help="What enclaves are: processes, or containers of --image.",
+)
+@click.option(
+    "--image",
+    metavar="PATH|DIGEST",
+    help="For --driver docker: a folder of `atoll image build`, an archive of an image, or the "
+    "digest of one that the engine has.",
+)
 @json_option
 @pass_session
 def up(  # noqa: PLR0917 - click passes one parameter for each option
@@ -101,12 +114,16 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     labels: dict[str, str],
     sync: str,
     docker: str | None,
+    driver: str,
+    image: str | None,
 ) -> int:
     """Start bus, gateway, attestor and manager, and write the profile that finds them.
 
     Stops cleanly on SIGINT and SIGTERM; started again on the same directory, nothing is lost.
     With --json the one document is written when the stack is ready.
     """
+    if (driver == "docker") != bool(image):
+        raise click.UsageError("--driver docker needs --image, which is for nothing else")
     # Not at the top: it brings in what makes a simulated TEE, which no other command needs.
     from atoll_cli.stack.up import UpOptions, run_up  # noqa: PLC0415
 
@@ -124,6 +141,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         labels=labels,
         sync=sync,
         docker=docker,
+        image=image or "",
         as_json=session.as_json,
     )
     return run_up(options, session.env)

@@ -31,6 +31,8 @@ class Plan:
     warm: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     docker: str | None = None
+    image: str = ""
+    """What containers are started of; empty: enclaves are processes."""
     http_cert: Path | None = None
     http_key: Path | None = None
     http_insecure: bool = False
@@ -69,6 +71,7 @@ class Plan:
             labels=",".join(f"{name}={value}" for name, value in self.labels.items()),
             python=sys.executable,
             **({"docker_host": self.docker} if self.docker else {}),
+            **({"driver": "docker", "image": self.image} if self.image else {}),
         )
 
     def gateway(self) -> ServiceSpec:

@@ -33,6 +33,7 @@ from atoll.evidence.policy import SnpPolicy, policy_to_json
 from atoll.evidence.products import Product
 from atoll.identity import PartyKeys
 from atoll.measure.agent import agent_image, agent_measurement
+from atoll.measure.container import archive_of, archived_image, measure_container
 from atoll.measure.installed import installed_agent_files
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
@@ -72,8 +73,13 @@ class Material:
     virtual TPMs. What passes under it is marked."""
 
     @classmethod
-    def prepare(cls, data_dir: Path, tenants: tuple[str, ...] = ()) -> Self:
+    def prepare(cls, data_dir: Path, tenants: tuple[str, ...] = (), image: str = "") -> Self:
         """Read what is there and make what is missing, these tenants among it.
+
+        Args:
+            data_dir: where all of it is.
+            tenants: beside the operator's own.
+            image: of which enclaves are started (`simulated_policy`).
 
         Raises:
             ConfigError: `data_dir.unusable`; `data_dir.damaged`, a file is not what was
@@ -97,7 +103,7 @@ class Material:
         roots = chain.ark_pem + authority.certificate_pem
         write_private(data_dir / ROOTS, roots)
         _random_key(data_dir / WEBHOOK_KEY)
-        policy = policy_to_json(simulated_policy())
+        policy = policy_to_json(simulated_policy(image))
         write_private(data_dir / "policy.json", policy)
         return cls(
             data_dir=data_dir,
@@ -131,9 +137,21 @@ class Material:
         )
 
 
-def simulated_policy() -> SnpPolicy:
-    """Accept the agent as it is installed here, on the simulated TEE, not in debug mode."""
-    measurement = agent_measurement(agent_image(installed_agent_files()))
+def simulated_policy(image: str = "") -> SnpPolicy:
+    """Accept one agent on the simulated TEE, not in debug mode.
+
+    Args:
+        image: an archive of the image that has it, the folder of one, or its digest; empty: the
+            agent as it is installed here.
+
+    Raises:
+        ConfigError: `image.unusable`.
+    """
+    if image:
+        archive = archive_of(image)
+        measurement = measure_container(image if archive is None else archived_image(archive))
+    else:
+        measurement = agent_measurement(agent_image(installed_agent_files()))
     return replace(
         strict_snp(frozenset({measurement})),
         minimum_tcb=DEFAULT_TCB,

@@ -57,6 +57,7 @@ class UpOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     """What to say of this host."""
     docker: str | None = None
+    image: str = ""
     """The container engine's socket; None: where engines have it."""
 
 
@@ -76,7 +77,9 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     _talk(f"preparing {options.data_dir}")
-    material = await asyncio.to_thread(Material.prepare, options.data_dir.absolute())
+    material = await asyncio.to_thread(
+        Material.prepare, options.data_dir.absolute(), image=options.image
+    )
     ports = _Ports(material.data_dir / "ports.json")
     host, port = ports.choose("nats", options.nats)
     async with AsyncExitStack() as stack:
@@ -98,6 +101,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             host_id="local",
             env=env,
             docker=options.docker,
+            image=options.image,
         )
         supervisor = _Supervisor(stop)
         stack.push_async_callback(supervisor.stop)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from atoll.bus import Admitted, Bus, BusConfig, connect
+from atoll.bus.transport import Dial
 from atoll.credentials.nkey import KeyPair, Kind
 from atoll.errors import EvidenceError, RefusedError, UnreachableError
 from atoll.evidence import document as documents
@@ -47,6 +48,8 @@ class Standing:
     manifest_digest: bytes
     provider: Provider
     tracer: Tracer
+    dial: Dial | None = None
+    """Gives streams to the bus; None: TCP."""
     keys: EnclaveKeys = field(repr=False)
     bus_key: KeyPair = field(
         default_factory=lambda: KeyPair.generate(Kind.USER, secrets.token_bytes), repr=False
@@ -163,6 +166,8 @@ class Standing:
             login=Admitted("an enclave", self.config.nats_sentinel, self.bus_key, ticket),
             inbox_prefix=f"{topology.inbox('enclave')}.{name}",
             tls_ca_file=str(ca) if ca else None,
+            tls_ca=self.config.nats_ca,
+            dial=self.dial,
             # Without an attestor, servers turn everybody away.
             patient=True,
         )

@@ -28,6 +28,9 @@ class AgentConfig:
     nats_ca_file: Path | None = None
     """PEM roots by which the bus's certificate is checked; None: the system's."""
 
+    nats_ca: str = ""
+    """The roots themselves, for an enclave that shares no files with its host."""
+
     host_id: str
     """Who started us, as it says."""
 
@@ -42,9 +45,14 @@ class AgentConfig:
     device_fd: int | None = None
     """The inherited descriptor of the simulated guest device, if there is one."""
 
+    channel: str = ""
+    """Where the host's services are for an enclave without a network: `serial:NAME`,
+    `vsock:PORT`, `unix:/PATH` or `tcp:HOST:PORT`. Empty: the bus is reached over TCP."""
+
     tee: str = ""
     """What to make evidence with: `auto`, `sev-snp`, `tdx`, `vtpm`, `keystone`, `simulated`. Unset:
-    the simulated device if one was handed in, else as `auto`, which never takes a simulated one."""
+    the simulated device, if one was handed in or there is a channel, else as `auto`, which never
+    takes a simulated one."""
 
     vtpm_certificates: str = ""
     """The chain of the vTPM's attestation key, PEM. It proves itself, or is refused by whoever

@@ -11,7 +11,7 @@ What comes is as little believed as the environment (`atoll_agent.config`).
 import json
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from atoll.errors import ConfigError, UnreachableError
 from atoll_agent.config import PREFIX
@@ -42,11 +42,20 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
         told = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise ConfigError("what the keeper told is no JSON", code="config.invalid") from error
+    return own | settings(told)
+
+
+def settings(told: Any) -> dict[str, str]:
+    """What was told, as settings.
+
+    Raises:
+        ConfigError: `config.invalid`.
+    """
     if not isinstance(told, dict) or told.keys() != TOLD:
         raise ConfigError(f"the keeper must tell {', '.join(sorted(TOLD))}", code="config.invalid")
     if not all(isinstance(value, str) for value in told.values()):
         raise ConfigError("what the keeper tells must be text", code="config.invalid")
-    return own | {f"{PREFIX}{name}": value for name, value in told.items()}
+    return {f"{PREFIX}{name}": value for name, value in told.items()}
 
 
 def _line(descriptor: str) -> bytes:

@@ -13,10 +13,12 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from atoll import process
+from atoll import process, settings
 from atoll.bus import connect
 from atoll.errors import ConfigError, ManifestError, RefusedError, UnreachableError
 from atoll.telemetry import names as spans
@@ -37,6 +39,7 @@ from atoll_agent.evidence.kernel import Linux
 from atoll_agent.evidence.looking import look
 from atoll_agent.evidence.provider import Provider
 from atoll_agent.evidence.simulated import SimulatedDevice
+from atoll_agent.hosting import SETTING, Host, hosted
 from atoll_agent.job import JobRunner
 from atoll_agent.leasing import environment
 from atoll_agent.telling import tell
@@ -46,22 +49,68 @@ _log = logging.getLogger("atoll_agent")
 FLUSH_S = 2.0
 
 
-async def run(config: AgentConfig, stop: asyncio.Event) -> None:
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Settings that may not all be there yet."""
+
+
+async def run_hosted(env: Mapping[str, str], stop: asyncio.Event) -> None:
+    """As `run`, over a channel; the host is told how it ended.
+
+    Raises:
+        AtollError: what `run` raises, or the channel.
+    """
+    async with hosted(env[SETTING]) as host:
+        try:
+            config = await _told(env, host, stop)
+            await run(config, stop, host)
+        except Exception as error:
+            await host.farewell(process.status_of(error))
+            raise
+        await host.farewell(process.EXIT_OK)
+
+
+async def _told(env: Mapping[str, str], host: Host, stop: asyncio.Event) -> AgentConfig:
+    """Our settings, when there is a job; the wait for that ends with a stop."""
+    async with asyncio.TaskGroup() as group:
+        told = group.create_task(host.environment(env))
+        stopped = group.create_task(stop.wait())
+        either: set[asyncio.Task[Any]] = {told, stopped}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        for task in either:
+            task.cancel()
+    if told.cancelled():
+        raise UnreachableError("no job came", code="enclave.unused")
+    return settings.read(AgentConfig, PREFIX, told.result())
+
+
+async def run(config: AgentConfig, stop: asyncio.Event, host: Host | None = None) -> None:
     """Run until the job ended, the host is gone, or we are told to stop."""
     level.limit(config.protocol_newest)
     level.write(config.protocol_level)
     kernel = Linux()
-    choice = choose(config.tee, look(kernel, device=config.device_fd is not None))
+    handed = config.device_fd is not None or host is not None
+    choice = choose(config.tee, look(kernel, device=handed))
     _log.info("evidence by %s", "; ".join(choice.reasons))
-    if choice.source is not Source.SIMULATED or config.device_fd is None:
+    gone = () if host is None else (host.gone(),)
+    if choice.source is not Source.SIMULATED:
         chain = config.vtpm_certificates.encode()
-        await _until(stop, _work(config, opening.hardware(choice, kernel, chain)))
+        provider = opening.hardware(choice, kernel, chain)
+        await _until(stop, _work(config, provider, host), *gone)
         return
-    device = await SimulatedDevice.open(config.device_fd)
+    device = await _simulated(config, host)
     try:
-        await _until(stop, _work(config, device), device.pump())
+        await _until(stop, _work(config, device, host), device.pump(), *gone)
     finally:
         device.close()
+
+
+async def _simulated(config: AgentConfig, host: Host | None) -> SimulatedDevice:
+    if config.device_fd is not None:
+        return await SimulatedDevice.open(config.device_fd)
+    if host is None:
+        raise AssertionError("it is chosen where it was handed in")
+    return await host.device()
 
 
 async def _until(
@@ -75,7 +124,7 @@ async def _until(
     async with asyncio.TaskGroup() as group:
         working = group.create_task(work)
         others = [group.create_task(one) for one in more]
-        others.append(group.create_task(_told(stop)))
+        others.append(group.create_task(_stopped(stop)))
         await asyncio.wait({working, *others}, return_when=asyncio.FIRST_COMPLETED)
         ended = working.done()
         for task in (working, *others):
@@ -84,17 +133,19 @@ async def _until(
         raise UnreachableError("ended before the job did", code="enclave.stopped")
 
 
-async def _told(stop: asyncio.Event) -> None:
+async def _stopped(stop: asyncio.Event) -> None:
     await stop.wait()
 
 
-async def _work(config: AgentConfig, provider: Provider) -> None:
+async def _work(config: AgentConfig, provider: Provider, host: Host | None) -> None:
     recorder = Recorder(
         spans.AGENT, instance=config.enclave_id, clock=time.time_ns, random=secrets.token_bytes
     )
     parent = parse(config.traceparent)
     with recorder.span(spans.ENCLAVE_BOOT, parent=parent):
         standing = _standing(config, provider, recorder)
+        if host is not None:
+            standing.dial = host.dial(standing.as_admitted().urls)
         evidence = await require_admission(standing, config.assign_timeout_s)
     async with connect(standing.as_admitted(), logger=_log) as bus:
         port = EnclaveBus(
@@ -172,8 +223,15 @@ async def _accept(
 
 
 def main() -> int:
+    if os.environ.get(SETTING):
+        body = partial(_by_channel, dict(os.environ))
+        return process.run("atoll-agent", Unread, PREFIX, {}, body, discreet=True)
     env = partial(environment, os.environ)
     return process.run("atoll-agent", AgentConfig, PREFIX, env, run, discreet=True)
+
+
+async def _by_channel(env: Mapping[str, str], _: Unread, stop: asyncio.Event) -> None:
+    await run_hosted(env, stop)
 
 
 if __name__ == "__main__":

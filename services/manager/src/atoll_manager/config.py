@@ -13,6 +13,7 @@ from atoll_manager.patience import PATIENCE_S
 
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
+DRIVERS: Final = ("process", "docker")
 OUTLIVES_S: Final = HANDOVER_S / 2
 """An enclave has ended at most so long after its manager was killed."""
 
@@ -92,8 +93,16 @@ class ManagerConfig:
     python: str = sys.executable
     """The interpreter that runs the agent."""
 
+    driver: str = "process"
+    """How enclaves are started: `process`, or `docker` for containers."""
+
+    image: str = ""
+    """What containers are started of: a folder that `atoll image build` wrote, an archive of
+    an image, or an image that the engine has."""
+
     docker_host: str = "unix:///var/run/docker.sock"
-    """The container engine at the agents' side, for workloads of the kind docker."""
+    """The container engine: that of driver `docker`; with driver `process`, the one at the
+    agents' side, for workloads of the kind docker."""
 
     metrics_address: str = ""
     """Where metrics are served for Prometheus (`docs/metrics.md`): HOST:PORT, or a port alone on
@@ -126,6 +135,14 @@ class ManagerConfig:
                 f"{PREFIX}WARM_MIN={self.warm_min} and {PREFIX}WARM_MAX={self.warm_max}: want 0 "
                 f"to {MAX_SLOTS}, and no more of the first than of the second",
                 code="config.invalid",
+            )
+        if self.driver not in DRIVERS:
+            raise ConfigError(
+                f"{PREFIX}DRIVER={self.driver}: want {' or '.join(DRIVERS)}", code="config.invalid"
+            )
+        if (self.driver == "docker") != bool(self.image):
+            raise ConfigError(
+                f"{PREFIX}IMAGE is for driver docker, which needs one", code="config.invalid"
             )
         if self.patience_s <= 0:
             raise ConfigError(f"{PREFIX}PATIENCE_S must be positive", code="config.invalid")

@@ -1,24 +1,24 @@
 """An enclave's keeper: `python -I -m atoll_manager.keeper`, one process for each enclave.
 
-It starts the agent, serves its simulated device and knows its end, so that an enclave
-does not depend on the manager that wanted it: the manager may die and come back. The
-keeper writes down what it keeps (`atoll_manager.records`) before the agent starts, and
-listens for the manager on a socket beside that.
+It starts the enclave's body (`atoll_manager.bodies`), serves what that needs of its host and
+knows its end, so that an enclave does not depend on the manager that wanted it: the manager may
+die and come back. The keeper writes down what it keeps (`atoll_manager.records`) before the body
+starts, and listens for the manager on a socket beside that.
 
 It ends the enclave when it is told to, at the enclave's deadline, and when no manager
 was there for the adoption window. If the keeper itself is killed, the agent sees its
-device go and ends.
+device or its channel go and ends.
 
 Over a connection, lines of JSON:
 
     to the manager    {"agent": [pid, started]}, or {"refused": "..."} when it cannot start
                       {"status": n} when nothing of the enclave is left; then the end
+                      {"ready": true} when an enclave without a job can be told one
                       {"leased": enclave id} when a job was handed over
+                      {"ask": {...}} before all else, of a body that its driver has a part in
     to the keeper     {"stop": grace_s}
                       {"lease": record}: what an enclave without a job is from now on; once
-
-The child is reaped only by us and only after its group was killed: until then its id is
-still its own, so that no signal ever reaches a stranger who got the same number.
+                      {"answer": {...}} to an ask
 """
 
 import asyncio
@@ -28,28 +28,24 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from atoll.errors import InputError
+from atoll.errors import InputError, RefusedError
 from atoll_manager import records
+from atoll_manager.bodies import body as bodies
 from atoll_manager.drivers.driver import EnclaveSpec
-from atoll_manager.processes import ProcessId, ended, identify
-from atoll_manager.workspaces import reap_workspace
+from atoll_manager.processes import ended, identify
 
 if TYPE_CHECKING:
     from atoll.simulated.report import SimulatedGuest
     from atoll_manager.records import EnclaveRecord
 
 MODULE: Final = "atoll_manager.keeper"
-AGENT_MODULE: Final = "atoll_agent.main"
-DEVICE_FD_SETTING: Final = "ATOLL_AGENT_DEVICE_FD"
-LEASE_FD_SETTING: Final = "ATOLL_AGENT_LEASE_FD"
 MAX_LINE: Final = 1 << 16
 DEADLINE_SLACK_S: Final = 5.0
 """A manager that lives ends an expired job first, by the ledger's word."""
@@ -65,9 +61,15 @@ class Keeper:
     def __init__(self, order: dict[str, Any]) -> None:
         self._directory = Path(order["directory"])
         self._record: EnclaveRecord = records.parse(json.dumps(order["record"]).encode())
-        self._python: str = order["python"]
-        self._settings: dict[str, str] = order["settings"]
         self._report, self._chain = bytes.fromhex(order["report"]), order["chain"].encode()
+        self._body = bodies.make(
+            bodies.Order(
+                spec=self._record.spec,
+                settings=order["settings"],
+                body=order["body"],
+                guest=lambda: _guest(self._report, self._chain),
+            )
+        )
         self._window_s: float = order["window_s"]
         self._grace_s: float = order["grace_s"]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,49 +77,42 @@ class Keeper:
         self._alone = asyncio.Event()
         self._alone_since = 0.0
         self._told: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._group: int | None = None
-        self._lease_fd: int | None = None
-        """Where an agent without a job waits for one."""
+        self._over = False
+        self._leased = not self._record.spec.is_warm
         self._begin: Callable[[Coroutine[Any, Any, None]], None]
 
     async def run(self, first: socket.socket) -> None:
         """Keep it until it ended; `first` is the manager that wants it."""
         self._write(keeper=identify(os.getpid()))
-        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=first, limit=MAX_LINE)
+
+        async def ask(what: Mapping[str, Any]) -> dict[str, Any]:
+            return await _ask(reader, writer, what)
+
         try:
-            process = self._spawn(theirs.fileno())
-        except OSError as error:
-            ours.close()
+            await self._body.start(ask)
+        except RefusedError as error:
             records.record_path(self._directory, self._record.spec.enclave_id).unlink()
-            first.sendall(_line({"refused": error.strerror or "no reason given"}))
+            await _send(writer, {"refused": error.message})
+            writer.close()
             return
-        finally:
-            theirs.close()
-        self._group = process.pid
         try:
-            await self._keep(process, ours, first)
+            await self._keep(reader, writer)
         finally:
-            if process.returncode is None:
-                self._kill()
-                process.wait()
-                reap_workspace(self._record.spec.enclave_id)
-            if self._lease_fd is not None:
-                os.close(self._lease_fd)
+            if not self._over:
+                self._body.kill()
+                await ended(self._body.main)
+                await self._body.status()
 
     def tell(self, grace_s: float) -> None:
         """Let the agent have `grace_s` to end, then end it. The first word counts, and 0."""
         if not self._told.done():
             self._told.set_result(grace_s)
         elif grace_s == 0:
-            self._kill()
+            self._body.kill()
 
-    async def _keep(
-        self, process: "subprocess.Popen[bytes]", device: socket.socket, first: socket.socket
-    ) -> None:
-        agent = identify(process.pid)
-        if agent is None:
-            raise AssertionError("a child that nobody reaped has its place in /proc")
-        self._write(agent=agent)
+    async def _keep(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._write(agent=self._body.main)
         async with asyncio.TaskGroup() as group:
 
             def begin(work: Coroutine[Any, Any, None]) -> None:
@@ -126,81 +121,51 @@ class Keeper:
                 task.add_done_callback(self._tasks.discard)
 
             self._begin = begin
-            begin(self._attend(*await asyncio.open_connection(sock=first, limit=MAX_LINE)))
+            begin(self._attend(reader, writer))
             begin(self._listen())
             begin(self._watch_deadline())
             begin(self._watch_absence())
-            begin(self._serve_device(device))
-            status = await self._until_ended(process, agent)
-            # A thread, because unlinking gigabytes of memory takes its time.
-            await asyncio.to_thread(reap_workspace, self._record.spec.enclave_id)
+            begin(self._say_ready())
+            self._body.serve(begin)
+            status = await self._until_ended()
             self._write(status=status)
-            for writer in tuple(self._managers):
-                await _send(writer, {"status": status})
+            for manager in tuple(self._managers):
+                await _send(manager, {"status": status})
             for task in tuple(self._tasks):
                 task.cancel()
 
-    async def _until_ended(self, process: "subprocess.Popen[bytes]", agent: ProcessId) -> int:
+    async def _until_ended(self) -> int:
         async with asyncio.TaskGroup() as tasks:
-            over = tasks.create_task(ended(agent))
+            over = tasks.create_task(ended(self._body.main))
             either: set[asyncio.Future[Any]] = {over, self._told}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not over.done():
-                _signal(agent.pid, signal.SIGTERM)
+                self._body.ask_to_end()
                 await asyncio.wait({over}, timeout=self._told.result())
-            self._kill()  # also what it left behind in its group
-        self._group = None
-        return process.wait()
+            self._body.kill()
+        status = await self._body.status()
+        self._over = True
+        return status
 
-    def _kill(self) -> None:
-        if self._group is not None:
-            _signal(self._group, signal.SIGKILL)
-
-    def _spawn(self, device: int) -> "subprocess.Popen[bytes]":
-        spec = self._record.spec
-        if not spec.is_warm:
-            job = {f"ATOLL_AGENT_{name}": value for name, value in _told(spec).items()}
-            return self._start(job, device)
-        leased, self._lease_fd = os.pipe()
-        try:
-            return self._start({LEASE_FD_SETTING: str(leased)}, device, leased)
-        finally:
-            os.close(leased)
-
-    def _start(self, job: dict[str, str], *descriptors: int) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(  # noqa: S603 - the interpreter that we were told to use
-            [self._python, "-I", "-m", AGENT_MODULE],
-            env={**self._settings, DEVICE_FD_SETTING: str(descriptors[0]), **job},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=descriptors,
-            start_new_session=True,
-        )
+    async def _say_ready(self) -> None:
+        """Tell those who are there now: whoever comes later adopts none without a job."""
+        if self._record.spec.is_warm:
+            await self._body.ready()
+            for manager in tuple(self._managers):
+                await _send(manager, {"ready": True})
 
     def _lease(self, spec: EnclaveSpec) -> bool:
         """Hand the job over that this enclave waits for; whether it was."""
-        if self._lease_fd is None or spec.is_warm or self._told.done():
+        if self._leased or spec.is_warm or self._told.done():
             return False
+        self._leased = True
         old = self._record.spec.enclave_id
         self._record = replace(self._record, spec=spec)
         records.rename(self._directory, old, self._record)
-        descriptor, self._lease_fd = self._lease_fd, None
-        try:
-            # As much as a pipe takes at once, and there was nothing in it before.
-            os.write(descriptor, _line(_told(spec)))
-        except OSError:
-            return False  # it has ended; nobody has read it
-        finally:
-            os.close(descriptor)
+        if not self._body.lease(spec):
+            return False
         self._begin(self._watch_deadline())
         return True
-
-    async def _serve_device(self, host_end: socket.socket) -> None:
-        # After the agent's start: it takes longer to need its device than we to load this.
-        from atoll_manager.secure_processor import serve  # noqa: PLC0415
-
-        guest = _guest(self._report, self._chain)
-        await serve(host_end, guest, guest.chain.table().to_bytes())
 
     async def _listen(self) -> None:
         def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -280,20 +245,18 @@ def _guest(report: bytes, chain: bytes) -> "SimulatedGuest":
     return SimulatedGuest(chain=DevelopmentChain.from_pem(chain), body=body)
 
 
-def _told(spec: EnclaveSpec) -> dict[str, str]:
-    """What an agent must know of itself."""
-    return {
-        "ENCLAVE_ID": spec.enclave_id,
-        "JOB_ID": spec.job_id,
-        "ATTEMPT": str(spec.attempt),
-        "MANIFEST_DIGEST": spec.manifest_digest,
-        "TRACEPARENT": spec.traceparent,
-    }
-
-
-def _signal(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, what: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Raises: RefusedError: the driver has no answer."""
+    await _send(writer, {"ask": dict(what)})
+    try:
+        answer = json.loads(await reader.readline())["answer"]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise bodies.refused("its driver does not answer") from error
+    if not isinstance(answer, dict):
+        raise bodies.refused("its driver has no answer")
+    return answer
 
 
 def _line(value: Any) -> bytes:

@@ -27,7 +27,8 @@ from atoll_manager import capacity, simulation
 from atoll_manager.attempt import AttemptRunner, Timing
 from atoll_manager.classes import Classes
 from atoll_manager.config import PREFIX, ManagerConfig
-from atoll_manager.drivers.process import ProcessDriver
+from atoll_manager.drivers.driver import EventKind, HostDriver
+from atoll_manager.driving import Driving, prepared
 from atoll_manager.duty import Duty
 from atoll_manager.keys import AttestorKeys
 from atoll_manager.memory import Room
@@ -55,7 +56,8 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
             hint=f"set {PREFIX}SIMULATED_DIR to use the simulated one",
         )
     level.limit(config.protocol_newest)
-    simulated = simulation.load(config.simulated_dir)
+    driving = await asyncio.to_thread(prepared, config)
+    simulated = driving.simulated()
     labels, tenants = capacity.labels(config.labels), capacity.tenants(config.tenants)
     log_dir = config.data_dir / "logs"
     try:
@@ -63,13 +65,14 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
     except OSError as error:
         raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
     with closing(Records(config.data_dir / "enclaves")) as store:
-        await _serve(config, stop, _Parts(simulated, labels, tenants, log_dir, store))
+        await _serve(config, stop, _Parts(driving, simulated, labels, tenants, log_dir, store))
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What was read and opened before the bus is needed."""
 
+    driving: Driving
     simulated: simulation.Simulation
     labels: dict[str, str]
     tenants: tuple[str, ...]
@@ -99,8 +102,8 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         await speaker.join()
         tracing = ServiceTracing(spans.MANAGER, wiring.bus_publisher(bus), instance=config.host_id)
         exporting = group.create_task(tracing.run())
-        driver = ProcessDriver(
-            python=config.python,
+        driver = parts.driving.driver(
+            store,
             settings={
                 "ATOLL_AGENT_NATS_URL": config.nats_url,
                 "ATOLL_AGENT_NATS_DOMAIN": config.nats_domain,
@@ -111,7 +114,6 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             },
             launch=simulated.launch,
             log_dir=parts.log_dir,
-            store=store,
             window_s=config.adoption_window_s,
             grace_s=config.stop_grace_s,
             group=group,
@@ -119,6 +121,8 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
 
         def tell() -> None:
             registry.poke()
+
+        background = [group.create_task(_note(driver))]
 
         # It asks only when the pool is there, which asks it for enclaves.
         warm = WarmPool(
@@ -204,7 +208,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             bus, config.host_id, pool.overtaken, pool.keep_room_for, shortest_s=config.patience_s
         )
         duty = Duty(pool, orders, registry, stop)
-        background = [
+        background += [
             group.create_task(work)
             for work in (
                 *(duty.hold_identity(), duty.obey(), speaker.run(stop)),
@@ -229,6 +233,14 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         await tracing.flush(FLUSH_S)
     if (error := duty.lost or speaker.refused) is not None:
         raise error
+
+
+async def _note(driver: HostDriver) -> None:
+    """Keep what becomes of enclaves in the log."""
+    async for event in driver.events():
+        level_ = logging.WARNING if event.kind is EventKind.CRASHED else logging.INFO
+        what = (event.enclave_id, event.kind.value, event.job_id or "none", event.reason)
+        _log.log(level_, "enclave %s %s, job %s %s", *what)
 
 
 def _sentinel(path: Path) -> str:

@@ -45,6 +45,10 @@ class EnclaveRecord:
     """How it ended: the exit status, or the signal, negative. None: no word of that."""
     speaks: int
     """The newest protocol level of its agent's release."""
+    kind: str = "process"
+    """Of its body (`atoll_manager.bodies`)."""
+    name: str = ""
+    """What the body is called where that matters: a container, a domain."""
 
 
 def to_plain(record: EnclaveRecord) -> dict[str, Any]:
@@ -70,6 +74,8 @@ def to_plain(record: EnclaveRecord) -> dict[str, Any]:
         "agent": None if record.agent is None else list(record.agent),
         "status": record.status,
         "speaks": record.speaks,
+        "kind": record.kind,
+        "name": record.name,
     }
 
 
@@ -111,6 +117,9 @@ def from_plain(plain: Any) -> EnclaveRecord:
             status=None if status is None else _number(plain, "status"),
             # A release without levels does not say it.
             speaks=_number({"speaks": level.OLDEST, **plain}, "speaks"),
+            # One without kinds has processes.
+            kind=_text({"kind": "process", **plain}, "kind"),
+            name=_text({"name": "", **plain}, "name"),
         )
     except (ValueError, RecursionError, InputError) as error:
         raise InputError(f"not a record of an enclave: {error}", code="record.invalid") from error

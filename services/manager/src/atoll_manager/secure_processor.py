@@ -27,7 +27,16 @@ async def serve(host_end: socket.socket, guest: SimulatedGuest, table: bytes) ->
         guest: who asks.
         table: the certificates that go with its reports.
     """
-    reader, writer = await asyncio.open_connection(sock=host_end)
+    await answer(*await asyncio.open_connection(sock=host_end), guest, table)
+
+
+async def answer(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    guest: SimulatedGuest,
+    table: bytes,
+) -> None:
+    """As `serve`, on a stream that is open; closes it."""
     try:
         while True:
             request = await reader.readexactly(device.REQUEST_SIZE)

@@ -15,16 +15,27 @@ MAX_FILE = 1 << 20
 
 
 class Simulation:
-    """One host's simulated processor and the image that it launches."""
+    """One host's simulated processor and the image that it launches.
 
-    def __init__(self, chain: DevelopmentChain) -> None:
+    Args:
+        chain: the processor's keys.
+        image: what is measured of an image that does not change; None: the agent as installed.
+    """
+
+    def __init__(self, chain: DevelopmentChain, image: bytes | None = None) -> None:
         self._processor = SimulatedProcessor(chain=chain)
-        self.measurement = agent_measurement(agent_image(installed_agent_files()))
+        self._image = image
+        self.measurement = self._measure()
+
+    def _measure(self) -> bytes:
+        if self._image is not None:
+            return self._image
+        return agent_measurement(agent_image(installed_agent_files()))
 
     def launch(self, spec: EnclaveSpec) -> SimulatedGuest:
-        """Measure the agent as it is installed now, and launch it."""
+        """Measure the agent as it is installed now, or take the image's, and launch it."""
         return self._processor.launch(
-            agent_measurement(agent_image(installed_agent_files())),
+            self._measure(),
             report_id=secrets.token_bytes(32),
             # Chosen at the launch, when there may be no job yet: nothing relies on it.
             host_data=bytes.fromhex(spec.manifest_digest) or bytes(32),
@@ -32,11 +43,11 @@ class Simulation:
 
     def state(self) -> bytes:
         """What would be launched now: another value, perhaps another measurement."""
-        return installed_agent_state()
+        return self._image or installed_agent_state()
 
 
-def load(directory: Path) -> Simulation:
-    """Read the development chain.
+def load(directory: Path, image: bytes | None = None) -> Simulation:
+    """Read the development chain; `image` as of `Simulation`.
 
     Raises:
         ConfigError: `simulated.chain`: not there, or not a development chain;
@@ -49,6 +60,6 @@ def load(directory: Path) -> Simulation:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", code="simulated.chain") from error
     try:
-        return Simulation(DevelopmentChain.from_pem(raw))
+        return Simulation(DevelopmentChain.from_pem(raw), image)
     except InputError as error:
         raise ConfigError(f"{path}: {error.message}", code="simulated.chain") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from atoll.bus.login import Login, Password
+from atoll.bus.transport import Dial
 from atoll.errors import ConfigError
 from atoll.wire.names import require_token
 
@@ -36,6 +37,10 @@ class BusConfig:
     """PEM roots for `tls://`; None: the system's, unless there is `tls_ca`."""
     tls_ca: str = ""
     """The roots themselves."""
+
+    dial: Dial | None = field(default=None, repr=False, compare=False)
+    """Gives streams to the servers of `url`, for who has no network; None: TCP. TLS is between us
+    and the server all the same."""
 
     domain: str = ""
     """The JetStream domain where the streams are. Empty: that of the server we connect to;

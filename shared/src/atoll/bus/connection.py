@@ -4,7 +4,7 @@ nats-py does the protocol; this module decides how it behaves: reconnect for eve
 jitter, notice a dead peer within 9 s, fail requests in flight the moment the connection
 is lost (nats-py lets them wait for their timeout), name refused permissions, bound what
 is buffered. Nothing else in Atoll imports nats-py, except `faults`,
-`message` and `nats_client`.
+`message`, `nats_client` and `transport`.
 
 A user of this module needs permission to subscribe to `<inbox_prefix>.>`.
 """
@@ -48,7 +48,7 @@ class Bus(LoopClock):
         self._config = config
         self._who = config.who
         self._log = logger
-        self._client = PatientClient()
+        self._client = PatientClient(config.dial)
         self._up = asyncio.Event()
         self._ready = False
         self._waiting: dict[str, tuple[asyncio.Future[Message], str]] = {}

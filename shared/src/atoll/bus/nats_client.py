@@ -9,6 +9,7 @@ from typing import Any, Final
 from nats import errors as nats_errors
 from nats.aio.client import Client
 
+from atoll.bus.transport import Dial, DialedTransport, abort
 from atoll.errors import ConfigError
 
 DRAIN_S: Final = 5.0
@@ -19,7 +20,16 @@ OLDEST_SERVER: Final = (2, 11)
 
 
 class PatientClient(Client):
-    """nats-py closes for good on any error line it does not know; we reconnect instead."""
+    """nats-py closes for good on any error line it does not know; we reconnect instead.
+
+    Args:
+        dial: gives streams to servers; None: TCP.
+    """
+
+    def __init__(self, dial: Dial | None = None) -> None:
+        super().__init__()
+        if dial is not None:
+            self._transport = DialedTransport(dial)
 
     async def _process_err(self, err_msg: str) -> None:
         if "permissions violation" in err_msg:
@@ -53,9 +63,7 @@ class PatientClient(Client):
 
     def abort(self) -> None:
         """Drop the socket; a peer that reads no more would hold up an orderly end."""
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
+        abort(self._transport)
 
 
 class Subscription:

@@ -1,7 +1,8 @@
 """The interface of a driver: start an enclave, wait for its end, end it, find it again."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 
@@ -41,6 +42,40 @@ class EnclaveSpec:
         return not self.job_id
 
 
+class EventKind(Enum):
+    STARTED = "started"
+    ENDED = "ended"
+    """By itself, or because it was told to."""
+    CRASHED = "crashed"
+    """It was killed, or its keeper was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnclaveEvent:
+    """What became of an enclave."""
+
+    kind: EventKind
+    enclave_id: str
+    job_id: str
+    status: int | None = None
+    """How it ended; None for a start."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedEnclave:
+    """An enclave of this host, as it is written down."""
+
+    enclave_id: str
+    job_id: str
+    kind: str
+    """Of its body."""
+    pid: int | None
+    """Of its main process, once it was started."""
+    status: int | None
+    """How it ended; None: it lives, as far as is known."""
+
+
 class RunningEnclave(Protocol):
     """One enclave between its start and its end."""
 
@@ -67,6 +102,13 @@ class WarmEnclave(RunningEnclave, Protocol):
         ...
 
 
+class AdoptedEnclave(RunningEnclave, Protocol):
+    """One that an earlier manager started."""
+
+    @property
+    def spec(self) -> EnclaveSpec: ...
+
+
 class Driver(Protocol):
     async def start(self, spec: EnclaveSpec) -> RunningEnclave:
         """Raises: RefusedError `enclave.start` when this host cannot."""
@@ -78,4 +120,23 @@ class WarmDriver(Driver, Protocol):
 
     async def prepare(self) -> WarmEnclave:
         """Raises: RefusedError `enclave.start`."""
+        ...
+
+
+class HostDriver(WarmDriver, Protocol):
+    """All that a manager needs of one; `tests/integration/manager/drivers` holds all to it."""
+
+    async def adopt(self) -> Sequence[AdoptedEnclave]:
+        """What an earlier manager of this directory left: found again, or cleared away.
+
+        Once, before the first `start`. Whoever gets an enclave here must see to its end.
+        """
+        ...
+
+    async def list(self) -> Sequence[ListedEnclave]:
+        """The enclaves that are written down."""
+        ...
+
+    def events(self) -> AsyncIterator[EnclaveEvent]:
+        """What happens from now on; who reads too slowly misses the oldest."""
         ...

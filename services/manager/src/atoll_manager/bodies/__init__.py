@@ -1,0 +1,7 @@
+"""What an enclave is on this host, as its keeper sees it: one module for each kind.
+
+body        the interface, and how a keeper gets the body that its order names
+process     a process of the keeper's own
+container   a container, with a channel
+channel     the services that a body without a network has of its keeper
+"""

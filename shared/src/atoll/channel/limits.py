@@ -1,0 +1,44 @@
+"""What a guest may do on its channel before it is cut off."""
+
+from dataclasses import dataclass
+
+from atoll.errors import MessageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """An enclave's own needs are three streams, and one more now and then when the bus is away."""
+
+    streams: int = 8
+    """At once."""
+    burst: int = 64
+    """Streams that may be opened in a row."""
+    opens_per_s: float = 8.0
+    """How many more may be opened in the long run."""
+    greeting_s: float = 30.0
+    """How long a stream may take to name its service."""
+
+
+class Opens:
+    """Counts what is opened, by a bucket that fills with time. Pure.
+
+    Args:
+        now: seconds of a clock that only goes forward.
+    """
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._limits = limits
+        self._left = float(limits.burst)
+        self._at = now
+
+    def count(self, now: float) -> None:
+        """One more was opened.
+
+        Raises:
+            MessageError: `channel.opens`: that is too many.
+        """
+        gained = (now - self._at) * self._limits.opens_per_s
+        self._left = min(self._left + gained, float(self._limits.burst)) - 1
+        self._at = now
+        if self._left < 0:
+            raise MessageError("it opens streams without end", code="channel.opens")
