@@ -21,6 +21,8 @@ from atoll_cli.stopping import run_stoppable
 from atoll_cli.text import table
 
 MAX_JOBS = 1000
+_PROTECTING = frozenset({Tee.SEV_SNP, Tee.TDX})
+"""Kinds that keep anything from their host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class Status:
     @property
     def simulated(self) -> bool:
         """Whether any enclave here would be simulated, or have a TPM of its host."""
-        return not all(tee.protects for tee in self._kinds)
+        return bool(self._kinds - _PROTECTING)
 
     @property
     def host_tpm(self) -> bool:

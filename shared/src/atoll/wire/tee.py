@@ -11,8 +11,3 @@ class Tee(Enum):
     TDX = "tdx"
     SIMULATED = "simulated"
     VTPM = "vtpm"
-
-    @property
-    def protects(self) -> bool:
-        """Whether it keeps anything from its host."""
-        return self in {Tee.SEV_SNP, Tee.TDX}
