@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from atoll_agent.boot import child, linux, main, ports
@@ -62,6 +63,7 @@ def wasm() -> int:
     text = '(module (func (export "f") (result i32) i32.const 42))'
     module = wasmtime.Module(store.engine, text)
     function = wasmtime.Instance(store, module, []).exports(store)["f"]
+    assert isinstance(function, wasmtime.Func)
     return int(function(store))
 
 
@@ -99,7 +101,7 @@ def facts() -> dict[str, object]:
         "port": str(Path("/dev/virtio-ports/atoll.channel").resolve()),
         "wasm": wasm(),
         "signature": signature(),
-        "compiled": Path(atoll_agent.enclave.__cached__).exists(),
+        "compiled": Path(cache_from_source(str(atoll_agent.enclave.__file__))).exists(),
         "cgroup": cgroup(),
     }
 

@@ -1,7 +1,6 @@
 """The description of an image is read strictly, and its digest is that of its parts."""
 
 import hashlib
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -36,7 +35,7 @@ def test_the_digest_is_of_a_transcript() -> None:
 @pytest.mark.parametrize("part", ["kernel", "initrd", "cmdline", "digest"])
 def test_a_part_that_is_not_of_the_digest_is_refused(part: str) -> None:
     with pytest.raises(InputError, match="a digest that is not"):
-        parse_description(describe(replace(IMAGE, **{part: "0" * 64})))
+        parse_description(canonical.dumps(canonical.loads(describe(IMAGE)) | {part: "0" * 64}))
 
 
 @pytest.mark.parametrize(

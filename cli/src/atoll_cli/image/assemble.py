@@ -19,7 +19,7 @@ from atoll.measure.guest import (
 from atoll.version import VERSION
 from atoll_cli.image import sbom
 from atoll_cli.image.bytecode import compile_tree
-from atoll_cli.image.contents import add_boot, add_own, is_taken
+from atoll_cli.image.contents import PROGRAMS, add_boot, add_own, is_taken
 from atoll_cli.image.cpio import compressed, cpio
 from atoll_cli.image.deb import Package, read_deb
 from atoll_cli.image.docker_archive import docker_archive
@@ -140,7 +140,11 @@ def _root(
     tree = Tree()
     for _, package in packages:
         for path, entry in package.files.items():
-            if is_taken(path):
+            if not is_taken(path):
+                continue
+            if isinstance(entry, File):
+                tree.add(path, File(entry.content, runnable=path in PROGRAMS))
+            else:
                 tree.add(path, entry)
     for _, wheel in wheels:
         for path, file in wheel.files.items():

@@ -23,7 +23,14 @@ from atoll_agent.boot.main import main
 main()
 """.encode("ascii")
 
-_PROGRAMS: Final = ("usr/bin/python3.13", "usr/bin/bwrap", "usr/bin/crun", LOADER)
+PROGRAMS: Final = (
+    "usr/bin/python3.13",
+    "usr/bin/bwrap",
+    "usr/bin/crun",
+    LOADER,
+    f"{LIBRARIES}/ld-linux-x86-64.so.2",
+)
+"""What may be run; of the rest of Debian's files, none."""
 _LIBRARY: Final = re.compile(rf"{LIBRARIES}/[A-Za-z0-9_+.-]+\.so(?:\.[0-9.]+)?")
 _LIBRARIES_LEFT_OUT: Final = re.compile(
     r".*/lib(?:memusage|pcprofile|BrokenLocale|nsl|nss_compat|nss_hesiod|thread_db|c_malloc_debug)\W.*"
@@ -47,7 +54,7 @@ _FOLDERS: Final = ("dev", "etc", "mnt", "proc", "run", "sys", "usr/bin", "usr/sb
 
 def is_taken(path: str) -> bool:
     """Whether the image takes this file of a package."""
-    if path in _PROGRAMS:
+    if path in PROGRAMS:
         return True
     if _LIBRARY.fullmatch(path):
         return _LIBRARIES_LEFT_OUT.fullmatch(path) is None

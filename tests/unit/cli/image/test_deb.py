@@ -45,7 +45,7 @@ def test_zstd_is_read_like_xz() -> None:
 
 
 def test_links_are_kept_and_hard_links_are_the_file() -> None:
-    members = {
+    members: dict[str, bytes | tarfile.TarInfo] = {
         "./a": b"content",
         "./b": special("./b", tarfile.LNKTYPE, "./a"),
         "./c": special("./c", tarfile.SYMTYPE, "a"),
