@@ -67,10 +67,11 @@ examples: setup system-deps
 	@$(BIN)/python examples/build.py || echo "warning: the examples that were not built will fail" >&2
 	@$(BIN)/python examples/run.py
 
-# The last line on standard output is JSON: the digests of what was built.
+# Standard output is one line of JSON: the digests of what was built.
 IMAGE ?= dist/image
 
-image: $(STAMP)
+image:
+	@$(MAKE) --no-print-directory $(STAMP) >&2
 	@$(BIN)/atoll image build --out $(IMAGE)
 
 lint: setup
