@@ -62,7 +62,9 @@ def launch(_: EnclaveSpec) -> SimulatedGuest:
 
 
 def process(plan: Plan, directory: Path, store: Records, group: asyncio.TaskGroup) -> HostDriver:
-    return ProcessDriver(python=sys.executable, **plan.common(directory, store, group))
+    return ProcessDriver(
+        python=plan.extra.get("python", sys.executable), **plan.common(directory, store, group)
+    )
 
 
 def docker(plan: Plan, directory: Path, store: Records, group: asyncio.TaskGroup) -> HostDriver:

@@ -212,9 +212,8 @@ async def test_without_a_manager_it_ends_within_the_window(
 async def test_a_start_that_cannot_be_is_refused_and_leaves_nothing(
     bench: str, plan: Plan, tmp_path: Path
 ) -> None:
-    broken = replace(plan, extra={**plan.extra, "image": "sha256:" + "0" * 64})
-    if bench == "process":
-        pytest.skip("its interpreter is the test's own; unit tests have a missing one")
+    wrong = {"image": "sha256:" + "0" * 64, "python": str(tmp_path / "missing")}
+    broken = replace(plan, extra={**plan.extra, **wrong})
     async with rig(bench, broken, tmp_path) as it:
         with pytest.raises(RefusedError) as caught:
             await it.driver.start(it.spec())
