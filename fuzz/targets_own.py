@@ -7,6 +7,8 @@ these and what vendors and other tools write.
 from typing import Final
 
 from atoll import canonical, cbor
+from atoll.channel import greeting
+from atoll.channel.frames import Reader
 from atoll.client.agreement import ConsentFile, ManifestFile
 from atoll.client.asset_record import AssetRecord
 from atoll.client.plan import Plan, read_card
@@ -28,13 +30,17 @@ from atoll.errors import (
 )
 from atoll.evidence.dcap.signed_json import open_envelope
 from atoll.evidence.ear_keys import KeyRing
+from atoll.evidence.eventlog.pcr_log import PcrLog
 from atoll.evidence.findings import Appraisal
 from atoll.evidence.keystone.policy import keystone_policy_from_json
 from atoll.evidence.sgx_policy import sgx_policy_from_json
 from atoll.evidence.tdx_policy import tdx_policy_from_json
 from atoll.evidence.tpm.policy import tpm_policy_from_json
+from atoll.evidence.vtpm.policy import vtpm_policy_from_json
+from atoll.evidence.vtpm.report import VtpmReport
 from atoll.identity import PartyKeys, PartyPublic
 from atoll.invocation import Invocation
+from atoll.measure.guest import parse_description
 from atoll.policy import records
 from atoll.policy.state import PolicyState
 from atoll.sealing.archive import ExitRecord
@@ -103,6 +109,12 @@ TARGETS: Final[dict[str, Target]] = {
     "tar_header": _of(TarHeader.from_bytes, InputError),
     "pax_path": _of(read_pax_path, InputError),
     "exit_record": _of(ExitRecord.from_bytes, InputError),
+    "vtpm_report": _of(VtpmReport.from_bytes, EvidenceError),
+    "vtpm_policy": _of(vtpm_policy_from_json, InputError),
+    "boot_log": _of(PcrLog.from_bytes, EvidenceError),
+    "image_description": _of(parse_description, InputError),
+    "channel_frames": _of(lambda raw: list(Reader().feed(raw)), MessageError),
+    "channel_greeting": _of(greeting.decode, MessageError),
     "device_request": _of(decode_request, EvidenceError),
     "device_reply": _of(decode_reply_header, EvidenceError),
 }

@@ -116,6 +116,7 @@ PARSER = re.compile(
 )
 """How functions are named that take apart what others wrote."""
 COVERED = {
+    "atoll.channel.greeting:decode": "channel_greeting",
     "atoll.bus.faults:from_wire": "message_pack",
     "atoll.canonical:loads": "canonical_json",
     "atoll.canonical:parse": "any_json",
@@ -148,7 +149,9 @@ COVERED = {
     "atoll.evidence.ear_keys:KeyRing.from_bytes": "key_ring",
     "atoll.evidence.eventlog.ccel:EventLog.from_bytes": "ccel",
     "atoll.credentials.door_keys:DoorKeys.from_bytes": "door_keys",
+    "atoll.evidence.eventlog.pcr_log:PcrLog.from_bytes": "boot_log",
     "atoll.evidence.eventlog.rtmr_json:RtmrLog.from_bytes": "rtmr_json",
+    "atoll.evidence.eventlog.tcg:parse": "ccel",
     "atoll.evidence.id_block:IdAuth.from_bytes": "id_auth",
     "atoll.evidence.id_block:IdBlock.from_bytes": "id_block",
     "atoll.evidence.keystone.eat:from_uccs": "keystone_eat",
@@ -165,11 +168,14 @@ COVERED = {
     "atoll.evidence.tpm.policy:tpm_policy_from_json": "tpm_policy",
     "atoll.evidence.tpm.quote:Attest.from_bytes": "tpm_quote",
     "atoll.evidence.tpm.td_report:TdReport.from_bytes": "td_report",
+    "atoll.evidence.vtpm.policy:vtpm_policy_from_json": "vtpm_policy",
+    "atoll.evidence.vtpm.report:VtpmReport.from_bytes": "vtpm_report",
     "atoll.evidence.x509:Certificate.from_bytes": "certificate",
     "atoll.evidence.x509:RevocationList.from_bytes": "revocation_list",
     "atoll.identity:PartyKeys.from_bytes": "party_keys",
     "atoll.identity:PartyPublic.from_bytes": "party_public",
     "atoll.invocation:Invocation.from_bytes": "invocation",
+    "atoll.measure.guest:parse_description": "image_description",
     "atoll.measure.ovmf:Firmware.from_bytes": "firmware",
     "atoll.policy.document:PolicyDocument.from_bytes": "policy_document",
     "atoll.policy.records:from_bytes": "appraisal_record",

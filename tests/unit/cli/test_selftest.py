@@ -249,8 +249,8 @@ def test_the_command_shows_what_failed(
     assert "--certs" in said.out
 
 
-def test_an_interface_that_this_build_cannot_ask_is_untried() -> None:
+def test_a_virtual_tpm_that_nobody_certified_is_untried() -> None:
     found = attempts(Machine(nodes={TPM}))
     assert [(one.source, one.result, one.code) for one in found] == [
-        (Source.VTPM, Result.UNTRIED, "tee.missing")
+        (Source.VTPM, Result.UNTRIED, "vtpm.no_certificate")
     ]

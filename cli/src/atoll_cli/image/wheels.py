@@ -112,7 +112,7 @@ def _members(raw: bytes) -> dict[str, bytes]:
                     raise _odd(f"has {shown(info.filename)} of another size than it says")
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
         raise _odd(f"is no zip archive that can be read: {shown(error)}") from error
-    except (ValueError, OverflowError, RuntimeError, UnicodeError) as error:
+    except (ValueError, OverflowError, RuntimeError, UnicodeError, IndexError) as error:
         raise _odd(f"is a damaged zip archive: {shown(error)}") from error
     return members
 

@@ -21,7 +21,7 @@ from atoll.wire.schema import (
 from atoll.wire.tee import Tee as Tee  # noqa: PLC0414 - a part of the messages
 
 MAX_MANIFEST: Final = 256 << 10
-MAX_EVIDENCE: Final = 320 << 10
+MAX_EVIDENCE: Final = 112 << 10
 MAX_TOKEN: Final = 32 << 10
 MAX_CRL: Final = 64 << 10  # as in a kept appraisal (`atoll.policy.records`)
 MAX_JWKS: Final = 16 << 10

@@ -33,7 +33,7 @@ def test_it_is_read_as_it_was_written() -> None:
         {**PLAIN, "pcrs": {"0": bytes(32)}},
         {**PLAIN, "pcrs": {0: bytes(31)}},
         {**PLAIN, "pcrs": {0: "text"}},
-        {**PLAIN, "event_log": bytes((256 << 10) + 1)},
+        {**PLAIN, "event_log": bytes((64 << 10) + 1)},
     ],
 )
 def test_what_is_no_report_is_refused(value: object) -> None:

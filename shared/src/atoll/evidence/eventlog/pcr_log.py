@@ -17,7 +17,7 @@ from atoll.evidence._cursor import Cursor
 from atoll.evidence.eventlog import tcg
 from atoll.evidence.eventlog.tcg import SHA256, Event
 
-MAX_LOG: Final = 256 << 10
+MAX_LOG: Final = 64 << 10
 COUNT: Final = 16
 DIGEST_SIZE: Final = 32
 BOOT_APPLICATION: Final = 0x80000003

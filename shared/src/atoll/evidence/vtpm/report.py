@@ -3,7 +3,7 @@
 | attest    | bytes: TPMS_ATTEST of the quote                                |
 | signature | bytes: TPMT_SIGNATURE                                          |
 | pcrs      | map from the number of a register to its 32 bytes, SHA-256     |
-| event_log | bytes: the boot log (`eventlog.pcr_log`), at most 256 KiB      |
+| event_log | bytes: the boot log (`eventlog.pcr_log`), at most 64 KiB       |
 
 extraData of the quote is SHA-256 of the 64 bytes that other kinds of evidence carry: 64 bytes
 do not fit into TPM2B_DATA of every TPM (part 2, section 10.4.3).
