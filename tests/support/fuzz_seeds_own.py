@@ -1,10 +1,12 @@
 """Good inputs for the fuzz targets of what our own programs write, by the target's name."""
 
+import hashlib
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll import canonical, cbor
+from atoll.channel import frames, greeting
 from atoll.client.agreement import ConsentFile
 from atoll.client.plan import write_card
 from atoll.client.protected import MIN_N, ProtectedKeys
@@ -21,7 +23,9 @@ from atoll.evidence.policy import UNCHECKED
 from atoll.evidence.sgx_policy import SgxPolicy, sgx_policy_to_json
 from atoll.evidence.tdx_policy import tdx_policy_to_json
 from atoll.evidence.tpm.policy import TpmPolicy, tpm_policy_to_json
+from atoll.evidence.vtpm.policy import vtpm_policy_to_json
 from atoll.invocation import Invocation
+from atoll.measure.guest import GuestImage, describe, image_digest
 from atoll.policy import records
 from atoll.policy.records import AppraisalRecord
 from atoll.policy.state import PolicyState
@@ -36,7 +40,7 @@ from atoll.telemetry.otlp import encode_spans
 from atoll.wire import cloudevents, media, schema
 from atoll.wire.codec import packb
 from atoll.wire.messages import EventType, JobEvent, JobState
-from support import assets, computations, dcap, evidence, policies, signing
+from support import assets, computations, dcap, evidence, policies, signing, vtpm
 from support.gateway import submission
 from support.logins import IDENTITIES
 from support.reports import appraise
@@ -48,7 +52,7 @@ MOMENT = 1_780_000_000
 @cache
 def made() -> dict[str, bytes]:
     """One that is accepted, for every target of `fuzz.targets_own`."""
-    return _files() | _messages() | _policies() | _sealed() | _logins()
+    return _files() | _messages() | _policies() | _sealed() | _guests() | _logins()
 
 
 PLAN = b"""{"format": "atoll-computation-plan", "version": 1, "parties": ["me.json"],
@@ -177,6 +181,32 @@ def _policies() -> dict[str, bytes]:
         "tpm_policy": tpm_policy_to_json(TpmPolicy(nonce=b"fresh", pcr_values=UNCHECKED)),
         "claimed_corim": sign_corim(corim, KEY, kid=b"key", signer="example"),
         "collateral_envelope": envelope,
+    }
+
+
+def _guests() -> dict[str, bytes]:
+    parts = {
+        name: hashlib.sha256(name.encode()).digest() for name in ("kernel", "initrd", "cmdline")
+    }
+    image = GuestImage(
+        release="0.1.0",
+        digest=image_digest(**parts).hex(),
+        docker="d" * 64,
+        docker_id="e" * 64,
+        bytes=12,
+        packages=3,
+        kernel=parts["kernel"].hex(),
+        initrd=parts["initrd"].hex(),
+        cmdline=parts["cmdline"].hex(),
+    )
+    session = (frames.hello(), frames.opening(1, "bus"), frames.credit(1, 9))
+    return {
+        "vtpm_report": vtpm.document().report,
+        "vtpm_policy": vtpm_policy_to_json(vtpm.policy()),
+        "boot_log": vtpm.boot_log(),
+        "image_description": describe(image),
+        "channel_frames": b"".join(frame.to_bytes() for frame in session),
+        "channel_greeting": greeting.encode("bus"),
     }
 
 
