@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 MEMBERS := shared services/agent services/attestor services/gateway services/manager cli
 
-.PHONY: setup system-deps infra-tools demo test hostile chaos examples image lint lock bench bench-scale clean
+.PHONY: setup system-deps infra-tools libvirt demo test hostile chaos examples image lint lock bench bench-scale clean
 
 setup: $(STAMP) examples/iris/build/train.wasm examples/iris/build/infer.wasm
 
@@ -21,13 +21,18 @@ $(STAMP): requirements/dev.txt pyproject.toml $(wildcard */pyproject.toml servic
 examples/iris/build/%.wasm: examples/iris/%.c examples/iris/*.h examples/build.py $(STAMP)
 	$(BIN)/python examples/build.py iris/$*.wasm
 
-# What the sandbox of native code and of images runs on, what boots guests, and virtual TPMs. Installed where that is possible without
-# asking (root on Debian 12 or 13); elsewhere said. A missing one is a skip at a desk, not in CI.
-SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io qemu-system-x86_64:qemu-system-x86 swtpm:swtpm systemd-analyze:systemd
+# What the sandbox of native code and of images runs on, and virtual machines. Installed where that is
+# possible without asking (root on Debian 12 or 13); elsewhere said. A missing one is a skip at a desk,
+# not in CI. Each as the program, or else the file below /usr, that says that its package is there.
+SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io qemu-system-x86_64:qemu-system-x86 \
+  libvirtd:libvirt-daemon-system lib/*/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu \
+  include/libvirt/libvirt.h:libvirt-dev pkg-config:pkg-config gcc:gcc xmllint:libxml2-utils \
+  swtpm:swtpm systemd-analyze:systemd
 
 system-deps:
 	@missing=; for dep in $(SYSTEM_DEPS); do \
-	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$${dep%%:*}" >/dev/null || missing="$$missing $${dep#*:}"; done; \
+	  PATH="$$PATH:/usr/sbin:/sbin" command -v "$${dep%%:*}" >/dev/null || ls /usr/$${dep%%:*} >/dev/null 2>&1 \
+	  || missing="$$missing $${dep#*:}"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
@@ -45,10 +50,15 @@ $(INFRA_STAMP): requirements/infra.txt $(STAMP)
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/infra.txt; \
 	then touch $@; else echo "warning: could not install requirements/infra.txt; tests of infra/ are skipped" >&2; fi
 
+# What tests of the driver libvirt need beyond that: the binding, and the schemas of a libvirt that knows
+# SEV-SNP and TDX. Setup does without both.
+libvirt: setup system-deps
+	@sh tests/libvirt_setup.sh $(BIN) || echo "warning: tests that need libvirt are skipped" >&2
+
 demo: setup
 	@$(BIN)/atoll demo
 
-test: setup system-deps infra-tools
+test: setup system-deps infra-tools libvirt
 	@$(BIN)/python tests/run.py
 
 hostile: setup system-deps
@@ -92,6 +102,7 @@ lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) -o requirements/dev.txt requirements/dev.in
 	$(COMPILE) -c requirements/dev.txt -o requirements/infra.txt requirements/infra.in
+	$(COMPILE) -o requirements/libvirt.txt requirements/libvirt.in
 	$(COMPILE) --fork-strategy fewest -o examples/logistic/requirements.txt examples/logistic/requirements.in
 
 clean:
