@@ -1,9 +1,10 @@
-"""`atoll hosts list|show|drain|resume`: the machines that start enclaves, and which may.
+"""`atoll hosts list|show|drain|resume|probe`: the machines that start enclaves, and which may.
 
 `atoll hosts selftest` is in `selftest`.
 """
 
 import asyncio
+import platform
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from atoll_cli.session import Session
 from atoll_cli.show import plain_of
 from atoll_cli.stopping import run_stoppable
 from atoll_cli.text import printable, size, table
+from atoll_manager.libvirt.connection import SYSTEM
+from atoll_manager.probing import asking
 
 HOST: Final = TokenType("host")
 POLL_S: Final = 0.5
@@ -129,6 +132,29 @@ def resume(session: Session, host: str, data_dir: Path | None) -> None:
 
     record, order = run_stoppable(work())
     _show(session, host, record, order)
+
+
+@hosts.command()
+@click.option("--libvirt-uri", default=SYSTEM, show_default=True, help="The libvirt to ask.")
+@click.option(
+    "--kernel",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Start this kernel to see whether it comes up under KVM.",
+)
+@click.option("--no-boot", is_flag=True, help="Start no guest; then KVM is not vouched for.")
+@json_option
+@pass_session
+def probe(session: Session, libvirt_uri: str, kernel: Path | None, no_boot: bool) -> None:  # noqa: FBT001
+    """Say what THIS machine can start enclaves in, and why not the rest.
+
+    Needs no stack. Under KVM two small guests are started, for 30 seconds at most each.
+    """
+    found = run_stoppable(asking.probe(uri=libvirt_uri, kernel=kernel, boot=not no_boot))
+    rows = [(it.name, "yes" if it.able else "no", printable(it.reason)) for it in found]
+    for line in table(rows, indent=""):
+        session.print(line)
+    abilities = [{"name": it.name, "able": it.able, "reason": it.reason} for it in found]
+    session.document({"host": platform.node(), "abilities": abilities})
 
 
 async def _order(session: Session, data_dir: Path | None, request: HostOrderRequest) -> None:
