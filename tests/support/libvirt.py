@@ -39,6 +39,13 @@ def qemu() -> Path:
     return QEMU
 
 
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URI of the embedded driver: a process has one, for good."""
+    binding()
+    return f"qemu:///embed?root={tmp_path_factory.mktemp('embedded')}"
+
+
 class Libvirtd:
     """A daemon with a socket of its own. Its test driver keeps nothing on the disk."""
 

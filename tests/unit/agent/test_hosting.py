@@ -77,6 +77,28 @@ async def test_when_the_host_is_gone_no_job_comes() -> None:
         await host.gone()
 
 
+async def test_one_that_is_to_end_before_there_is_a_job_was_not_used() -> None:
+    async with both() as (host, (_, writer), _):
+        writer.write(b'{"stop": true}\n')
+        with pytest.raises(UnreachableError) as caught:
+            await host.environment(OWN)
+        assert caught.value.code == "enclave.unused"
+
+
+async def test_one_that_is_to_end_says_how_and_is_heard() -> None:
+    async def ask(ends: Ends) -> Any:
+        ends[1].write(b'{"stop": true}\n')
+        word = json.loads(await ends[0].readline())
+        ends[1].close()
+        return word
+
+    async with both() as (host, theirs, _), asyncio.TaskGroup() as group:
+        asking = group.create_task(ask(theirs))
+        await host.gone()
+        await host.farewell(3)
+    assert asking.result() == {"status": 3}
+
+
 async def test_the_last_word_is_heard_before_the_end() -> None:
     async def hear(ends: Ends) -> Any:
         word = json.loads(await ends[0].readline())

@@ -3,7 +3,8 @@
     bus, bus.1, ...   streams to the servers of the bus, in the order of the setting
     device            the simulated guest device, where there is one
     status            lines of JSON: `{"status": n}` from us, once, before we end; from the host
-                      `{"lease": {...}}`, once, to one that was started before there was a job
+                      `{"lease": {...}}`, once, to one that was started before there was a job, and
+                `{"stop": true}`: we are to end, and say how
 
 The status stream is there from the first moment. Its end is the host's: the enclave ends too.
 What comes over it is as little believed as the environment (`atoll_agent.config`).
@@ -26,6 +27,7 @@ from atoll_agent.config import PREFIX
 from atoll_agent.evidence.simulated import SimulatedDevice
 
 SETTING: Final = f"{PREFIX}CHANNEL"
+STOP: Final = {"stop": True}
 FAREWELL_S: Final = 2.0
 """How long the host may take to hear our last word."""
 
@@ -56,6 +58,8 @@ class Host:
             word = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ConfigError("what the host told is no JSON", code="config.invalid") from error
+        if word == STOP:
+            raise UnreachableError("no job came", code="enclave.unused")
         if not isinstance(word, dict) or word.keys() != {"lease"}:
             raise ConfigError("the host told something else than a job", code="config.invalid")
         return dict(env) | leasing.settings(word["lease"])
@@ -87,10 +91,9 @@ class Host:
         return open_it
 
     async def gone(self) -> None:
-        """Until the host is; what it still says is not listened to."""
+        """Until the host is, or says another word: then it wants us to end."""
         with contextlib.suppress(OSError):
-            while await self._reader.read(leasing.MAX_LINE):
-                pass
+            await self._reader.read(1)
 
     async def farewell(self, status: int) -> None:
         """Say how we ended, and wait until that was heard."""
@@ -98,7 +101,8 @@ class Host:
             async with asyncio.timeout(FAREWELL_S):
                 self._writer.write(json.dumps({"status": status}).encode() + b"\n")
                 self._writer.write_eof()
-                await self.gone()
+                while await self._reader.read(leasing.MAX_LINE):
+                    pass
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,10 @@ from atoll_manager.patience import PATIENCE_S
 
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
-DRIVERS: Final = ("process", "docker")
+DRIVERS: Final = ("process", "docker", "libvirt")
+ACCELERATIONS: Final = ("auto", "kvm", "tcg")
+MIN_GUEST_MIB: Final = 384
+"""A guest's root is in its memory."""
 OUTLIVES_S: Final = HANDOVER_S / 2
 """An enclave has ended at most so long after its manager was killed."""
 
@@ -94,11 +97,25 @@ class ManagerConfig:
     """The interpreter that runs the agent."""
 
     driver: str = "process"
-    """How enclaves are started: `process`, or `docker` for containers."""
+    """How enclaves are started: `process`, `docker` for containers, `libvirt` for virtual
+    machines."""
+
+    libvirt_uri: str = "qemu:///system"
+    """The libvirt of driver `libvirt`: a daemon's, or `qemu:///embed?root=DIR` without one."""
+
+    emulator: Path = Path("/usr/bin/qemu-system-x86_64")
+    """The QEMU of virtual machines."""
+
+    acceleration: str = "auto"
+    """What virtual machines run on: `kvm`, `tcg` (slow), or `auto`: KVM where a guest was seen to
+    come up under it."""
+
+    guest_memory_mib: int = 0
+    """Memory of each virtual machine; 0: as its job asks."""
 
     image: str = ""
-    """What containers are started of: a folder that `atoll image build` wrote, an archive of
-    an image, or an image that the engine has."""
+    """What containers and virtual machines are started of: a folder that `atoll image build` wrote;
+    for containers also an archive of an image, or an image that the engine has."""
 
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine: that of driver `docker`; with driver `process`, the one at the
@@ -140,10 +157,12 @@ class ManagerConfig:
             raise ConfigError(
                 f"{PREFIX}DRIVER={self.driver}: want {' or '.join(DRIVERS)}", code="config.invalid"
             )
-        if (self.driver == "docker") != bool(self.image):
+        if (self.driver != "process") != bool(self.image):
             raise ConfigError(
-                f"{PREFIX}IMAGE is for driver docker, which needs one", code="config.invalid"
+                f"{PREFIX}IMAGE is for drivers docker and libvirt, which need one",
+                code="config.invalid",
             )
+        self._check_guests()
         if self.patience_s <= 0:
             raise ConfigError(f"{PREFIX}PATIENCE_S must be positive", code="config.invalid")
         for name in ("boot_timeout_s", "stop_grace_s", "adoption_window_s"):
@@ -155,4 +174,21 @@ class ManagerConfig:
                 f"{PREFIX}STOP_GRACE_S={self.stop_grace_s:g}: want at most {OUTLIVES_S:g} s "
                 "together, for a second attempt does not wait longer",
                 code="config.invalid",
+            )
+
+    def _check_guests(self) -> None:
+        """Raises: ConfigError `config.invalid`."""
+        if self.acceleration not in ACCELERATIONS:
+            raise ConfigError(
+                f"{PREFIX}ACCELERATION={self.acceleration}: want {', '.join(ACCELERATIONS)}",
+                code="config.invalid",
+            )
+        if self.guest_memory_mib and self.guest_memory_mib < MIN_GUEST_MIB:
+            raise ConfigError(
+                f"{PREFIX}GUEST_MEMORY_MIB={self.guest_memory_mib}: want at least {MIN_GUEST_MIB}",
+                code="config.invalid",
+            )
+        if not self.emulator.is_absolute():
+            raise ConfigError(
+                f"{PREFIX}EMULATOR={self.emulator}: want an absolute path", code="config.invalid"
             )

@@ -1,33 +1,77 @@
 """The driver that the settings name, and what the simulated processor measures with it."""
 
-from typing import Any, Final
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from atoll.measure.container import measure_container
+from atoll.measure.machine import measure_machine
 from atoll_manager import simulation
 from atoll_manager.config import ManagerConfig
 from atoll_manager.drivers.driver import HostDriver
 from atoll_manager.drivers.process import ProcessDriver
 from atoll_manager.records import Records
 
+if TYPE_CHECKING:
+    from atoll_manager.libvirt.connection import Libvirt
+    from atoll_manager.libvirt.domain import Acceleration
+
 CHANNELS: Final = "channels"
+DOMAINS: Final = "domains"
+KEPT_ACCELERATION: Final = "acceleration.json"
 
 
 class Driving:
     """One of the kinds; made by `prepared`.
 
     Args:
-        image: of which containers are started, when they are.
+        image: of which containers are started, or the digest of what guests boot.
     """
 
     def __init__(self, config: ManagerConfig, image: str = "") -> None:
         self._config = config
         self._image = image
+        self._libvirt: Libvirt | None = None
+        self._acceleration: Acceleration | None = None
+
+    @contextlib.asynccontextmanager
+    async def ready(self) -> AsyncIterator[None]:
+        """Connected to what the driver needs for as long as the context lasts.
+
+        Raises:
+            ConfigError: `libvirt.absent`, `libvirt.too_old`.
+            UnreachableError: `libvirt.unreachable`.
+        """
+        if self._config.driver != "libvirt":
+            yield
+            return
+        from atoll.measure.guest import KERNEL_FILE  # noqa: PLC0415
+        from atoll_manager.libvirt import acceleration  # noqa: PLC0415
+        from atoll_manager.libvirt.connection import Libvirt  # noqa: PLC0415
+        from atoll_manager.libvirt.domain import Acceleration  # noqa: PLC0415
+
+        config = self._config
+        if config.acceleration == "auto":
+            kernel = Path(config.image) / KERNEL_FILE
+            kept = config.data_dir / KEPT_ACCELERATION
+            found = await acceleration.probe(config.emulator, kernel, kept)
+            self._acceleration = found.kind
+        else:
+            self._acceleration = Acceleration(config.acceleration)
+        async with Libvirt(config.libvirt_uri).connected() as self._libvirt:
+            yield
 
     def simulated(self) -> simulation.Simulation:
         """The simulated processor. Raises: ConfigError, as `simulation.load`."""
         if self._config.simulated_dir is None:
             raise AssertionError("asked for without one")
-        measurement = measure_container(self._image) if self._image else None
+        measurement = None
+        if self._config.driver == "libvirt":
+            measurement = measure_machine(self._image)
+        elif self._image:
+            measurement = measure_container(self._image)
         return simulation.load(self._config.simulated_dir, measurement)
 
     def driver(self, store: Records, **common: Any) -> HostDriver:
@@ -35,6 +79,26 @@ class Driving:
         config = self._config
         if not self._image:
             return ProcessDriver(python=config.python, store=store, **common)
+        if self._libvirt is not None and self._acceleration is not None:
+            from atoll_manager.drivers.libvirt import Guests, LibvirtDriver  # noqa: PLC0415
+            from atoll_manager.libvirt.connection import embedded_root  # noqa: PLC0415
+
+            embedded = embedded_root(config.libvirt_uri) is not None
+            return LibvirtDriver(
+                libvirt=self._libvirt,
+                guests=Guests(
+                    image=Path(config.image),
+                    emulator=config.emulator,
+                    acceleration=self._acceleration,
+                    memory_mib=config.guest_memory_mib,
+                    # What listens in the enclave's folder is ours alone to connect to.
+                    user=None if embedded else (os.geteuid(), os.getegid()),
+                ),
+                owner=store.instance,
+                domains=config.data_dir / DOMAINS,
+                store=store,
+                **common,
+            )
         from atoll_manager.drivers.docker import DockerDriver  # noqa: PLC0415
 
         return DockerDriver(
@@ -51,10 +115,16 @@ def prepared(config: ManagerConfig) -> Driving:
     """Find what the driver needs. Blocks.
 
     Raises:
-        ConfigError: `image.unusable`.
+        ConfigError: `image.unusable`; of driver libvirt also `image.missing`, `image.altered`,
+            `libvirt.architecture` and `libvirt.no_emulator`.
     """
     if config.driver == "process":
         return Driving(config)
+    if config.driver == "libvirt":
+        from atoll_manager.drivers import libvirt  # noqa: PLC0415
+
+        checked = libvirt.prepared(Path(config.image), config.emulator)
+        return Driving(config, checked.described.digest)
     # Loaded where it is used: it brings the engine's package along.
     from atoll_manager.drivers.docker import find_image  # noqa: PLC0415
 

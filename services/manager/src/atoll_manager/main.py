@@ -94,6 +94,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
     async with (
         connect(bus_config, logger=_log) as bus,
         metering.exporting(config.metrics_address, table.MANAGER, services=bus) as exported,
+        parts.driving.ready(),
         asyncio.TaskGroup() as group,
     ):
         await require_jetstream(bus)

@@ -79,7 +79,43 @@ def docker(plan: Plan, directory: Path, store: Records, group: asyncio.TaskGroup
     )
 
 
-BENCHES: dict[str, MakeDriver] = {"process": process, "docker": docker}
+def libvirt(plan: Plan, directory: Path, store: Records, group: asyncio.TaskGroup) -> HostDriver:
+    from atoll_manager.drivers.libvirt import Guests, LibvirtDriver
+    from atoll_manager.libvirt.domain import Acceleration
+
+    return LibvirtDriver(
+        libvirt=CONNECTED[-1],
+        guests=Guests(
+            image=Path(plan.extra["image"]),
+            emulator=Path(plan.extra["emulator"]),
+            acceleration=Acceleration.TCG,
+            memory_mib=int(plan.extra["memory_mib"]),
+        ),
+        owner=store.instance,
+        domains=directory / "domains",
+        **plan.common(directory, store, group),
+    )
+
+
+BENCHES: dict[str, MakeDriver] = {"process": process, "docker": docker, "libvirt": libvirt}
+CONNECTED: list[Any] = []
+"""The connection to libvirt that is open, where a plan has one."""
+
+
+@contextlib.asynccontextmanager
+async def connected(plan: Plan) -> AsyncIterator[None]:
+    """With what the plan's driver needs to be connected to."""
+    if "libvirt" not in plan.extra:
+        yield
+        return
+    from atoll_manager.libvirt.connection import Libvirt
+
+    async with Libvirt(plan.extra["libvirt"]).connected() as it:
+        CONNECTED.append(it)
+        try:
+            yield
+        finally:
+            CONNECTED.pop()
 
 
 def a_spec(enclave_id: str, **changes: Any) -> EnclaveSpec:
@@ -119,7 +155,10 @@ async def manager_to_kill(
 
 
 async def start_and_stay(name: str, directory: Path, plan: Plan, changes: dict[str, Any]) -> None:
-    async with asyncio.TaskGroup() as group:
+    if "libvirt" in plan.extra:
+        # That of the tests is theirs as long as they live.
+        plan.extra["libvirt"] = f"qemu:///embed?root={directory / 'libvirt'}"
+    async with connected(plan), asyncio.TaskGroup() as group:
         store = Records(directory / "enclaves")
         driver = BENCHES[name](plan, directory, store, group)
         await driver.adopt()

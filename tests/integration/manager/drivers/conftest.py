@@ -9,8 +9,14 @@ import pytest_asyncio
 from integration.manager.drivers.benches import BENCHES, Plan
 from support.agent_image import agent_image
 from support.dockerd import dockerd
+from support.guest_image import guest_image
+from support.libvirt import embedded, qemu
 
-__all__ = ["agent_image", "dockerd"]
+__all__ = ["agent_image", "dockerd", "embedded", "guest_image"]
+
+
+COMES_S = 600
+"""A guest that is translated boots in seconds on a machine that has nothing else to do."""
 
 
 class Bus:
@@ -30,7 +36,7 @@ class Bus:
 
     async def enclave(self) -> None:
         """Until the agent of an enclave has come so far as to look for the bus."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(COMES_S):
             (await self.came.get()).transport.abort()
 
     async def close(self) -> None:
@@ -59,4 +65,11 @@ def plan(bench: str, stub: Bus, request: pytest.FixtureRequest) -> Plan:
     if bench == "docker":
         engine = request.getfixturevalue("dockerd")
         extra = {"engine": engine.host, "image": request.getfixturevalue("agent_image")}
+    if bench == "libvirt":
+        extra = {
+            "libvirt": request.getfixturevalue("embedded"),
+            "emulator": str(qemu()),
+            "image": str(request.getfixturevalue("guest_image")),
+            "memory_mib": "512",
+        }
     return Plan(bus=f"nats://127.0.0.1:{stub.port}", extra=extra)

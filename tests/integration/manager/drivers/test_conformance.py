@@ -17,7 +17,7 @@ from atoll.errors import RefusedError
 from atoll_manager.drivers.driver import EnclaveEvent, EventKind, HostDriver
 from atoll_manager.processes import identify, lives
 from atoll_manager.records import Records, record_path
-from integration.manager.drivers.benches import BENCHES, Plan, a_spec, manager_to_kill
+from integration.manager.drivers.benches import BENCHES, Plan, a_spec, connected, manager_to_kill
 from integration.manager.drivers.conftest import Bus
 from support.nats import wait_for
 
@@ -26,7 +26,7 @@ UNREACHABLE = 3
 REFUSED = 2
 KILLED = -int(signal.SIGKILL)
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass
@@ -48,14 +48,15 @@ class Rig:
 @asynccontextmanager
 async def rig(bench: str, plan: Plan, directory: Path) -> AsyncIterator[Rig]:
     """A driver; afterwards nothing of it is left."""
-    async with asyncio.TaskGroup() as group:
+    async with connected(plan), asyncio.TaskGroup() as group:
         with closing(Records(directory / "enclaves")) as store:
             driver = BENCHES[bench](plan, directory, store, group)
             yield Rig(driver, store, group)
             assert await driver.list() == ()
             assert {path.name for path in store.directory.iterdir()} <= {"lock", "instance"}
-            channels = directory / "channels"
-            assert not channels.exists() or not list(channels.iterdir())
+            for name in ("channels", "domains"):
+                folder = directory / name
+                assert not folder.exists() or not list(folder.iterdir())
             if bench == "docker":
                 assert containers(plan, store.instance) == []
 

@@ -94,5 +94,9 @@ def make(order: Order) -> Body:
             from atoll_manager.bodies.container import ContainerBody  # noqa: PLC0415
 
             return ContainerBody(order)
+        case "domain":
+            from atoll_manager.bodies.domain import DomainBody  # noqa: PLC0415
+
+            return DomainBody(order)
         case kind:
             raise refused(f"a keeper of this release knows no body {kind!r}")

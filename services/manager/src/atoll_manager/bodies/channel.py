@@ -2,7 +2,8 @@
 
     bus, bus.1, ...   the servers of the bus, over TCP
     device            the simulated processor
-    status            its last word, `{"status": n}`; what a warm one is told, `{"lease": {...}}`
+    status            its last word, `{"status": n}`; what a warm one is told, `{"lease": {...}}`,
+                      and `{"stop": true}` to one that is to end
 
 A guest that breaks the protocol, a limit or the form of its last word is ended.
 """
@@ -51,6 +52,14 @@ class Services:
             return False
         self._leased = True
         self._status.write(json.dumps({"lease": told(spec)}).encode() + b"\n")
+        return True
+
+    def end(self) -> bool:
+        """Let it know that it is to end; whether it was there to hear it. What it says to that is
+        still listened to."""
+        if self._status is None or self._status.is_closing():
+            return False
+        self._status.write(json.dumps({"stop": True}).encode() + b"\n")
         return True
 
     async def _device(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -51,6 +51,10 @@ class Change(Enum):
     """Nothing of it is left."""
     CRASHED = "crashed"
     """Its kernel panicked."""
+    SUSPENDED = "suspended"
+    """Somebody paused it."""
+    CHANGED = "changed"
+    """Somebody gave it a device."""
     OTHER = "other"
 
 
@@ -87,9 +91,9 @@ class Libvirt:
 
     def __init__(self, uri: str = SYSTEM, listener: Listener | None = None) -> None:
         self.uri = uri
-        self._listener = listener
+        self._listeners = [] if listener is None else [listener]
         self._connection: Any = None
-        self._watch = -1
+        self._watches: list[int] = []
         self._gone = asyncio.Event()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="libvirt")
         self.library = Release(0, 0, 0)
@@ -99,6 +103,10 @@ class Libvirt:
     def there(self) -> bool:
         """Whether it was when last heard of."""
         return self._connection is not None and not self._gone.is_set()
+
+    def listen(self, listener: Listener) -> None:
+        """Let it be told of what happens from now on."""
+        self._listeners.append(listener)
 
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator["Libvirt"]:
@@ -164,19 +172,27 @@ class Libvirt:
             event = DomainEvent(name=domain.name(), change=change, detail=detail)
             loop.call_soon_threadsafe(self._tell, event)
 
+        def given(_: Any, domain: Any, __: str, ___: Any) -> None:
+            event = DomainEvent(name=domain.name(), change=Change.CHANGED, detail=0)
+            loop.call_soon_threadsafe(self._tell, event)
+
         kinds = {
             binding.VIR_DOMAIN_EVENT_STARTED: Change.STARTED,
             binding.VIR_DOMAIN_EVENT_STOPPED: Change.STOPPED,
             binding.VIR_DOMAIN_EVENT_CRASHED: Change.CRASHED,
+            binding.VIR_DOMAIN_EVENT_SUSPENDED: Change.SUSPENDED,
         }
         try:
             self.library = Release.of(connection.getLibVersion())
             with contextlib.suppress(binding.libvirtError):  # the embedded driver has none of both
                 connection.registerCloseCallback(gone, None)
                 connection.setKeepAlive(KEEPALIVE_S, KEEPALIVE_COUNT)
-            self._watch = connection.domainEventRegisterAny(
-                None, binding.VIR_DOMAIN_EVENT_ID_LIFECYCLE, changed, None
-            )
+            for kind, callback in (
+                (binding.VIR_DOMAIN_EVENT_ID_LIFECYCLE, changed),
+                (binding.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, given),
+            ):
+                watch = connection.domainEventRegisterAny(None, kind, callback, None)
+                self._watches.append(watch)
         except binding.libvirtError as error:
             raise UnreachableError(
                 f"libvirt at {self.uri}: {refusals.words(error)}", code="libvirt.unreachable"
@@ -206,9 +222,9 @@ class Libvirt:
             await _events().install().drain()
 
     def _end(self, binding: Any, connection: Any) -> None:
-        watch, self._watch = self._watch, -1
-        with contextlib.suppress(binding.libvirtError):
-            if watch >= 0:
+        watches, self._watches = self._watches, []
+        for watch in watches:
+            with contextlib.suppress(binding.libvirtError):
                 connection.domainEventDeregisterAny(watch)
         with contextlib.suppress(binding.libvirtError):
             connection.unregisterCloseCallback()
@@ -216,8 +232,8 @@ class Libvirt:
             connection.close()
 
     def _tell(self, event: DomainEvent | Lost | Found) -> None:
-        if self._listener is not None:
-            self._listener(event)
+        for listener in self._listeners:
+            listener(event)
 
 
 def embedded_root(uri: str) -> Path | None:

@@ -1,0 +1,220 @@
+"""Driver `libvirt`: an enclave is a virtual machine, and has a keeper.
+
+The keeper (`atoll_manager.bodies.domain`) listens on the guest's channel and console; this
+part checks the image, lets libvirt start the domain, and takes away what others left. A
+domain is transient: when its guest ends, libvirt forgets it.
+
+Somebody else's hand on one of our domains is not ours to judge: one that is paused or was
+given a device is ended, which its keeper notices, and its job runs elsewhere.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from atoll.errors import AtollError, ConfigError, NotFoundError, RefusedError
+from atoll.wire.messages import Tee
+from atoll.wire.placement import plain, size_of
+from atoll_manager.bodies.domain import CHANNEL, CONSOLE, SETTINGS
+from atoll_manager.drivers.bodies import NoPart
+from atoll_manager.drivers.docker import servers
+from atoll_manager.drivers.driver import EnclaveSpec
+from atoll_manager.drivers.kept import KeptDriver
+from atoll_manager.libvirt import image as images
+from atoll_manager.libvirt.connection import Change, DomainEvent, Found, Libvirt, Lost
+from atoll_manager.libvirt.domain import MAX_SOCKET_PATH, NAME, Acceleration, Domain, Owner
+from atoll_manager.libvirt.domain_xml import to_xml
+from atoll_manager.libvirt.identity import owner_of
+from atoll_manager.memory import free_memory
+from atoll_manager.records import EnclaveRecord
+
+OVERHEAD_BYTES: Final = 128 << 20
+"""What an emulator takes beside the guest's memory."""
+MIB: Final = 1 << 20
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guests:
+    """What all guests of this host have in common."""
+
+    image: Path
+    """A folder that `atoll image build` wrote."""
+    emulator: Path
+    acceleration: Acceleration
+    memory_mib: int = 0
+    """Of each; 0: as its job asks."""
+    user: tuple[int, int] | None = None
+    """Whom a daemon of libvirt's runs the emulator as; None: by its own setting."""
+
+
+class LibvirtDriver(KeptDriver):
+    """Starts domains.
+
+    Args:
+        libvirt: connected.
+        guests: what they are.
+        owner: who this host is, for good.
+        domains: a folder for sockets and settings, with a short path.
+        common: as of `KeptDriver`.
+    """
+
+    def __init__(
+        self, *, libvirt: Libvirt, guests: Guests, owner: str, domains: Path, **common: Any
+    ) -> None:
+        self._domains = _Domains(libvirt, guests, owner, domains, common)
+        super().__init__(self._domains, **common)
+        libvirt.listen(self._heard)
+
+    def _heard(self, event: DomainEvent | Lost | Found) -> None:
+        if isinstance(event, DomainEvent) and event.change in {Change.SUSPENDED, Change.CHANGED}:
+            task = self._domains.end(event.name, event.change.value)
+            self._group.create_task(task, name=f"domain {event.name}")
+
+
+class _Domains(NoPart):
+    def __init__(
+        self,
+        libvirt: Libvirt,
+        guests: Guests,
+        owner: str,
+        domains: Path,
+        common: Mapping[str, Any],
+    ) -> None:
+        self._libvirt = libvirt
+        self._guests = guests
+        self._owner = owner
+        self._folder = domains.absolute()
+        self._logs: Path = common["log_dir"]
+        self._bus = servers(common["settings"]["ATOLL_AGENT_NATS_URL"])
+
+    async def order(self, spec: EnclaveSpec) -> dict[str, Any]:
+        folder = self._folder / spec.enclave_id
+        if len(os.fsencode(folder / CHANNEL)) > MAX_SOCKET_PATH:
+            raise _refused(f"{folder} is too long for a socket: give the host a shorter DATA_DIR")
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _refused(f"{self._folder}: {error.strerror}") from error
+        return {
+            "kind": "domain",
+            "name": NAME.format(spec.enclave_id),
+            "folder": str(folder),
+            "console": str((self._logs / f"console-{spec.enclave_id}.log").absolute()),
+            "bus": self._bus,
+        }
+
+    def settings(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Without files and engines of the host: the guest has none of them."""
+        told = {name: text for name, text in settings.items() if name.startswith("ATOLL_AGENT_")}
+        told.pop("ATOLL_AGENT_DOCKER_HOST", None)
+        if (path := told.pop("ATOLL_AGENT_NATS_CA_FILE", None)) is not None:
+            told["ATOLL_AGENT_NATS_CA"] = Path(path).read_text("ascii")
+        return told
+
+    async def answer(self, spec: EnclaveSpec, asked: Mapping[str, Any]) -> dict[str, Any]:
+        if asked.keys() != {"start"}:
+            raise AssertionError(f"enclave {spec.enclave_id}: nobody asks for {sorted(asked)}")
+        try:
+            checked = await asyncio.to_thread(images.check, self._guests.image)
+            xml = to_xml(self._domain(spec, checked))
+            await self._libvirt.call(lambda conn: conn.createXML(xml, 0))
+        except AtollError as error:
+            raise _refused(f"{error.message} ({error.code})") from error
+        return {}
+
+    def _domain(self, spec: EnclaveSpec, checked: images.CheckedImage) -> Domain:
+        needs = plain(Tee.SIMULATED).needs if spec.claim is None else size_of(spec.claim.subject)
+        guests = self._guests
+        memory_mib = guests.memory_mib or -(-needs.memory_bytes // MIB)
+        free = free_memory()
+        if memory_mib * MIB + OVERHEAD_BYTES > free:
+            raise _refused(
+                f"not enough memory: {memory_mib} MiB and the emulator's, {free // MIB} MiB free"
+            )
+        folder = self._folder / spec.enclave_id
+        return Domain(
+            owner=Owner(enclave_id=spec.enclave_id, instance=self._owner),
+            emulator=guests.emulator,
+            acceleration=guests.acceleration,
+            boot=checked.boot,
+            memory_mib=memory_mib,
+            vcpus=max(1, needs.cpus),
+            channel=folder / CHANNEL,
+            console=folder / CONSOLE,
+            settings=folder / SETTINGS,
+            user=guests.user,
+        )
+
+    async def clear(self, record: EnclaveRecord) -> None:
+        if record.name:
+            await self.end(record.name, "")
+            folder = self._folder / record.name.removeprefix(NAME.format(""))
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def reap(self, keep: AbstractSet[str]) -> None:
+        def ours(conn: Any) -> list[str]:
+            found = [(it.name(), owner_of(it.XMLDesc(0))) for it in conn.listAllDomains(0)]
+            return [name for name, it in found if it is not None and it.instance == self._owner]
+
+        try:
+            names = await self._libvirt.call(ours)
+        except AtollError as error:
+            _log.warning("domains without a keeper may stay: %s", error.message)
+            names = []
+        for name in sorted(set(names) - keep):
+            await self.end(name, "nobody keeps it")
+        if self._folder.is_dir():
+            for folder in self._folder.iterdir():
+                if NAME.format(folder.name) not in keep:
+                    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def end(self, name: str, why: str) -> None:
+        """End a domain of this host, if there is one; its memory goes with it."""
+
+        def destroy(conn: Any) -> bool:
+            domain = conn.lookupByName(name)
+            owner = owner_of(domain.XMLDesc(0))
+            if owner is None or owner.instance != self._owner:
+                return False
+            domain.destroy()
+            return True
+
+        try:
+            if await self._libvirt.call(destroy) and why:
+                _log.warning("domain %s is ended: %s", name, why)
+        except NotFoundError:
+            pass
+        except AtollError as error:
+            _log.warning("domain %s may stay: %s", name, error.message)
+
+
+def prepared(image: Path, emulator: Path) -> images.CheckedImage:
+    """What a host needs before it starts any. Blocks.
+
+    Raises:
+        ConfigError: `libvirt.architecture`, `libvirt.no_emulator`; as `images.check`.
+        InputError: `domain.invalid`.
+    """
+    if os.uname().machine != "x86_64":
+        raise ConfigError(
+            f"this host is {os.uname().machine}: the guest's image is for x86_64",
+            code="libvirt.architecture",
+        )
+    if not os.access(emulator, os.X_OK):
+        raise ConfigError(
+            f"{emulator} is not there, or cannot be run (Debian: qemu-system-x86)",
+            code="libvirt.no_emulator",
+        )
+    return images.check(image)
+
+
+def _refused(reason: str) -> RefusedError:
+    return RefusedError(reason, code="enclave.start")

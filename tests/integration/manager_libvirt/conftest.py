@@ -1,0 +1,6 @@
+"""What tests of driver libvirt have in common."""
+
+from support.guest_image import guest_image
+from support.libvirt import embedded
+
+__all__ = ["embedded", "guest_image"]
