@@ -7,6 +7,7 @@ import pytest
 from atoll import settings
 from atoll.errors import ConfigError
 from atoll.evidence.snp import AttestationReport
+from atoll.measure.machine import measure_machine
 from atoll_manager import simulation
 from atoll_manager.config import PREFIX, ManagerConfig
 from atoll_manager.drivers.driver import EnclaveSpec
@@ -39,6 +40,10 @@ def test_settings_are_read() -> None:
         ("WARM_MIN", "-1"),
         ("WARM_MAX", "4097"),
         ("PATIENCE_S", "0"),
+        ("ACCELERATION", "fast"),
+        ("GUEST_MEMORY_MIB", "383"),
+        ("GUEST_MEMORY_MIB", "-1"),
+        ("EMULATOR", "qemu"),
     ],
 )
 def test_a_setting_that_makes_no_sense_stops_the_start(name: str, value: str) -> None:
@@ -85,3 +90,15 @@ def test_an_enclave_without_a_job_is_launched_without_host_data(tmp_path: Path) 
     report = AttestationReport.from_bytes(simulated.launch(spec).attest(Binding().report_data))
     assert (report.body.measurement, report.body.host_data) == (simulated.measurement, bytes(32))
     assert simulated.state() == simulated.state()
+
+
+@pytest.mark.parametrize("driver", ["docker", "libvirt"])
+def test_what_starts_an_image_needs_one(driver: str) -> None:
+    with pytest.raises(ConfigError, match="IMAGE"):
+        settings.read(ManagerConfig, PREFIX, {**ENV, f"{PREFIX}DRIVER": driver})
+
+
+def test_another_image_is_another_measurement() -> None:
+    one, other = (measure_machine(digest) for digest in ("00" * 32, "01" + "00" * 31))
+    assert one != other
+    assert len(one) == 48
