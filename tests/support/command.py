@@ -73,7 +73,8 @@ class Stack:
     docker: str | None = None
     """The container engine that its enclaves use; None: the machine's."""
     image: str | None = None
-    """Of which enclaves are started as containers; None: they are processes."""
+    """Of which enclaves are started by `driver`; None: they are processes."""
+    driver: str = "docker"
     nats: str | None = None
     """Where its bus listens, HOST:PORT; None: on a free port."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +105,7 @@ class Stack:
                     *(*ATOLL, "up", "--json", "--data-dir", self.data_dir),
                     *("--slots", str(self.slots), "--warm", str(self.warm)),
                     *(("--docker", self.docker) if self.docker else ()),
-                    *(("--driver", "docker", "--image", self.image) if self.image else ()),
+                    *(("--driver", self.driver, "--image", self.image) if self.image else ()),
                     *(("--nats", self.nats) if self.nats else ()),
                 ],
                 env=environment(self.home, **self.env),

@@ -1,6 +1,7 @@
 """`atoll up`: the embedded stack, in the foreground."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -13,6 +14,8 @@ from atoll_cli.session import Session
 from atoll_cli.stack import address
 
 MAX_CA = 65_536
+
+DRIVERS: Final = ("process", "docker", "libvirt")
 
 
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -87,16 +90,16 @@ def _sync(_: click.Context, __: click.Parameter, value: str) -> str:
 )
 @click.option(
     "--driver",
-    type=click.Choice(["process", "docker"]),
+    type=click.Choice(DRIVERS),
     default="process",
     show_default=True,
-    help="What enclaves are: processes, or containers of --image.",
+    help="What enclaves are: processes, or containers or virtual machines of --image.",
 )
 @click.option(
     "--image",
     metavar="PATH|DIGEST",
-    help="For --driver docker: a folder of `atoll image build`, an archive of an image, or the "
-    "digest of one that the engine has.",
+    help="For --driver docker and libvirt: a folder of `atoll image build`; for docker also an "
+    "archive of an image, or the digest of one that the engine has.",
 )
 @json_option
 @pass_session
@@ -122,8 +125,8 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     Stops cleanly on SIGINT and SIGTERM; started again on the same directory, nothing is lost.
     With --json the one document is written when the stack is ready.
     """
-    if (driver == "docker") != bool(image):
-        raise click.UsageError("--driver docker needs --image, which is for nothing else")
+    if (driver != "process") != bool(image):
+        raise click.UsageError("--driver docker and libvirt need --image, and nothing else does")
     # Not at the top: it brings in what makes a simulated TEE, which no other command needs.
     from atoll_cli.stack.up import UpOptions, run_up  # noqa: PLC0415
 
@@ -141,6 +144,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         labels=labels,
         sync=sync,
         docker=docker,
+        driver=driver,
         image=image or "",
         as_json=session.as_json,
     )

@@ -14,6 +14,8 @@ from atoll_cli.stack.material import COLLATERAL, OWNERS, ROOTS, WEBHOOK_KEY, Mat
 from atoll_cli.stack.policies import POLICY_NAME
 from atoll_cli.stack.service import ServiceSpec
 
+GUEST_BOOT_S: Final = 180
+"""A virtual machine without hardware support takes its time to start."""
 PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
 """Beginnings of the only variables that services get from our environment."""
 
@@ -31,8 +33,10 @@ class Plan:
     warm: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     docker: str | None = None
+    driver: str = "process"
+    """How enclaves are started, as the manager's setting."""
     image: str = ""
-    """What containers are started of; empty: enclaves are processes."""
+    """What containers or virtual machines are started of."""
     http_cert: Path | None = None
     http_key: Path | None = None
     http_insecure: bool = False
@@ -71,8 +75,18 @@ class Plan:
             labels=",".join(f"{name}={value}" for name, value in self.labels.items()),
             python=sys.executable,
             **({"docker_host": self.docker} if self.docker else {}),
-            **({"driver": "docker", "image": self.image} if self.image else {}),
+            **self._driver(),
         )
+
+    def _driver(self) -> Mapping[str, object]:
+        if self.driver == "process":
+            return {}
+        settings = {"driver": self.driver, "image": self.image}
+        if self.driver == "libvirt":
+            root = self.material.data_dir / "libvirt"
+            settings["libvirt_uri"] = f"qemu:///embed?root={root}"
+            settings["boot_timeout_s"] = str(GUEST_BOOT_S)
+        return settings
 
     def gateway(self) -> ServiceSpec:
         host, port = self.http

@@ -34,7 +34,9 @@ from atoll.evidence.products import Product
 from atoll.identity import PartyKeys
 from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.container import archive_of, archived_image, measure_container
+from atoll.measure.guest import DESCRIPTION_FILE, GuestImage, parse_description
 from atoll.measure.installed import installed_agent_files
+from atoll.measure.machine import measure_machine
 from atoll.policy.templates import strict_snp
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
 from atoll.tpm.authority import VtpmAuthority
@@ -73,13 +75,21 @@ class Material:
     virtual TPMs. What passes under it is marked."""
 
     @classmethod
-    def prepare(cls, data_dir: Path, tenants: tuple[str, ...] = (), image: str = "") -> Self:
+    def prepare(
+        cls,
+        data_dir: Path,
+        tenants: tuple[str, ...] = (),
+        *,
+        driver: str = "process",
+        image: str = "",
+    ) -> Self:
         """Read what is there and make what is missing, these tenants among it.
 
         Args:
             data_dir: where all of it is.
             tenants: beside the operator's own.
-            image: of which enclaves are started (`simulated_policy`).
+            driver: how enclaves are started (`simulated_policy`).
+            image: of which.
 
         Raises:
             ConfigError: `data_dir.unusable`; `data_dir.damaged`, a file is not what was
@@ -103,7 +113,7 @@ class Material:
         roots = chain.ark_pem + authority.certificate_pem
         write_private(data_dir / ROOTS, roots)
         _random_key(data_dir / WEBHOOK_KEY)
-        policy = policy_to_json(simulated_policy(image))
+        policy = policy_to_json(simulated_policy(driver, image))
         write_private(data_dir / "policy.json", policy)
         return cls(
             data_dir=data_dir,
@@ -137,21 +147,25 @@ class Material:
         )
 
 
-def simulated_policy(image: str = "") -> SnpPolicy:
+def simulated_policy(driver: str = "process", image: str = "") -> SnpPolicy:
     """Accept one agent on the simulated TEE, not in debug mode.
 
     Args:
-        image: an archive of the image that has it, the folder of one, or its digest; empty: the
-            agent as it is installed here.
+        driver: `process`, for the agent as it is installed here; `docker`, `libvirt`.
+        image: what has the agent otherwise: the folder of an image; for containers also an
+            archive of one, or its digest.
 
     Raises:
-        ConfigError: `image.unusable`.
+        ConfigError: `image.unusable`, `image.missing`.
     """
-    if image:
-        archive = archive_of(image)
-        measurement = measure_container(image if archive is None else archived_image(archive))
-    else:
-        measurement = agent_measurement(agent_image(installed_agent_files()))
+    match driver:
+        case "libvirt":
+            measurement = measure_machine(_described(Path(image)).digest)
+        case "docker":
+            archive = archive_of(image)
+            measurement = measure_container(image if archive is None else archived_image(archive))
+        case _:
+            measurement = agent_measurement(agent_image(installed_agent_files()))
     return replace(
         strict_snp(frozenset({measurement})),
         minimum_tcb=DEFAULT_TCB,
@@ -230,6 +244,17 @@ def _chain(path: Path) -> DevelopmentChain:
         )
         write_private(path, chain.to_pem())
         return chain
+
+
+def _described(folder: Path) -> GuestImage:
+    try:
+        return parse_description((folder / DESCRIPTION_FILE).read_bytes())
+    except (OSError, InputError) as error:
+        raise ConfigError(
+            f"{folder} is no folder of an image: {error}",
+            code="image.missing",
+            hint="`atoll image build --out DIR` makes one",
+        ) from error
 
 
 def _vtpm_authority(path: Path) -> VtpmAuthority:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -57,8 +58,11 @@ class UpOptions:
     labels: Mapping[str, str] = field(default_factory=dict)
     """What to say of this host."""
     docker: str | None = None
-    image: str = ""
     """The container engine's socket; None: where engines have it."""
+    driver: str = "process"
+    """How enclaves are started, as the manager's setting."""
+    image: str = ""
+    """Of which; empty for processes."""
 
 
 def run_up(options: UpOptions, env: Mapping[str, str]) -> int:
@@ -78,7 +82,12 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
         loop.add_signal_handler(number, stop.set)
     _talk(f"preparing {options.data_dir}")
     material = await asyncio.to_thread(
-        Material.prepare, options.data_dir.absolute(), image=options.image
+        partial(
+            Material.prepare,
+            options.data_dir.absolute(),
+            driver=options.driver,
+            image=options.image,
+        )
     )
     ports = _Ports(material.data_dir / "ports.json")
     host, port = ports.choose("nats", options.nats)
@@ -101,6 +110,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             host_id="local",
             env=env,
             docker=options.docker,
+            driver=options.driver,
             image=options.image,
         )
         supervisor = _Supervisor(stop)
