@@ -27,7 +27,7 @@ examples/iris/build/%.wasm: examples/iris/%.c examples/iris/*.h examples/build.p
 SYSTEM_DEPS := bwrap:bubblewrap dockerd:docker.io qemu-system-x86_64:qemu-system-x86 \
   libvirtd:libvirt-daemon-system lib/*/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu \
   include/libvirt/libvirt.h:libvirt-dev pkg-config:pkg-config gcc:gcc xmllint:libxml2-utils \
-  swtpm:swtpm systemd-analyze:systemd
+  swtpm:swtpm swtpm_setup:swtpm-tools share/ovmf/OVMF.fd:ovmf systemd-analyze:systemd
 
 system-deps:
 	@missing=; for dep in $(SYSTEM_DEPS); do \

@@ -7,6 +7,7 @@ import click
 
 from atoll.client.files import read_private
 from atoll.errors import InputError
+from atoll.wire.tee import Tee
 from atoll_cli.nats_server import DEFAULT_SYNC, SYNC
 from atoll_cli.options import FILE, json_option, pass_session
 from atoll_cli.placement_options import labels as labels_of
@@ -16,6 +17,7 @@ from atoll_cli.stack import address
 MAX_CA = 65_536
 
 DRIVERS: Final = ("process", "docker", "libvirt")
+TEES: Final = (Tee.SIMULATED.value, Tee.VTPM.value)
 
 
 def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -101,6 +103,13 @@ def _sync(_: click.Context, __: click.Parameter, value: str) -> str:
     help="For --driver docker and libvirt: a folder of `atoll image build`; for docker also an "
     "archive of an image, or the digest of one that the engine has.",
 )
+@click.option(
+    "--tee",
+    type=click.Choice(TEES),
+    default="simulated",
+    show_default=True,
+    help="What enclaves make evidence with; vtpm, a TPM of this host's, for --driver libvirt.",
+)
 @json_option
 @pass_session
 def up(  # noqa: PLR0917 - click passes one parameter for each option
@@ -119,6 +128,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     docker: str | None,
     driver: str,
     image: str | None,
+    tee: str,
 ) -> int:
     """Start bus, gateway, attestor and manager, and write the profile that finds them.
 
@@ -127,6 +137,8 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     """
     if (driver != "process") != bool(image):
         raise click.UsageError("--driver docker and libvirt need --image, and nothing else does")
+    if tee == "vtpm" and driver != "libvirt":
+        raise click.UsageError("--tee vtpm needs --driver libvirt")
     # Not at the top: it brings in what makes a simulated TEE, which no other command needs.
     from atoll_cli.stack.up import UpOptions, run_up  # noqa: PLC0415
 
@@ -145,6 +157,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         sync=sync,
         docker=docker,
         driver=driver,
+        tee=Tee(tee),
         image=image or "",
         as_json=session.as_json,
     )

@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from atoll.wire.tee import Tee
 from atoll_cli.deployment.folder import KEY_RING
 from atoll_cli.deployment.identities import DOOR
 from atoll_cli.stack import address
-from atoll_cli.stack.material import COLLATERAL, OWNERS, ROOTS, WEBHOOK_KEY, Material
+from atoll_cli.stack.material import (
+    COLLATERAL,
+    OWNERS,
+    ROOTS,
+    VTPM_AUTHORITY,
+    WEBHOOK_KEY,
+    Material,
+)
 from atoll_cli.stack.policies import POLICY_NAME
 from atoll_cli.stack.service import ServiceSpec
 
@@ -86,12 +94,16 @@ class Plan:
             root = self.material.data_dir / "libvirt"
             settings["libvirt_uri"] = f"qemu:///embed?root={root}"
             settings["boot_timeout_s"] = str(GUEST_BOOT_S)
+        if self.material.tee is Tee.VTPM:
+            settings["tee"] = Tee.VTPM.value
+            settings["vtpm_authority_file"] = str(self.material.data_dir / VTPM_AUTHORITY)
         return settings
 
     def gateway(self) -> ServiceSpec:
         host, port = self.http
         return self._spec(
             "gateway",
+            tees=self.material.tee.value,
             http_host=host,
             http_port=port,
             http_token_file=self.material.data_dir / "http-token",

@@ -31,13 +31,23 @@ from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.policy import SnpPolicy, policy_to_json
 from atoll.evidence.products import Product
+from atoll.evidence.vtpm.policy import VtpmPolicy, vtpm_policy_to_json
 from atoll.identity import PartyKeys
 from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.container import archive_of, archived_image, measure_container
-from atoll.measure.guest import DESCRIPTION_FILE, GuestImage, parse_description
+from atoll.measure.guest import (
+    CMDLINE_FILE,
+    DESCRIPTION_FILE,
+    INITRD_FILE,
+    KERNEL_FILE,
+    GuestImage,
+    parse_description,
+)
 from atoll.measure.installed import installed_agent_files
+from atoll.measure.kernel_handover import Launch, kernel_digests
 from atoll.measure.machine import measure_machine
-from atoll.policy.templates import strict_snp
+from atoll.measure.pcrs import pcr9
+from atoll.policy.templates import strict_snp, strict_vtpm
 from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
 from atoll.tpm.authority import VtpmAuthority
 from atoll.wire import tenancy
@@ -56,6 +66,8 @@ OLDER_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32,256}")
 KEY_SIZE: Final = 32
 VTPM_AUTHORITY: Final = Path("vtpm") / "authority.pem"
 ROOTS: Final = "development-roots.pem"
+GUEST_MEMORY: Final = 2 << 30
+"""The least that jobs get. QEMU puts the initrd below 2 GiB on every larger machine, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +85,8 @@ class Material:
     roots_pem: bytes
     """Everything that is believed beside the vendors' roots: `ark_pem`, and who certifies
     virtual TPMs. What passes under it is marked."""
+    tee: Tee = Tee.SIMULATED
+    """What its enclaves make their evidence with."""
 
     @classmethod
     def prepare(
@@ -82,6 +96,7 @@ class Material:
         *,
         driver: str = "process",
         image: str = "",
+        tee: Tee = Tee.SIMULATED,
     ) -> Self:
         """Read what is there and make what is missing, these tenants among it.
 
@@ -90,6 +105,7 @@ class Material:
             tenants: beside the operator's own.
             driver: how enclaves are started (`simulated_policy`).
             image: of which.
+            tee: what they make their evidence with.
 
         Raises:
             ConfigError: `data_dir.unusable`; `data_dir.damaged`, a file is not what was
@@ -113,7 +129,10 @@ class Material:
         roots = chain.ark_pem + authority.certificate_pem
         write_private(data_dir / ROOTS, roots)
         _random_key(data_dir / WEBHOOK_KEY)
-        policy = policy_to_json(simulated_policy(driver, image))
+        if tee is Tee.VTPM:
+            policy = vtpm_policy_to_json(vtpm_policy(Path(image)))
+        else:
+            policy = policy_to_json(simulated_policy(driver, image))
         write_private(data_dir / "policy.json", policy)
         return cls(
             data_dir=data_dir,
@@ -124,6 +143,7 @@ class Material:
             operator=operator,
             ark_pem=chain.ark_pem,
             roots_pem=roots,
+            tee=tee,
         )
 
     def profile(self, nats_url: str, http_url: str, *, ca: str = "", http_ca: str = "") -> Profile:
@@ -141,7 +161,7 @@ class Material:
             http_url=http_url,
             http_token=self.http_token,
             http_ca=http_ca,
-            tee=Tee.SIMULATED,
+            tee=self.tee,
             policy=self.policy.decode(),
             development_root=self.roots_pem.decode(),
         )
@@ -244,6 +264,29 @@ def _chain(path: Path) -> DevelopmentChain:
         )
         write_private(path, chain.to_pem())
         return chain
+
+
+def vtpm_policy(folder: Path) -> VtpmPolicy:
+    """Accept the guest's image in this folder, started on a machine with a TPM of its host's.
+
+    Register 9 and the kernel are predicted from the files. The firmware is not: PCR 0 may be any.
+
+    Raises:
+        ConfigError: `image.missing`: it is no folder of an image.
+    """
+    _described(folder)
+    try:
+        initrd = (folder / INITRD_FILE).read_bytes()
+        kernel = (folder / KERNEL_FILE).read_bytes()
+        cmdline = (folder / CMDLINE_FILE).read_text("ascii")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder}: {error}", code="image.missing") from error
+    launch = Launch(memory_bytes=GUEST_MEMORY, initrd_size=len(initrd))
+    return replace(
+        strict_vtpm(frozenset({pcr9(cmdline, initrd)})),
+        kernel_digests=frozenset(kernel_digests(kernel, launch).values()),
+        allow_host_tpm=True,
+    )
 
 
 def _described(folder: Path) -> GuestImage:

@@ -25,6 +25,7 @@ from atoll.wire.messages import Tee
 from atoll_cli.deployment.folder import server_section
 from atoll_cli.deployment.identities import OPERATOR as OPERATOR_LOGIN
 from atoll_cli.nats_server import EmbeddedNats
+from atoll_cli.session import HOST_TPM
 from atoll_cli.stack import address
 from atoll_cli.stack.layout import Plan
 from atoll_cli.stack.material import OPERATOR, Material
@@ -63,6 +64,8 @@ class UpOptions:
     """How enclaves are started, as the manager's setting."""
     image: str = ""
     """Of which; empty for processes."""
+    tee: Tee = Tee.SIMULATED
+    """What they make their evidence with."""
 
 
 def run_up(options: UpOptions, env: Mapping[str, str]) -> int:
@@ -87,6 +90,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             options.data_dir.absolute(),
             driver=options.driver,
             image=options.image,
+            tee=options.tee,
         )
     )
     ports = _Ports(material.data_dir / "ports.json")
@@ -271,13 +275,14 @@ def _ready(options: UpOptions, nats_url: str, http_url: str) -> None:
         "data_dir": str(options.data_dir),
         "nats": nats_url,
         "http": http_url,
-        "tee": Tee.SIMULATED.value,
+        "tee": options.tee.value,
         "simulated": True,
     }
     if options.as_json:
         _write(sys.stdout, json.dumps(facts))
         return
-    _write(sys.stdout, f"{BANNER}\natoll is up\n  bus   {nats_url}\n  http  {http_url}")
+    banner = BANNER if options.tee is Tee.SIMULATED else HOST_TPM
+    _write(sys.stdout, f"{banner}\natoll is up\n  bus   {nats_url}\n  http  {http_url}")
     _write(sys.stdout, f"  data  {options.data_dir}\n  home  {options.home}\nCtrl-C stops it")
 
 

@@ -14,6 +14,7 @@ from atoll_manager.patience import PATIENCE_S
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
 DRIVERS: Final = ("process", "docker", "libvirt")
+TEES: Final = ("simulated", "vtpm")
 ACCELERATIONS: Final = ("auto", "kvm", "tcg")
 MIN_GUEST_MIB: Final = 384
 """A guest's root is in its memory."""
@@ -110,6 +111,16 @@ class ManagerConfig:
     """What virtual machines run on: `kvm`, `tcg` (slow), or `auto`: KVM where a guest was seen to
     come up under it."""
 
+    tee: str = "simulated"
+    """What enclaves make their evidence with: `simulated`, or `vtpm` for virtual machines with a
+    TPM of this host's, which protects nothing from it either."""
+
+    vtpm_authority_file: Path | None = None
+    """Certificate and key that certify such TPMs."""
+
+    firmware: Path = Path("/usr/share/ovmf/OVMF.fd")
+    """The UEFI firmware that starts a guest whose boot is measured (Debian: ovmf)."""
+
     guest_memory_mib: int = 0
     """Memory of each virtual machine; 0: as its job asks."""
 
@@ -178,6 +189,16 @@ class ManagerConfig:
 
     def _check_guests(self) -> None:
         """Raises: ConfigError `config.invalid`."""
+        if self.tee not in TEES or (self.tee == "vtpm" and self.driver != "libvirt"):
+            raise ConfigError(
+                f"{PREFIX}TEE={self.tee}: want {' or '.join(TEES)}, which is for driver libvirt",
+                code="config.invalid",
+            )
+        if (self.tee == "vtpm") != (self.vtpm_authority_file is not None):
+            raise ConfigError(
+                f"{PREFIX}VTPM_AUTHORITY_FILE is for {PREFIX}TEE=vtpm, which needs one",
+                code="config.invalid",
+            )
         if self.acceleration not in ACCELERATIONS:
             raise ConfigError(
                 f"{PREFIX}ACCELERATION={self.acceleration}: want {', '.join(ACCELERATIONS)}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from atoll.measure.container import measure_container
 from atoll.measure.machine import measure_machine
+from atoll.wire.messages import Tee
 from atoll_manager import simulation
 from atoll_manager.config import ManagerConfig
 from atoll_manager.drivers.driver import HostDriver
@@ -63,6 +64,11 @@ class Driving:
         async with Libvirt(config.libvirt_uri).connected() as self._libvirt:
             yield
 
+    @property
+    def tee(self) -> Tee:
+        """What its enclaves are."""
+        return Tee(self._config.tee)
+
     def simulated(self) -> simulation.Simulation:
         """The simulated processor. Raises: ConfigError, as `simulation.load`."""
         if self._config.simulated_dir is None:
@@ -91,6 +97,10 @@ class Driving:
                     emulator=config.emulator,
                     acceleration=self._acceleration,
                     memory_mib=config.guest_memory_mib,
+                    tee=self.tee,
+                    firmware=config.firmware,
+                    vtpm_authority=config.vtpm_authority_file,
+                    host_id=config.host_id,
                     # What listens in the enclave's folder is ours alone to connect to.
                     user=None if embedded else (os.geteuid(), os.getegid()),
                 ),
@@ -123,7 +133,8 @@ def prepared(config: ManagerConfig) -> Driving:
     if config.driver == "libvirt":
         from atoll_manager.drivers import libvirt  # noqa: PLC0415
 
-        checked = libvirt.prepared(Path(config.image), config.emulator)
+        firmware = config.firmware if config.tee == "vtpm" else None
+        checked = libvirt.prepared(Path(config.image), config.emulator, firmware)
         return Driving(config, checked.described.digest)
     # Loaded where it is used: it brings the engine's package along.
     from atoll_manager.drivers.docker import find_image  # noqa: PLC0415

@@ -20,7 +20,6 @@ from atoll.telemetry.metrics import wiring as metering
 from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import level, topology
 from atoll.wire.hosts import HostRecord, HostWish
-from atoll.wire.messages import Tee
 from atoll.wire.placement import SpawnClass, misfit, plain
 from atoll.wire.upgrade import Kind
 from atoll_manager import capacity, simulation
@@ -130,7 +129,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
             driver,
             simulated.state,
             WarmLimits(minimum=config.warm_min, maximum=max(config.warm_min, config.warm_max)),
-            lambda: 0 if pool is None else pool.further(plain(Tee.SIMULATED).needs),
+            lambda: 0 if pool is None else pool.further(plain(parts.driving.tee).needs),
             changed=tell,
         )
         runner = AttemptRunner(
@@ -164,7 +163,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
                 host_id=config.host_id,
                 instance=store.instance,
                 machine=socket.gethostname()[:MAX_MACHINE],
-                tees=(Tee.SIMULATED,),
+                tees=(parts.driving.tee,),
                 state=host_state(HostWish.DRAIN if stop.is_set() else orders.wish, busy()),
                 slots=room.capacity.slots,
                 busy=busy(),
@@ -195,7 +194,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         def can_start(it: SpawnClass) -> bool:
             return misfit(it.tee, it.needs, describe()) is None
 
-        classes = Classes(bus, can_start, [plain(Tee.SIMULATED)])
+        classes = Classes(bus, can_start, [plain(parts.driving.tee)])
         pool = SlotPool(
             bus,
             runner,

@@ -13,20 +13,26 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import struct
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from atoll.errors import MessageError
+from atoll.errors import ConfigError, InputError, MessageError
+from atoll.tpm.authority import VtpmAuthority
 from atoll_manager.bodies.body import Ask, Begin, Order, refused, told
 from atoll_manager.bodies.channel import Services
 from atoll_manager.bodies.console import Console
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.processes import ProcessId, identify
+from atoll_manager.vtpm.instance import Vtpm
 
 CHANNEL: Final = "channel"
 CONSOLE: Final = "console"
 SETTINGS: Final = "settings"
+TPM: Final = "tpm"
 PORT: Final = "serial:atoll.channel"
 CONNECT_S: Final = 5.0
 """How long the emulator may take to be there once libvirt says that it runs."""
@@ -42,7 +48,8 @@ class DomainBody:
     """As `atoll_manager.bodies.body.Body`.
 
     Order: `folder`, for sockets and settings; `console`, the file that keeps it; `bus`, its
-    servers. The driver is asked to `{"start": folder}`.
+    servers; `vtpm`, if it has one: `authority`, the file of who certifies it, and `host_id`. The
+    driver is asked to `{"start": folder}`.
     """
 
     def __init__(self, order: Order) -> None:
@@ -53,6 +60,7 @@ class DomainBody:
         self._pidfd: int | None = None
         self._ends: dict[str, socket.socket] = {}
         self._console: Console | None = None
+        self._vtpm: Vtpm | None = None
 
     @property
     def main(self) -> ProcessId:
@@ -64,6 +72,8 @@ class DomainBody:
         listening: dict[str, socket.socket] = {}
         try:
             self._folder.mkdir(mode=0o700)
+            if "vtpm" in self._order.body:
+                self._vtpm = await self._make_vtpm(self._order.body["vtpm"])
             self._write_settings()
             self._console = Console(Path(self._order.body["console"]))
             for name in (CHANNEL, CONSOLE):
@@ -75,13 +85,16 @@ class DomainBody:
                     self._ends[name], _ = await loop.sock_accept(it)
             self._find_main()
         except TimeoutError as error:
-            self._clear()
+            await self._clear()
             raise refused("its emulator did not connect") from error
         except OSError as error:
-            self._clear()
+            await self._clear()
             raise refused(f"{error.filename or self._folder}: {error.strerror}") from error
+        except (ConfigError, InputError) as error:
+            await self._clear()
+            raise refused(f"{error.message} ({error.code})") from error
         except BaseException:
-            self._clear()
+            await self._clear()
             raise
         finally:
             for it in listening.values():
@@ -111,12 +124,15 @@ class DomainBody:
         self.kill()
         if self._console is not None and PANIC in self._console.tail():
             _log.warning("the guest's kernel panicked, see %s", self._order.body["console"])
-        self._clear()
+        await self._clear()
         said = self._services.said
         return -int(signal.SIGKILL) if said is None else said
 
     def _write_settings(self) -> None:
         settings = {**self._order.settings, "ATOLL_AGENT_CHANNEL": PORT}
+        if self._vtpm is not None:
+            chain = "".join(map(ssl.DER_cert_to_PEM_cert, self._vtpm.certificates))
+            settings |= {"ATOLL_AGENT_TEE": "vtpm", "ATOLL_AGENT_VTPM_CERTIFICATES": chain}
         if not self._order.spec.is_warm:
             job = told(self._order.spec).items()
             settings |= {f"ATOLL_AGENT_{name}": value for name, value in job}
@@ -160,7 +176,19 @@ class DomainBody:
         finally:
             writer.close()
 
-    def _clear(self) -> None:
+    async def _make_vtpm(self, wanted: Mapping[str, str]) -> Vtpm:
+        raw = await asyncio.to_thread(Path(wanted["authority"]).read_bytes)
+        authority = VtpmAuthority.from_pem(raw)
+        made = await Vtpm.provision(
+            self._folder / TPM, authority, host_id=wanted["host_id"], now=datetime.now(UTC)
+        )
+        made.start()
+        return made
+
+    async def _clear(self) -> None:
+        if self._vtpm is not None:
+            await self._vtpm.end()
+            self._vtpm = None
         for end in self._ends.values():
             end.close()
         if self._pidfd is not None:

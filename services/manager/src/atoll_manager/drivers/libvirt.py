@@ -21,7 +21,7 @@ from typing import Any, Final
 from atoll.errors import AtollError, ConfigError, NotFoundError, RefusedError
 from atoll.wire.messages import Tee
 from atoll.wire.placement import plain, size_of
-from atoll_manager.bodies.domain import CHANNEL, CONSOLE, SETTINGS
+from atoll_manager.bodies.domain import CHANNEL, CONSOLE, SETTINGS, TPM
 from atoll_manager.drivers.bodies import NoPart
 from atoll_manager.drivers.docker import servers
 from atoll_manager.drivers.driver import EnclaveSpec
@@ -33,6 +33,8 @@ from atoll_manager.libvirt.domain_xml import to_xml
 from atoll_manager.libvirt.identity import owner_of
 from atoll_manager.memory import free_memory
 from atoll_manager.records import EnclaveRecord
+from atoll_manager.vtpm import swtpm
+from atoll_manager.vtpm.instance import CONTROL
 
 OVERHEAD_BYTES: Final = 128 << 20
 """What an emulator takes beside the guest's memory."""
@@ -51,6 +53,12 @@ class Guests:
     acceleration: Acceleration
     memory_mib: int = 0
     """Of each; 0: as its job asks."""
+    tee: Tee = Tee.SIMULATED
+    firmware: Path = Path("/usr/share/ovmf/OVMF.fd")
+    """Of guests whose boot is measured."""
+    vtpm_authority: Path | None = None
+    """The file of who certifies virtual TPMs; for the kind vtpm."""
+    host_id: str = ""
     user: tuple[int, int] | None = None
     """Whom a daemon of libvirt's runs the emulator as; None: by its own setting."""
 
@@ -103,8 +111,11 @@ class _Domains(NoPart):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise _refused(f"{self._folder}: {error.strerror}") from error
+        authority = self._guests.vtpm_authority
+        vtpm = {"authority": str(authority), "host_id": self._guests.host_id}
         return {
             "kind": "domain",
+            **({} if authority is None else {"vtpm": vtpm}),
             "name": NAME.format(spec.enclave_id),
             "folder": str(folder),
             "console": str((self._logs / f"console-{spec.enclave_id}.log").absolute()),
@@ -131,8 +142,8 @@ class _Domains(NoPart):
         return {}
 
     def _domain(self, spec: EnclaveSpec, checked: images.CheckedImage) -> Domain:
-        needs = plain(Tee.SIMULATED).needs if spec.claim is None else size_of(spec.claim.subject)
         guests = self._guests
+        needs = plain(guests.tee).needs if spec.claim is None else size_of(spec.claim.subject)
         memory_mib = guests.memory_mib or -(-needs.memory_bytes // MIB)
         free = free_memory()
         if memory_mib * MIB + OVERHEAD_BYTES > free:
@@ -140,6 +151,7 @@ class _Domains(NoPart):
                 f"not enough memory: {memory_mib} MiB and the emulator's, {free // MIB} MiB free"
             )
         folder = self._folder / spec.enclave_id
+        measured = guests.vtpm_authority is not None
         return Domain(
             owner=Owner(enclave_id=spec.enclave_id, instance=self._owner),
             emulator=guests.emulator,
@@ -150,6 +162,8 @@ class _Domains(NoPart):
             channel=folder / CHANNEL,
             console=folder / CONSOLE,
             settings=folder / SETTINGS,
+            firmware=guests.firmware if measured else None,
+            vtpm=folder / TPM / CONTROL if measured else None,
             user=guests.user,
         )
 
@@ -196,11 +210,17 @@ class _Domains(NoPart):
             _log.warning("domain %s may stay: %s", name, error.message)
 
 
-def prepared(image: Path, emulator: Path) -> images.CheckedImage:
+def prepared(image: Path, emulator: Path, firmware: Path | None = None) -> images.CheckedImage:
     """What a host needs before it starts any. Blocks.
 
+    Args:
+        image: the folder of the guest's image.
+        emulator: QEMU.
+        firmware: what starts guests whose boot is measured; None: none are.
+
     Raises:
-        ConfigError: `libvirt.architecture`, `libvirt.no_emulator`; as `images.check`.
+        ConfigError: `libvirt.architecture`, `libvirt.no_emulator`, `libvirt.no_firmware`,
+            `vtpm.no_swtpm`; as `images.check`.
         InputError: `domain.invalid`.
     """
     if os.uname().machine != "x86_64":
@@ -213,6 +233,13 @@ def prepared(image: Path, emulator: Path) -> images.CheckedImage:
             f"{emulator} is not there, or cannot be run (Debian: qemu-system-x86)",
             code="libvirt.no_emulator",
         )
+    if firmware is not None:
+        if not os.access(firmware, os.R_OK):
+            raise ConfigError(
+                f"{firmware} is not there, or cannot be read (Debian: ovmf)",
+                code="libvirt.no_firmware",
+            )
+        swtpm.program()
     return images.check(image)
 
 
