@@ -66,7 +66,7 @@ async def started(
     """Run `module`, which is its own dataset too; cancelled if it still runs at the end."""
     keys, watcher = party(), Watcher()
     runner = Runner(client=client, keys=keys, appraiser=stack.appraiser(), progress=watcher)
-    spec = RunSpec(module=module, data={"in": module}, tee=Tee.SIMULATED, default_out=out)
+    spec = RunSpec(module=module, data={"in": module}, tee=Tee(stack.tee), default_out=out)
     task = asyncio.get_running_loop().create_task(runner.run(spec))
     try:
         yield InFlight(keys=keys, watcher=watcher, task=task, client=client)

@@ -83,6 +83,7 @@ async def drafted(
     limits: StepLimits | None = None,
     job_limits: JobLimits | None = None,
     placement: Placement | None = None,
+    tee: Tee = Tee.SIMULATED,
 ) -> Draft:
     """Upload everything and compose the manifest."""
     contents = {
@@ -105,7 +106,7 @@ async def drafted(
         datasets={name: assets[name] for name in data or {}},
         limits=limits or StepLimits(),
         job_limits=job_limits or JobLimits(),
-        tee=Tee.SIMULATED,
+        tee=tee,
         placement=placement,
     )
     return Draft(keys=keys, assets=assets, manifest=manifest)

@@ -75,6 +75,7 @@ class Stack:
     image: str | None = None
     """Of which enclaves are started by `driver`; None: they are processes."""
     driver: str = "docker"
+    tee: str = "simulated"
     nats: str | None = None
     """Where its bus listens, HOST:PORT; None: on a free port."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -106,6 +107,7 @@ class Stack:
                     *("--slots", str(self.slots), "--warm", str(self.warm)),
                     *(("--docker", self.docker) if self.docker else ()),
                     *(("--driver", self.driver, "--image", self.image) if self.image else ()),
+                    *("--tee", self.tee),
                     *(("--nats", self.nats) if self.nats else ()),
                 ],
                 env=environment(self.home, **self.env),
