@@ -212,6 +212,23 @@ async def test_a_kernel_that_panics_ends_its_enclave_and_its_console_is_kept(
     assert "kernel panicked" in only(tmp_path, "enclave-*.log")
 
 
+def test_a_host_that_cannot_measure_a_boot_says_so_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firmware, empty = tmp_path / "OVMF.fd", tmp_path / "empty"
+    with pytest.raises(ConfigError) as absent:
+        driving.prepared(written(tmp_path), Path("/bin/sh"), firmware)
+    assert absent.value.code == "libvirt.no_firmware"
+    firmware.touch()
+    empty.mkdir()
+    monkeypatch.setenv("PATH", str(empty))
+    for program in ("swtpm", "swtpm_setup"):
+        with pytest.raises(ConfigError, match=f"no program {program},") as missing:
+            driving.prepared(written(tmp_path), Path("/bin/sh"), firmware)
+        assert missing.value.code == "vtpm.no_swtpm"
+        (empty / program).touch(mode=0o755)
+
+
 def test_a_host_that_cannot_start_any_says_so_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
