@@ -73,6 +73,7 @@ def _appraise(document: EvidenceDocument, **options: Any) -> Appraisal:
         Tee.SNP: evidence.policy(),
         Tee.TDX: TDX_POLICY,
         Tee.KEYSTONE: KEYSTONE_POLICY,
+        Tee.VTPM: vtpm.policy(),
     }
     given: dict[str, Any] = {
         "trust": TRUST,

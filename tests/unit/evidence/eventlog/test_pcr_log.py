@@ -87,7 +87,7 @@ def test_padding_is_no_part_of_it() -> None:
 
 
 def test_a_log_over_the_limit_is_refused() -> None:
-    with pytest.raises(MalformedEvidenceError, match="at most 262144"):
+    with pytest.raises(MalformedEvidenceError, match=f"at most {MAX_LOG}"):
         PcrLog.from_bytes(bytes(MAX_LOG + 1))
 
 
