@@ -3,6 +3,7 @@
 What is missing is a skip with its name; in CI a skip is a failure.
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +41,18 @@ def qemu() -> Path:
     return QEMU
 
 
+@cache
+def _root() -> str:
+    folder = tempfile.mkdtemp(prefix="embedded-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URI of the embedded driver: a process has one, for good."""
+def embedded() -> str:
+    """The URI of the embedded driver: a process has one, for good, whoever asks for the fixture."""
     binding()
-    return f"qemu:///embed?root={tmp_path_factory.mktemp('embedded')}"
+    return f"qemu:///embed?root={_root()}"
 
 
 class Libvirtd:
