@@ -24,15 +24,6 @@ def pytest_runtest_makereport(
         report.longrepr = f"{item.nodeid} was skipped in CI: {report.longrepr}"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side (`--dist loadgroup`), those of a file stay together, for they
-    share a stack; and those that a marker puts into a group of their own."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 @pytest.hookimpl
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name a blob by its parameter and place: keys are fresh in each process, names must not be."""

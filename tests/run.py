@@ -30,7 +30,7 @@ UNIT: Final = (
 )
 EVIDENCE: Final = "tests/unit/evidence"
 VECTORS: Final = Path(os.environ.get("ATOLL_VECTORS", ROOT.parent / "shared" / "vectors"))
-SIDE_BY_SIDE: Final = ("-n", "2", "--dist", "loadgroup")
+SIDE_BY_SIDE: Final = ("-n", "2", "--dist", "loadfile")
 """A file's tests in one process, files in two."""
 TESTS: Final = (
     ("unit tests", [*UNIT, *SIDE_BY_SIDE]),

@@ -22,8 +22,6 @@ from examples.hospitals.job import CASE as HOSPITALS
 from examples.run import CASES, attempt
 from support.stack import ROOT
 
-pytestmark = pytest.mark.xdist_group("docker")
-
 BUILD_S = 300
 """The first time a C library is compiled, and wheels are fetched."""
 KEY = "ab" * 32

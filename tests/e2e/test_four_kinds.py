@@ -13,10 +13,7 @@ from support.command import Stack
 from support.images import Build, docker_archive, oci_archive, program, tar
 from support.programs import compiled
 
-pytestmark = [
-    pytest.mark.skipif(bubblewrap.missing() is not None, reason=str(bubblewrap.missing())),
-    pytest.mark.xdist_group("docker"),
-]
+pytestmark = pytest.mark.skipif(bubblewrap.missing() is not None, reason=str(bubblewrap.missing()))
 
 C_PROGRAM = "integration/agent_docker/guest.c"
 

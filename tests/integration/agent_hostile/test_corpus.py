@@ -11,10 +11,7 @@ from hostile.corpus import corpus
 from support import dockerd
 
 CASES = corpus()
-pytestmark = [
-    pytest.mark.skipif(bubblewrap.missing() is not None, reason=str(bubblewrap.missing())),
-    pytest.mark.xdist_group("docker"),
-]
+pytestmark = pytest.mark.skipif(bubblewrap.missing() is not None, reason=str(bubblewrap.missing()))
 
 
 @pytest.fixture(scope="module")

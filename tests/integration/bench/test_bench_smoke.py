@@ -13,8 +13,6 @@ from atoll.computation.steps import WorkloadKind
 from atoll_agent.sandbox.kinds import available
 from examples.harness import engine
 
-pytestmark = pytest.mark.xdist_group("docker")
-
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = str(ROOT / "bench" / "run.py")
 

@@ -16,8 +16,6 @@ from support.dockerd import Dockerd
 from support.load import STREAMS, Load
 from support.nats import wait_for
 
-pytestmark = pytest.mark.xdist_group("docker")
-
 SETTLING_S = 60.0
 LEDGER = f"KV_{topology.JOBS.name}"
 
