@@ -135,13 +135,13 @@ def told(kind: EventType) -> Condition:
 
 
 async def until(
-    client: AtollClient, job_id: str, condition: Condition, *, within_s: float = WITHIN_S
+    client: AtollClient, job_id: str, condition: Condition, *, within_s: float = 0.0
 ) -> list[JobEvent]:
     """The job's events up to the first that meets `condition`; they have no gap."""
     seen: list[JobEvent] = []
     try:
         async with (
-            asyncio.timeout(within_s),
+            asyncio.timeout(within_s or WITHIN_S),
             aclosing(client.events(job_id, follow=True)) as events,
         ):
             async for event in events:

@@ -22,7 +22,7 @@ from atoll_cli.stack.material import (
 from atoll_cli.stack.policies import POLICY_NAME
 from atoll_cli.stack.service import ServiceSpec
 
-GUEST_BOOT_S: Final = 180
+GUEST_BOOT_S: Final = 300
 """A virtual machine without hardware support takes its time to start."""
 PASSED_ON: Final = ("OTEL_", "SSL_CERT_", "LANG", "LC_", "TZ")
 """Beginnings of the only variables that services get from our environment."""

@@ -34,7 +34,7 @@ CONSOLE: Final = "console"
 SETTINGS: Final = "settings"
 TPM: Final = "tpm"
 PORT: Final = "serial:atoll.channel"
-CONNECT_S: Final = 5.0
+CONNECT_S: Final = 30.0
 """How long the emulator may take to be there once libvirt says that it runs."""
 MAX_SETTINGS: Final = 64 << 10
 PANIC: Final = "Kernel panic - not syncing"
