@@ -99,7 +99,7 @@ async def test_the_agent_runs_and_ends_when_it_is_told_to(
 async def test_an_agent_that_ends_by_itself_tells_its_status(
     bench: str, plan: Plan, tmp_path: Path
 ) -> None:
-    unfit = replace(plan, settings={"ATOLL_AGENT_NO_SUCH": "setting"})
+    unfit = replace(plan, settings={"ATOLL_AGENT_ASSIGN_TIMEOUT_S": "soon"})
     async with rig(bench, unfit, tmp_path) as it:
         enclave = await it.driver.start(it.spec())
         assert await enclave.wait() == REFUSED
