@@ -1,5 +1,6 @@
 """What the chains of every vendor are checked for alike: purpose, depth and dates (RFC 5280)."""
 
+from collections.abc import Container
 from datetime import datetime
 from typing import Final, NoReturn
 
@@ -40,6 +41,33 @@ def key_usage(certificate: Certificate) -> int:
     reader.finish()
     # The first byte counts unused bits; bits 5 and 6 are in the byte after it.
     return content[1] if len(content) > 1 else 0
+
+
+def check_issuer(certificate: Certificate, *, path_length: int) -> None:
+    """Return if it may issue certificates, with `path_length` more below.
+
+    Raises:
+        RejectedEvidenceError: `evidence.chain_ca` or `evidence.key_usage`.
+        MalformedEvidenceError: an extension is not what its name says.
+    """
+    name = certificate.subject_cn
+    constraints = certificate.extension(BASIC_CONSTRAINTS)
+    if constraints is None or not is_ca(constraints.value, path_length):
+        reject("chain_ca", f"{name} may not issue certificates (basicConstraints)")
+    if not key_usage(certificate) & KEY_CERT_SIGN:
+        reject("key_usage", f"{name} may not sign certificates (keyUsage)")
+
+
+def check_critical(certificate: Certificate, understood: Container[bytes]) -> None:
+    """Return if no critical extension is another one than these, by object identifier.
+
+    Raises:
+        RejectedEvidenceError: `evidence.critical_extension`.
+    """
+    for extension in certificate.extensions:
+        if extension.critical and extension.oid not in understood:
+            name = certificate.subject_cn
+            reject("critical_extension", f"{name} has a critical extension that is not known")
 
 
 def check_dates(certificate: Certificate, now: datetime) -> None:

@@ -24,10 +24,10 @@ from atoll.errors import MalformedEvidenceError
 from atoll.evidence.certificate_checks import (
     BASIC_CONSTRAINTS,
     CRL_SIGN,
-    KEY_CERT_SIGN,
     KEY_USAGE,
+    check_critical,
     check_dates,
-    is_ca,
+    check_issuer,
     key_usage,
     reject,
 )
@@ -44,6 +44,7 @@ MEMO_CRLS: Final = 8
 
 _RSA_BITS: Final = 4096
 _SALT: Final = 48
+_UNDERSTOOD: Final = frozenset({BASIC_CONSTRAINTS, KEY_USAGE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,8 +233,10 @@ def _verify_authority(ark: Certificate, intermediate: Certificate, *, now: datet
         reject("chain_names", f"{intermediate.subject_cn} does not name {ark.subject_cn} as issuer")
     _check_signature(ark, ark)
     _check_signature(intermediate, ark)
-    _check_ca(ark, path_length=1)
-    _check_ca(intermediate, path_length=0)
+    check_critical(ark, _UNDERSTOOD)
+    check_issuer(ark, path_length=1)
+    check_critical(intermediate, _UNDERSTOOD)
+    check_issuer(intermediate, path_length=0)
     check_dates(ark, now)
     check_dates(intermediate, now)
 
@@ -278,18 +281,6 @@ def _signed(signature: bytes, signed: bytes, issuer: Certificate) -> bool:
     except InvalidSignature:
         return False
     return True
-
-
-def _check_ca(certificate: Certificate, *, path_length: int) -> None:
-    name = certificate.subject_cn
-    for extension in certificate.extensions:
-        if extension.critical and extension.oid not in (BASIC_CONSTRAINTS, KEY_USAGE):
-            reject("critical_extension", f"{name} has a critical extension that is not known")
-    constraints = certificate.extension(BASIC_CONSTRAINTS)
-    if constraints is None or not is_ca(constraints.value, path_length):
-        reject("chain_ca", f"{name} may not issue certificates (basicConstraints)")
-    if not key_usage(certificate) & KEY_CERT_SIGN:
-        reject("key_usage", f"{name} may not sign certificates (keyUsage)")
 
 
 def _check_leaf(vek: Certificate) -> None:

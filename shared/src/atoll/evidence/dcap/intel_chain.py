@@ -32,9 +32,10 @@ from atoll.evidence.certificate_checks import (
     BASIC_CONSTRAINTS,
     CRL_SIGN,
     DIGITAL_SIGNATURE,
-    KEY_CERT_SIGN,
     KEY_USAGE,
+    check_critical,
     check_dates,
+    check_issuer,
     is_ca,
     key_usage,
     reject,
@@ -301,21 +302,13 @@ def _check_leaf(leaf: Certificate) -> None:
 
 
 def _check_authority(certificate: Certificate, *, path_length: int) -> None:
-    name = certificate.subject_cn
-    constraints = certificate.extension(BASIC_CONSTRAINTS)
-    if constraints is None or not is_ca(constraints.value, path_length):
-        reject("chain_ca", f"{name} may not issue certificates (basicConstraints)")
-    if not key_usage(certificate) & KEY_CERT_SIGN:
-        reject("key_usage", f"{name} may not sign certificates (keyUsage)")
+    check_issuer(certificate, path_length=path_length)
     _check_extensions(certificate)
 
 
 def _check_extensions(certificate: Certificate) -> None:
-    name = certificate.subject_cn
-    for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            reject("critical_extension", f"{name} has a critical extension that is not known")
+    check_critical(certificate, _UNDERSTOOD)
     present = {extension.oid for extension in certificate.extensions}
     for oid, what in _REQUIRED.items():
         if oid not in present:
-            reject("chain_extension", f"{name} has no {what}")
+            reject("chain_extension", f"{certificate.subject_cn} has no {what}")

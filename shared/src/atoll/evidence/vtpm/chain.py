@@ -19,9 +19,10 @@ from atoll.evidence._der import DerReader
 from atoll.evidence.certificate_checks import (
     BASIC_CONSTRAINTS,
     DIGITAL_SIGNATURE,
-    KEY_CERT_SIGN,
     KEY_USAGE,
+    check_critical,
     check_dates,
+    check_issuer,
     is_ca,
     key_usage,
     reject,
@@ -96,21 +97,13 @@ def verify_ak_chain(certs: Sequence[bytes], roots: VtpmRoots, *, now: datetime) 
         if not is_signed_by(authority.spki, one.signature, one.tbs):
             reject("chain_signature", f"{one.subject_cn} is not signed by {name}")
     # 5
-    _check_authority(authority)
+    check_issuer(authority, path_length=0)
+    check_critical(authority, _UNDERSTOOD)
     _check_leaf(leaf)
     # 6
     for one in (authority, leaf):
         check_dates(one, now)
     return VerifiedAk(host=leaf.subject_cn, key=load_key(leaf.spki), spki=leaf.spki)
-
-
-def _check_authority(authority: Certificate) -> None:
-    constraints = authority.extension(BASIC_CONSTRAINTS)
-    if constraints is None or not is_ca(constraints.value, 0):
-        reject("chain_ca", f"{authority.subject_cn} may not issue certificates (basicConstraints)")
-    if not key_usage(authority) & KEY_CERT_SIGN:
-        reject("key_usage", f"{authority.subject_cn} may not sign certificates (keyUsage)")
-    _check_critical(authority)
 
 
 def _check_leaf(leaf: Certificate) -> None:
@@ -123,14 +116,7 @@ def _check_leaf(leaf: Certificate) -> None:
     purposes = leaf.extension(_EXTENDED_KEY_USAGE)
     if purposes is None or _purposes(purposes.value) != [_PURPOSE]:
         reject("key_usage", f"{name} is not for an attestation key (extKeyUsage)")
-    _check_critical(leaf)
-
-
-def _check_critical(certificate: Certificate) -> None:
-    for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD:
-            name = certificate.subject_cn
-            reject("critical_extension", f"{name} has a critical extension that is not known")
+    check_critical(leaf, _UNDERSTOOD)
 
 
 def _purposes(value: bytes) -> list[bytes]:
