@@ -13,14 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from atoll.errors import ConfigError, RefusedError
 from atoll.measure.container import archive_of, archived_image
 from atoll.wire.messages import Tee
-from atoll.wire.placement import plain, size_of
 from atoll_manager import engine
-from atoll_manager.drivers.bodies import NoPart
+from atoll_manager.drivers.apart import Apart, needs_of, servers
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.drivers.kept import KeptDriver
 from atoll_manager.records import EnclaveRecord
@@ -28,7 +26,6 @@ from atoll_manager.records import EnclaveRecord
 NAME: Final = "atoll-"
 """How the names of containers begin; then the enclave as it was called first."""
 PIDS: Final = 1024
-BUS_PORT: Final = 4222
 
 
 class DockerDriver(KeptDriver):
@@ -49,7 +46,7 @@ class DockerDriver(KeptDriver):
         super().__init__(containers, **common)
 
 
-class _Containers(NoPart):
+class _Containers(Apart):
     def __init__(
         self, address: str, image: str, owner: str, channels: Path, settings: Mapping[str, str]
     ) -> None:
@@ -61,8 +58,7 @@ class _Containers(NoPart):
 
     async def order(self, spec: EnclaveSpec) -> dict[str, Any]:
         self._channels.mkdir(mode=0o700, exist_ok=True)
-        # Those that are started in advance are for plain jobs.
-        needs = plain(Tee.SIMULATED).needs if spec.claim is None else size_of(spec.claim.subject)
+        needs = needs_of(spec, Tee.SIMULATED)
         return {
             "kind": "container",
             "engine": self._address,
@@ -73,14 +69,6 @@ class _Containers(NoPart):
             "bus": self._bus,
             "limits": {"memory_bytes": needs.memory_bytes, "cpus": needs.cpus, "pids": PIDS},
         }
-
-    def settings(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Without files of the host: the container has none of them."""
-        told = {name: text for name, text in settings.items() if name.startswith("ATOLL_AGENT_")}
-        told.pop("ATOLL_AGENT_DOCKER_HOST", None)
-        if (path := told.pop("ATOLL_AGENT_NATS_CA_FILE", None)) is not None:
-            told["ATOLL_AGENT_NATS_CA"] = Path(path).read_text("ascii")
-        return told
 
     async def clear(self, record: EnclaveRecord) -> None:
         await asyncio.to_thread(self._clear, [record.name])
@@ -113,12 +101,6 @@ class _Containers(NoPart):
             yield client
         finally:
             client.close()
-
-
-def servers(url: str) -> list[list[Any]]:
-    """Host and port of each server of the bus."""
-    parts = [urlsplit(each.strip()) for each in url.split(",")]
-    return [[part.hostname or "", part.port or BUS_PORT] for part in parts]
 
 
 def find_image(address: str, image: str) -> str:

@@ -20,10 +20,8 @@ from typing import Any, Final
 
 from atoll.errors import AtollError, ConfigError, NotFoundError, RefusedError
 from atoll.wire.messages import Tee
-from atoll.wire.placement import plain, size_of
 from atoll_manager.bodies.domain import CHANNEL, CONSOLE, SETTINGS, TPM
-from atoll_manager.drivers.bodies import NoPart
-from atoll_manager.drivers.docker import servers
+from atoll_manager.drivers.apart import Apart, needs_of, servers
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.drivers.kept import KeptDriver
 from atoll_manager.libvirt import image as images
@@ -87,7 +85,7 @@ class LibvirtDriver(KeptDriver):
             self._group.create_task(task, name=f"domain {event.name}")
 
 
-class _Domains(NoPart):
+class _Domains(Apart):
     def __init__(
         self,
         libvirt: Libvirt,
@@ -122,14 +120,6 @@ class _Domains(NoPart):
             "bus": self._bus,
         }
 
-    def settings(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Without files and engines of the host: the guest has none of them."""
-        told = {name: text for name, text in settings.items() if name.startswith("ATOLL_AGENT_")}
-        told.pop("ATOLL_AGENT_DOCKER_HOST", None)
-        if (path := told.pop("ATOLL_AGENT_NATS_CA_FILE", None)) is not None:
-            told["ATOLL_AGENT_NATS_CA"] = Path(path).read_text("ascii")
-        return told
-
     async def answer(self, spec: EnclaveSpec, asked: Mapping[str, Any]) -> dict[str, Any]:
         if asked.keys() != {"start"}:
             raise AssertionError(f"enclave {spec.enclave_id}: nobody asks for {sorted(asked)}")
@@ -143,7 +133,7 @@ class _Domains(NoPart):
 
     def _domain(self, spec: EnclaveSpec, checked: images.CheckedImage) -> Domain:
         guests = self._guests
-        needs = plain(guests.tee).needs if spec.claim is None else size_of(spec.claim.subject)
+        needs = needs_of(spec, guests.tee)
         memory_mib = guests.memory_mib or -(-needs.memory_bytes // MIB)
         free = free_memory()
         if memory_mib * MIB + OVERHEAD_BYTES > free:
