@@ -79,6 +79,12 @@ def told(spec: EnclaveSpec) -> dict[str, str]:
     }
 
 
+def settings_of(order: Order) -> dict[str, str]:
+    """An agent's whole environment, with its job if it has one already."""
+    job = {} if order.spec.is_warm else told(order.spec)
+    return {**order.settings, **{f"ATOLL_AGENT_{name}": text for name, text in job.items()}}
+
+
 def refused(reason: str | None) -> RefusedError:
     return RefusedError(reason or "no reason given", code="enclave.start")
 

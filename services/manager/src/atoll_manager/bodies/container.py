@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from atoll.errors import MessageError, RefusedError
 from atoll_manager import engine
-from atoll_manager.bodies.body import Ask, Begin, Order, refused, told
+from atoll_manager.bodies.body import Ask, Begin, Order, refused, settings_of
 from atoll_manager.bodies.channel import Services
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.processes import ProcessId, identify
@@ -115,17 +115,14 @@ class ContainerBody:
             self.kill()
 
     def _run(self) -> ProcessId:
-        settings = {**self._order.settings, "ATOLL_AGENT_CHANNEL": f"unix:{INSIDE}/{SOCKET}"}
-        if not self._order.spec.is_warm:
-            job = told(self._order.spec).items()
-            settings |= {f"ATOLL_AGENT_{name}": value for name, value in job}
+        channel = f"unix:{INSIDE}/{SOCKET}"
         self._client = engine.connect(self._body["engine"])
         pid = engine.start(
             self._client,
             image=self._body["image"],
             name=self._body["name"],
             labels=self._body["labels"],
-            settings=settings,
+            settings={**settings_of(self._order), "ATOLL_AGENT_CHANNEL": channel},
             folder=(str(self._folder), INSIDE),
             limits=engine.Limits(**self._body["limits"]),
         )

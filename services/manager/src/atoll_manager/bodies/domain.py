@@ -22,7 +22,7 @@ from typing import Final
 
 from atoll.errors import ConfigError, InputError, MessageError
 from atoll.tpm.authority import VtpmAuthority
-from atoll_manager.bodies.body import Ask, Begin, Order, refused, told
+from atoll_manager.bodies.body import Ask, Begin, Order, refused, settings_of
 from atoll_manager.bodies.channel import Services
 from atoll_manager.bodies.console import Console
 from atoll_manager.drivers.driver import EnclaveSpec
@@ -129,13 +129,10 @@ class DomainBody:
         return -int(signal.SIGKILL) if said is None else said
 
     def _write_settings(self) -> None:
-        settings = {**self._order.settings, "ATOLL_AGENT_CHANNEL": PORT}
+        settings = {**settings_of(self._order), "ATOLL_AGENT_CHANNEL": PORT}
         if self._vtpm is not None:
             chain = "".join(map(ssl.DER_cert_to_PEM_cert, self._vtpm.certificates))
             settings |= {"ATOLL_AGENT_TEE": "vtpm", "ATOLL_AGENT_VTPM_CERTIFICATES": chain}
-        if not self._order.spec.is_warm:
-            job = told(self._order.spec).items()
-            settings |= {f"ATOLL_AGENT_{name}": value for name, value in job}
         raw = json.dumps(settings, sort_keys=True).encode()
         if len(raw) > MAX_SETTINGS:
             raise refused(f"settings of {len(raw)} bytes: want at most {MAX_SETTINGS}")

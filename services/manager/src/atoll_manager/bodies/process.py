@@ -13,7 +13,7 @@ import socket
 import subprocess
 from typing import Final
 
-from atoll_manager.bodies.body import Ask, Begin, Order, refused, told
+from atoll_manager.bodies.body import Ask, Begin, Order, refused, settings_of, told
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.processes import ProcessId, identify
 from atoll_manager.workspaces import reap_workspace
@@ -100,16 +100,15 @@ class ProcessBody:
 
     def _spawn(self, device: int) -> "subprocess.Popen[bytes]":
         if not self._spec.is_warm:
-            job = {f"ATOLL_AGENT_{name}": value for name, value in told(self._spec).items()}
-            return self._run(job, device)
+            return self._run({}, device)
         leased, self._lease_fd = os.pipe()
         try:
             return self._run({LEASE_FD_SETTING: str(leased)}, device, leased)
         finally:
             os.close(leased)
 
-    def _run(self, job: dict[str, str], *descriptors: int) -> "subprocess.Popen[bytes]":
-        settings = {**self._order.settings, DEVICE_FD_SETTING: str(descriptors[0]), **job}
+    def _run(self, more: dict[str, str], *descriptors: int) -> "subprocess.Popen[bytes]":
+        settings = {**settings_of(self._order), DEVICE_FD_SETTING: str(descriptors[0]), **more}
         return subprocess.Popen(  # noqa: S603 - the interpreter that we were told to use
             [str(self._order.body["python"]), "-I", "-m", AGENT_MODULE],
             env=settings,
