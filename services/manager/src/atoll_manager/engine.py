@@ -116,13 +116,12 @@ def said(client: Any, name: str) -> bytes:
 
 def remove(client: Any, name: str) -> None:
     """End and remove a container, if it is there."""
-    with contextlib.suppress(docker_errors.NotFound):
-        try:
-            client.remove_container(name, force=True, v=True)
-        except (docker_errors.APIError, RequestException) as error:
-            if isinstance(error, docker_errors.NotFound):
-                return
-            log.warning("container %s stays: %s", name, _reason(error))
+    try:
+        client.remove_container(name, force=True, v=True)
+    except docker_errors.NotFound:
+        return
+    except (docker_errors.APIError, RequestException) as error:
+        log.warning("container %s stays: %s", name, _reason(error))
 
 
 def owned(client: Any, owner: str) -> list[tuple[str, str]]:
