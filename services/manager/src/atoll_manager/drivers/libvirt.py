@@ -229,14 +229,8 @@ def prepared(image: Path, emulator: Path, firmware: Path | None = None) -> image
                 f"{firmware} is not there, or cannot be read (Debian: ovmf)",
                 code="libvirt.no_firmware",
             )
-        swtpm.program()
-        if shutil.which("swtpm_setup") is None:
-            # libvirt offers no TPM of swtpm's, not even one that it does not run, without it.
-            raise ConfigError(
-                "there is no program swtpm_setup, which libvirt wants to see",
-                code="vtpm.no_swtpm",
-                hint="as root: apt-get install --no-install-recommends swtpm-tools",
-            )
+        for name in swtpm.PROGRAMS:
+            swtpm.program(name)
     return images.check(image)
 
 

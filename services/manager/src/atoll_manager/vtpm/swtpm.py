@@ -14,20 +14,27 @@ from atoll.errors import ConfigError
 
 LOG: Final = "swtpm.log"
 MAX_LOG: Final = 2000
+PROGRAMS: Final = {
+    "swtpm": ("swtpm", "which virtual TPMs are made with"),
+    # libvirt offers no TPM of swtpm's, not even one that it does not run, without it.
+    "swtpm_setup": ("swtpm-tools", "which libvirt wants to see"),
+}
+"""Each with the package that has it, and what it is for."""
 
 
-def program() -> str:
-    """Where it is.
+def program(name: str = "swtpm") -> str:
+    """Where a program of swtpm's is.
 
     Raises:
         ConfigError: `vtpm.no_swtpm`: it is not installed.
     """
-    found = shutil.which("swtpm")
+    found = shutil.which(name)
     if found is None:
+        package, purpose = PROGRAMS[name]
         raise ConfigError(
-            "there is no program swtpm, which virtual TPMs are made with",
+            f"there is no program {name}, {purpose}",
             code="vtpm.no_swtpm",
-            hint="as root: apt-get install --no-install-recommends swtpm",
+            hint=f"as root: apt-get install --no-install-recommends {package}",
         )
     return found
 
