@@ -6,16 +6,15 @@ Nothing of a wheel is run.
 """
 
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.errors import MessageError
 from email.parser import BytesHeaderParser
 from typing import Final
 
 from atoll.errors import InputError
 from atoll_agent.sandbox.bundle.lock import normal_name
+from atoll_agent.sandbox.bundle.members import Budget, Faults, members
 from atoll_cli.image.refusal import refuse, shown
 from atoll_cli.image.tree import File, plain_path
 
@@ -34,8 +33,8 @@ _LEFT_OUT: Final = (
     "direct_url.json",
 )
 _ENDINGS: Final = (".pyi", ".pyc", ".pyx", ".pxd", ".c", ".h", ".cpp", ".rst", ".txt", ".exe")
-_KNOWN_FLAGS: Final = 0x0800 | 0x0008 | 0x0006
-"""UTF-8 names, sizes after the content, and levels of compression: nothing encrypted."""
+_ZIP: Final = b"PK\3\4"
+_FAULTS: Final = replace(Faults.all("wheel"), path="path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +57,14 @@ def read_wheel(raw: bytes) -> Wheel:
     """
     if len(raw) > MAX_WHEEL:
         raise _odd(f"has {len(raw)} bytes, want at most {MAX_WHEEL}")
-    members = _members(raw)
-    found = [path for path in members if path.endswith(".dist-info/METADATA")]
+    contents = _members(raw)
+    found = [path for path in contents if path.endswith(".dist-info/METADATA")]
     if len(found) != 1 or found[0].count("/") != 1:
         raise _odd(f"has {shown(found)}, want one METADATA")
-    metadata = parse_metadata(members[found[0]])
+    metadata = parse_metadata(contents[found[0]])
     files = {
         plain_path(f"{FOLDER}/{path}"): File(content)
-        for path, content in members.items()
+        for path, content in contents.items()
         if not _left_out(path)
     }
     return Wheel(
@@ -97,24 +96,16 @@ def parse_metadata(raw: bytes) -> dict[str, str]:
 
 
 def _members(raw: bytes) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
+    if not raw.startswith(_ZIP):
+        raise _odd("is no zip archive")
+    budget = Budget(bytes_left=MAX_BYTES, files_left=MAX_FILES)
     try:
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            listed = [info for info in archive.infolist() if not info.is_dir()]
-            if len(listed) > MAX_FILES or sum(info.file_size for info in listed) > MAX_BYTES:
-                raise _odd(f"has over {MAX_FILES} files or {MAX_BYTES} bytes")
-            for info in listed:
-                if info.filename in members or info.flag_bits & ~_KNOWN_FLAGS:
-                    raise _odd(f"has {shown(info.filename)} twice, or encrypted")
-                with archive.open(info) as file:
-                    members[info.filename] = file.read(info.file_size + 1)
-                if len(members[info.filename]) != info.file_size:
-                    raise _odd(f"has {shown(info.filename)} of another size than it says")
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
-        raise _odd(f"is no zip archive that can be read: {shown(error)}") from error
-    except (ValueError, OverflowError, RuntimeError, UnicodeError, IndexError) as error:
-        raise _odd(f"is a damaged zip archive: {shown(error)}") from error
-    return members
+        found = members(io.BytesIO(raw), budget, faults=_FAULTS)
+        return {member.name: b"".join(member.chunks) for member in found}
+    except InputError as error:
+        if error.code == "bundle.path":
+            raise refuse("path", error.message) from error
+        raise _odd(f"cannot be read: {error.message}") from error
 
 
 def _left_out(path: str) -> bool:
