@@ -8,6 +8,7 @@
     address     where a channel is: `serial:NAME`, `vsock:PORT`, `unix:PATH`, `tcp:HOST:PORT`
     greeting    the line with which a stream of its own connection names its service
     sockets     vsock, in pieces that its device carries; addresses that are too long for a socket
+    ports       which device a port of that name is
     serial      a virtio-serial port
     dialer      the guest's side
     limits      what a guest may do

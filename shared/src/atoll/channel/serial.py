@@ -1,18 +1,14 @@
-"""A virtio-serial port: one byte stream, for whoever has it open.
-
-The kernel names the device `/dev/vport0p1` and says in sysfs which port that is; links by
-name are udev's, which a small guest has not.
-"""
+"""A virtio-serial port: one byte stream, for whoever has it open."""
 
 import asyncio
 import os
 from pathlib import Path
 from typing import Any, Final
 
+from atoll.channel.ports import SYSFS, find_port
 from atoll.channel.pumping import Ends
 from atoll.errors import UnreachableError
 
-SYSFS: Final = Path("/sys/class/virtio-ports")
 DEVICES: Final = Path("/dev")
 LIMIT: Final = 64 << 10
 
@@ -23,13 +19,9 @@ def find(name: str, *, sysfs: Path = SYSFS, devices: Path = DEVICES) -> Path:
     Raises:
         UnreachableError: `channel.no_port`.
     """
-    for port in sorted(sysfs.glob("*")):
-        try:
-            found = (port / "name").read_text().strip()
-        except OSError:
-            continue
-        if found == name:
-            return devices / port.name
+    device = find_port(name, sysfs)
+    if device is not None:
+        return devices / device
     raise UnreachableError(
         f"this machine has no virtio-serial port {name}",
         code="channel.no_port",

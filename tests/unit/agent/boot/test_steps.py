@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atoll.channel.ports import find_port
 from atoll.errors import ConfigError
 from atoll_agent.boot import modules, mounts, ports
 from atoll_agent.boot.main import main
@@ -86,7 +87,7 @@ def test_a_port_is_found_by_what_the_host_called_it(tmp_path: Path) -> None:
 
 
 def test_a_device_with_another_name_than_the_kernel_gives_is_none(tmp_path: Path) -> None:
-    assert ports.find_port("x", sysfs(tmp_path, sda="x")) is None
+    assert find_port("x", sysfs(tmp_path, sda="x")) is None
 
 
 def test_a_port_that_does_not_come_is_an_error(

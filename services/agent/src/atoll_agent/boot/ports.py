@@ -1,7 +1,6 @@
 """Finds the serial port of the channel by its name, and names it where programs look.
 
-Source: Linux, drivers/char/virtio_console.c: /sys/class/virtio-ports/vportNpM/name is what the
-host called the port; the device is /dev/vportNpM. On other systems udev makes the link.
+On other systems udev makes the link.
 """
 
 import re
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from atoll.channel.ports import SYSFS, find_port
 from atoll.errors import ConfigError
 
 CHANNEL: Final = "ATOLL_AGENT_CHANNEL"
@@ -16,7 +16,6 @@ SERIAL: Final = "serial:"
 WAIT_S: Final = 10.0
 _PAUSE_S: Final = 0.01
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PORT: Final = re.compile(r"vport[0-9]{1,4}p[0-9]{1,4}")
 
 
 def wanted_port(channel: str) -> str | None:
@@ -33,9 +32,7 @@ def wanted_port(channel: str) -> str | None:
     return name
 
 
-def link_port(
-    name: str, *, sysfs: Path = Path("/sys/class/virtio-ports"), dev: Path = Path("/dev")
-) -> None:
+def link_port(name: str, *, sysfs: Path = SYSFS, dev: Path = Path("/dev")) -> None:
     """Make /dev/virtio-ports/NAME. A port that was just found may take a moment to have a name.
 
     Raises:
@@ -49,16 +46,3 @@ def link_port(
     folder = dev / "virtio-ports"
     folder.mkdir(exist_ok=True)
     (folder / name).symlink_to(f"../{device}")
-
-
-def find_port(name: str, sysfs: Path) -> str | None:
-    """The device of the port with this name."""
-    for port in sorted(sysfs.glob("*/name")):
-        device = port.parent.name
-        try:
-            said = port.read_text(encoding="utf-8", errors="replace").rstrip("\n")
-        except OSError:
-            continue
-        if said == name and _PORT.fullmatch(device):
-            return device
-    return None
