@@ -140,6 +140,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     if tee == "vtpm" and driver != "libvirt":
         raise click.UsageError("--tee vtpm needs --driver libvirt")
     # Not at the top: it brings in what makes a simulated TEE, which no other command needs.
+    from atoll_cli.stack.enclaves import Enclaves  # noqa: PLC0415
     from atoll_cli.stack.up import UpOptions, run_up  # noqa: PLC0415
 
     options = UpOptions(
@@ -156,9 +157,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         labels=labels,
         sync=sync,
         docker=docker,
-        driver=driver,
-        tee=Tee(tee),
-        image=image or "",
+        enclaves=Enclaves(driver=driver, image=image or "", tee=Tee(tee)),
         as_json=session.as_json,
     )
     return run_up(options, session.env)

@@ -41,10 +41,6 @@ class Plan:
     warm: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     docker: str | None = None
-    driver: str = "process"
-    """How enclaves are started, as the manager's setting."""
-    image: str = ""
-    """What containers or virtual machines are started of."""
     http_cert: Path | None = None
     http_key: Path | None = None
     http_insecure: bool = False
@@ -87,23 +83,23 @@ class Plan:
         )
 
     def _driver(self) -> Mapping[str, object]:
-        if self.driver == "process":
+        data, enclaves = self.material.data_dir, self.material.enclaves
+        if enclaves.driver == "process":
             return {}
-        settings = {"driver": self.driver, "image": self.image}
-        if self.driver == "libvirt":
-            root = self.material.data_dir / "libvirt"
-            settings["libvirt_uri"] = f"qemu:///embed?root={root}"
-            settings["boot_timeout_s"] = str(GUEST_BOOT_S)
-        if self.material.tee is Tee.VTPM:
+        settings: dict[str, object] = {"driver": enclaves.driver, "image": enclaves.image}
+        if enclaves.driver == "libvirt":
+            settings["libvirt_uri"] = f"qemu:///embed?root={data / 'libvirt'}"
+            settings["boot_timeout_s"] = GUEST_BOOT_S
+        if enclaves.tee is Tee.VTPM:
             settings["tee"] = Tee.VTPM.value
-            settings["vtpm_authority_file"] = str(self.material.data_dir / VTPM_AUTHORITY)
+            settings["vtpm_authority_file"] = data / VTPM_AUTHORITY
         return settings
 
     def gateway(self) -> ServiceSpec:
         host, port = self.http
         return self._spec(
             "gateway",
-            tees=self.material.tee.value,
+            tees=self.material.enclaves.tee.value,
             http_host=host,
             http_port=port,
             http_token_file=self.material.data_dir / "http-token",

@@ -20,7 +20,7 @@ stays as it is.
 import re
 import secrets
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
@@ -29,32 +29,14 @@ from atoll.client.files import make_private_directory, read_private, write_priva
 from atoll.client.profile import Profile
 from atoll.errors import ConfigError, InputError, NotFoundError
 from atoll.evidence.ear_keys import KeyRing
-from atoll.evidence.policy import SnpPolicy, policy_to_json
-from atoll.evidence.products import Product
-from atoll.evidence.vtpm.policy import VtpmPolicy, vtpm_policy_to_json
 from atoll.identity import PartyKeys
-from atoll.measure.agent import agent_image, agent_measurement
-from atoll.measure.container import archive_of, archived_image, measure_container
-from atoll.measure.guest import (
-    CMDLINE_FILE,
-    DESCRIPTION_FILE,
-    INITRD_FILE,
-    KERNEL_FILE,
-    GuestImage,
-    parse_description,
-)
-from atoll.measure.installed import installed_agent_files
-from atoll.measure.kernel_handover import Launch, kernel_digests
-from atoll.measure.machine import measure_machine
-from atoll.measure.pcrs import pcr9
-from atoll.policy.templates import strict_snp, strict_vtpm
-from atoll.simulated.chain import DEFAULT_TCB, DevelopmentChain, DevelopmentKeys
+from atoll.simulated.chain import DevelopmentChain, DevelopmentKeys
 from atoll.tpm.authority import VtpmAuthority
 from atoll.wire import tenancy
 from atoll.wire.access import AccessToken
-from atoll.wire.messages import Tee
 from atoll_cli.deployment.folder import KEY_RING, Folder
 from atoll_cli.deployment.identities import Identities
+from atoll_cli.stack.enclaves import Enclaves
 
 MAX_FILE: Final = 1 << 20
 OPERATOR: Final = "operator.json"
@@ -66,8 +48,7 @@ OLDER_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32,256}")
 KEY_SIZE: Final = 32
 VTPM_AUTHORITY: Final = Path("vtpm") / "authority.pem"
 ROOTS: Final = "development-roots.pem"
-GUEST_MEMORY: Final = 2 << 30
-"""The least that jobs get. QEMU puts the initrd below 2 GiB on every larger machine, too."""
+PROCESSES: Final = Enclaves()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +66,7 @@ class Material:
     roots_pem: bytes
     """Everything that is believed beside the vendors' roots: `ark_pem`, and who certifies
     virtual TPMs. What passes under it is marked."""
-    tee: Tee = Tee.SIMULATED
-    """What its enclaves make their evidence with."""
+    enclaves: Enclaves = PROCESSES
 
     @classmethod
     def prepare(
@@ -94,18 +74,14 @@ class Material:
         data_dir: Path,
         tenants: tuple[str, ...] = (),
         *,
-        driver: str = "process",
-        image: str = "",
-        tee: Tee = Tee.SIMULATED,
+        enclaves: Enclaves = PROCESSES,
     ) -> Self:
         """Read what is there and make what is missing, these tenants among it.
 
         Args:
             data_dir: where all of it is.
             tenants: beside the operator's own.
-            driver: how enclaves are started (`simulated_policy`).
-            image: of which.
-            tee: what they make their evidence with.
+            enclaves: what the policy is to accept.
 
         Raises:
             ConfigError: `data_dir.unusable`; `data_dir.damaged`, a file is not what was
@@ -129,10 +105,7 @@ class Material:
         roots = chain.ark_pem + authority.certificate_pem
         write_private(data_dir / ROOTS, roots)
         _random_key(data_dir / WEBHOOK_KEY)
-        if tee is Tee.VTPM:
-            policy = vtpm_policy_to_json(vtpm_policy(Path(image)))
-        else:
-            policy = policy_to_json(simulated_policy(driver, image))
+        policy = enclaves.policy()
         write_private(data_dir / "policy.json", policy)
         return cls(
             data_dir=data_dir,
@@ -143,7 +116,7 @@ class Material:
             operator=operator,
             ark_pem=chain.ark_pem,
             roots_pem=roots,
-            tee=tee,
+            enclaves=enclaves,
         )
 
     def profile(self, nats_url: str, http_url: str, *, ca: str = "", http_ca: str = "") -> Profile:
@@ -161,38 +134,10 @@ class Material:
             http_url=http_url,
             http_token=self.http_token,
             http_ca=http_ca,
-            tee=self.tee,
+            tee=self.enclaves.tee,
             policy=self.policy.decode(),
             development_root=self.roots_pem.decode(),
         )
-
-
-def simulated_policy(driver: str = "process", image: str = "") -> SnpPolicy:
-    """Accept one agent on the simulated TEE, not in debug mode.
-
-    Args:
-        driver: `process`, for the agent as it is installed here; `docker`, `libvirt`.
-        image: what has the agent otherwise: the folder of an image; for containers also an
-            archive of one, or its digest.
-
-    Raises:
-        ConfigError: `image.unusable`, `image.missing`.
-    """
-    match driver:
-        case "libvirt":
-            measurement = measure_machine(_described(Path(image)).digest)
-        case "docker":
-            archive = archive_of(image)
-            measurement = measure_container(image if archive is None else archived_image(archive))
-        case _:
-            measurement = agent_measurement(agent_image(installed_agent_files()))
-    return replace(
-        strict_snp(frozenset({measurement})),
-        minimum_tcb=DEFAULT_TCB,
-        products=frozenset({Product.SIMULATED}),
-        # A chain that was made a moment ago for one machine has no revocation list.
-        require_crl=False,
-    )
 
 
 def _identities(bus: Folder, tenants: tuple[str, ...]) -> Identities:
@@ -264,40 +209,6 @@ def _chain(path: Path) -> DevelopmentChain:
         )
         write_private(path, chain.to_pem())
         return chain
-
-
-def vtpm_policy(folder: Path) -> VtpmPolicy:
-    """Accept the guest's image in this folder, started on a machine with a TPM of its host's.
-
-    Register 9 and the kernel are predicted from the files. The firmware is not: PCR 0 may be any.
-
-    Raises:
-        ConfigError: `image.missing`: it is no folder of an image.
-    """
-    _described(folder)
-    try:
-        initrd = (folder / INITRD_FILE).read_bytes()
-        kernel = (folder / KERNEL_FILE).read_bytes()
-        cmdline = (folder / CMDLINE_FILE).read_text("ascii")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder}: {error}", code="image.missing") from error
-    launch = Launch(memory_bytes=GUEST_MEMORY, initrd_size=len(initrd))
-    return replace(
-        strict_vtpm(frozenset({pcr9(cmdline, initrd)})),
-        kernel_digests=frozenset(kernel_digests(kernel, launch).values()),
-        allow_host_tpm=True,
-    )
-
-
-def _described(folder: Path) -> GuestImage:
-    try:
-        return parse_description((folder / DESCRIPTION_FILE).read_bytes())
-    except (OSError, InputError) as error:
-        raise ConfigError(
-            f"{folder} is no folder of an image: {error}",
-            code="image.missing",
-            hint="`atoll image build --out DIR` makes one",
-        ) from error
 
 
 def _vtpm_authority(path: Path) -> VtpmAuthority:

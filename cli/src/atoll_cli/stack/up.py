@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -27,8 +26,9 @@ from atoll_cli.deployment.identities import OPERATOR as OPERATOR_LOGIN
 from atoll_cli.nats_server import EmbeddedNats
 from atoll_cli.session import HOST_TPM
 from atoll_cli.stack import address
+from atoll_cli.stack.enclaves import Enclaves
 from atoll_cli.stack.layout import Plan
-from atoll_cli.stack.material import OPERATOR, Material
+from atoll_cli.stack.material import OPERATOR, PROCESSES, Material
 from atoll_cli.stack.policies import activate_installed
 from atoll_cli.stack.service import ServiceProcess, ServiceSpec, start
 from atoll_cli.upgrading import raise_level
@@ -60,12 +60,7 @@ class UpOptions:
     """What to say of this host."""
     docker: str | None = None
     """The container engine's socket; None: where engines have it."""
-    driver: str = "process"
-    """How enclaves are started, as the manager's setting."""
-    image: str = ""
-    """Of which; empty for processes."""
-    tee: Tee = Tee.SIMULATED
-    """What they make their evidence with."""
+    enclaves: Enclaves = PROCESSES
 
 
 def run_up(options: UpOptions, env: Mapping[str, str]) -> int:
@@ -85,13 +80,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
         loop.add_signal_handler(number, stop.set)
     _talk(f"preparing {options.data_dir}")
     material = await asyncio.to_thread(
-        partial(
-            Material.prepare,
-            options.data_dir.absolute(),
-            driver=options.driver,
-            image=options.image,
-            tee=options.tee,
-        )
+        Material.prepare, options.data_dir.absolute(), enclaves=options.enclaves
     )
     ports = _Ports(material.data_dir / "ports.json")
     host, port = ports.choose("nats", options.nats)
@@ -114,8 +103,6 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             host_id="local",
             env=env,
             docker=options.docker,
-            driver=options.driver,
-            image=options.image,
         )
         supervisor = _Supervisor(stop)
         stack.push_async_callback(supervisor.stop)
@@ -275,13 +262,13 @@ def _ready(options: UpOptions, nats_url: str, http_url: str) -> None:
         "data_dir": str(options.data_dir),
         "nats": nats_url,
         "http": http_url,
-        "tee": options.tee.value,
+        "tee": options.enclaves.tee.value,
         "simulated": True,
     }
     if options.as_json:
         _write(sys.stdout, json.dumps(facts))
         return
-    banner = BANNER if options.tee is Tee.SIMULATED else HOST_TPM
+    banner = BANNER if options.enclaves.tee is Tee.SIMULATED else HOST_TPM
     _write(sys.stdout, f"{banner}\natoll is up\n  bus   {nats_url}\n  http  {http_url}")
     _write(sys.stdout, f"  data  {options.data_dir}\n  home  {options.home}\nCtrl-C stops it")
 
