@@ -3,7 +3,8 @@
 import struct
 from collections.abc import Mapping, Sequence
 
-from atoll.measure.ovmf import FOOTER, KERNEL_HASHES, RESET_BLOCK, SEV_METADATA
+from atoll.measure.guid_table import FOOTER
+from atoll.measure.ovmf import KERNEL_HASHES, RESET_BLOCK, SEV_METADATA
 
 SECTIONS = (
     (0x800000, 0x2000, 1),

@@ -14,7 +14,8 @@ import click
 from atoll.client.files import read_private
 from atoll.errors import InputError
 from atoll.measure.kernel_hashes import KernelHashes
-from atoll.measure.ovmf import MAX_FIRMWARE, Firmware
+from atoll.measure.guid_table import MAX_FIRMWARE
+from atoll.measure.ovmf import Firmware
 from atoll.measure.snp import DIGEST_SIZE
 from atoll.measure.snp_launch import (
     MAX_VCPUS,

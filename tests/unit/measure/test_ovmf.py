@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atoll.errors import InputError
+from atoll.measure.guid_table import FOOTER, MAX_FIRMWARE
 from atoll.measure.ovmf import (
-    FOOTER,
     KERNEL_HASHES,
-    MAX_FIRMWARE,
     RESET_BLOCK,
     SEV_METADATA,
     Firmware,

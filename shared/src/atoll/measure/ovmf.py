@@ -1,14 +1,8 @@
 """What a firmware image says about how a hypervisor launches it under SEV-SNP.
 
-Sources: EDK II, OvmfPkg/ResetVector/Ia32/AmdSev.asm and ResetVectorVtf0.asm; QEMU,
-hw/i386/pc_sysfw_ovmf.c. Little-endian; GUIDs in Microsoft's mixed order.
+Sources: EDK II, OvmfPkg/ResetVector/Ia32/AmdSev.asm; QEMU, hw/i386/pc_sysfw_ovmf.c. Little-endian.
 
-The table of GUIDed entries ends 32 bytes before the end of the image and is read
-backwards. Each entry is its data, then u16 length of the whole entry, then the GUID.
-The last entry is the footer, whose length is that of the whole table.
-
-| entry                                | data                                            |
-| 96b582de-1fb2-45f7-baea-a366c55a082d | footer                                          |
+| entry of the table (`guid_table`)    | data                                            |
 | dc886566-984a-4798-a75e-5585a7bf67cc | u32, offset of the SEV metadata from the end    |
 | 7255371f-3a3b-4b04-927b-1da6efa8d454 | u32 address, u32 size of the kernel hash table  |
 | 00f771de-1a7e-4fcb-890e-68c77e2fb44e | u32, where application processors start         |
@@ -20,7 +14,6 @@ The last entry is the footer, whose length is that of the whole table.
 | 0C  | 4    | number of sections                                                  |
 | 10  | 12   | each section: guest physical address, size, type                    |
 
-Unknown GUIDs are skipped, since firmware has many that do not concern a launch.
 Unknown section types are refused, since it is not known how they are measured.
 """
 
@@ -29,24 +22,19 @@ from enum import IntEnum
 from typing import Final, Self
 from uuid import UUID
 
-from atoll.errors import InputError
+from atoll.measure.guid_table import entries, invalid, number
 from atoll.measure.snp import PAGE_SIZE
 
-MAX_FIRMWARE: Final = 64 << 20
 MAX_SECTIONS: Final = 64
 MAX_SECTION_PAGES: Final = 1 << 16
 """Pages of all sections together, which bounds the time that a measurement takes."""
 
-FOOTER: Final = UUID("96b582de-1fb2-45f7-baea-a366c55a082d").bytes_le
 SEV_METADATA: Final = UUID("dc886566-984a-4798-a75e-5585a7bf67cc").bytes_le
 KERNEL_HASHES: Final = UUID("7255371f-3a3b-4b04-927b-1da6efa8d454").bytes_le
 RESET_BLOCK: Final = UUID("00f771de-1a7e-4fcb-890e-68c77e2fb44e").bytes_le
 
-_END_OF_TABLE: Final = 32
-_ENTRY: Final = 18
 _HEADER: Final = 16
 _SECTION: Final = 12
-_ADDRESS: Final = 4
 _FOUR_GIB: Final = 1 << 32
 
 
@@ -92,80 +80,40 @@ class Firmware:
         Raises:
             InputError: `measure.firmware`: not such an image, or over a limit.
         """
-        if not 0 < len(raw) <= MAX_FIRMWARE or len(raw) % PAGE_SIZE:
-            raise _invalid(f"is {len(raw)} bytes, want 1 to {MAX_FIRMWARE >> 12} whole pages")
-        table = _table(raw)
-        offset = _address(table, SEV_METADATA)
+        table = entries(raw)
+        offset = number(table, SEV_METADATA)
         if offset is None:
-            raise _invalid("has no SEV metadata, so it cannot be launched under SEV-SNP")
+            raise invalid("has no SEV metadata, so it cannot be launched under SEV-SNP")
         return cls(
             image=bytes(raw),
             sections=_sections(raw, len(raw) - offset),
-            hashes_gpa=_address(table, KERNEL_HASHES) or None,
-            reset_eip=_address(table, RESET_BLOCK) or None,
+            hashes_gpa=number(table, KERNEL_HASHES) or None,
+            reset_eip=number(table, RESET_BLOCK) or None,
         )
-
-
-def _table(raw: bytes) -> dict[bytes, bytes]:
-    end = len(raw) - _END_OF_TABLE
-    if raw[end - 16 : end] != FOOTER:
-        raise _invalid("has no table of GUIDs 32 bytes before its end")
-    start = end - _u16(raw, end - _ENTRY)
-    end -= _ENTRY
-    if not 0 <= start <= end:
-        raise _invalid("has a table of GUIDs that is longer than the image or shorter than itself")
-    entries: dict[bytes, bytes] = {}
-    while end > start:
-        size = _u16(raw, end - _ENTRY) if end - start >= _ENTRY else 0
-        if not _ENTRY <= size <= end - start:
-            raise _invalid(f"has a wrong entry before 0x{end:x} in its table of GUIDs")
-        guid = raw[end - 16 : end]
-        if guid in entries:
-            raise _invalid(f"has GUID {UUID(bytes_le=guid)} twice in its table")
-        entries[guid] = raw[end - size : end - _ENTRY]
-        end -= size
-    return entries
-
-
-def _address(table: dict[bytes, bytes], guid: bytes) -> int | None:
-    data = table.get(guid)
-    if data is None:
-        return None
-    if len(data) < _ADDRESS:
-        raise _invalid(f"has {len(data)} bytes for GUID {UUID(bytes_le=guid)}, want 4 or more")
-    return _u32(data, 0)
 
 
 def _sections(raw: bytes, start: int) -> tuple[Section, ...]:
     if not 0 <= start <= len(raw) - _HEADER or raw[start : start + 4] != b"ASEV":
-        raise _invalid("points at SEV metadata that is not there")
+        raise invalid("points at SEV metadata that is not there")
     length, version, count = (_u32(raw, start + at) for at in (4, 8, 12))
     if version != 1 or count > MAX_SECTIONS or length != _HEADER + count * _SECTION:
-        raise _invalid(f"has SEV metadata of version {version} with {count} in {length} bytes")
+        raise invalid(f"has SEV metadata of version {version} with {count} in {length} bytes")
     if start + length > len(raw):
-        raise _invalid("has SEV metadata that goes on after its end")
+        raise invalid("has SEV metadata that goes on after its end")
     sections = tuple(_section(raw, at) for at in range(start + _HEADER, start + length, _SECTION))
     if sum(item.size for item in sections) > MAX_SECTION_PAGES * PAGE_SIZE:
-        raise _invalid(f"has sections of over {MAX_SECTION_PAGES} pages together")
+        raise invalid(f"has sections of over {MAX_SECTION_PAGES} pages together")
     return sections
 
 
 def _section(raw: bytes, at: int) -> Section:
     gpa, size, kind = (_u32(raw, at + step) for step in (0, 4, 8))
     if gpa % PAGE_SIZE or size % PAGE_SIZE or not size or gpa + size > _FOUR_GIB:
-        raise _invalid(f"has a section of 0x{size:x} bytes at 0x{gpa:x}, want whole pages")
+        raise invalid(f"has a section of 0x{size:x} bytes at 0x{gpa:x}, want whole pages")
     if kind not in tuple(SectionType):
-        raise _invalid(f"has a section of unknown type 0x{kind:x}")
+        raise invalid(f"has a section of unknown type 0x{kind:x}")
     return Section(kind=SectionType(kind), gpa=gpa, size=size)
-
-
-def _u16(raw: bytes, at: int) -> int:
-    return int.from_bytes(raw[at : at + 2], "little")
 
 
 def _u32(raw: bytes, at: int) -> int:
     return int.from_bytes(raw[at : at + 4], "little")
-
-
-def _invalid(reason: str) -> InputError:
-    return InputError(f"firmware image {reason}", code="measure.firmware")
