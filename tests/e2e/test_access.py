@@ -67,7 +67,10 @@ def test_a_token_lives_from_its_making_to_its_revocation_and_all_is_on_record(
     assert operator(stack, "audit", "list", "--tenant", "nobody")["records"] == []
     verified = operator(stack, "audit", "verify")
     assert verified["whole"] is True
-    assert verified["records"] == len(records)
+    # Others write as well: services that come and go, at any time.
+    after = operator(stack, "audit", "list")["records"]
+    assert len(records) <= verified["records"] <= len(after)
+    assert after[: len(records)] == records
 
 
 def test_the_first_token_of_the_stack_is_an_operators(command_stack: Stack) -> None:

@@ -17,6 +17,7 @@ import pytest_asyncio
 from atoll.client.connection import AtollClient
 from atoll.evidence.document import Tee as EvidenceTee
 from atoll.evidence.document import parse
+from atoll.evidence.findings import Outcome
 from atoll.evidence.vtpm.report import VtpmReport
 from atoll.measure.guest import (
     CMDLINE_FILE,
@@ -187,5 +188,7 @@ async def test_a_machine_that_booted_one_byte_more_is_refused(
     evidence = (await client.evidence(enclave_id)).evidence
     now = datetime.now(UTC)
     mine = stack.appraiser().appraise(evidence, manifest_digest=draft.digest, now=now)
-    assert mine.reason == "vtpm.boot"
+    # QEMU tells the kernel where its initrd is, so a longer one may be another kernel as well.
+    assert mine.finding("vtpm.boot").outcome is Outcome.FAIL
+    assert mine.finding("vtpm.firmware").outcome is not Outcome.FAIL
     settled(stack)

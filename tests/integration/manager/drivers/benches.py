@@ -146,7 +146,9 @@ async def manager_to_kill(
     )
     assert process.stdout is not None
     try:
-        yield process, (await process.stdout.readline()).decode().strip()
+        enclave_id = (await process.stdout.readline()).decode().strip()
+        assert enclave_id, "the manager could not start one; it said why on standard error"
+        yield process, enclave_id
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

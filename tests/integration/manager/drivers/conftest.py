@@ -11,8 +11,9 @@ from support.agent_image import agent_image
 from support.dockerd import dockerd
 from support.guest_image import guest_image
 from support.libvirt import embedded, qemu
+from support.short import tmp_path
 
-__all__ = ["agent_image", "dockerd", "embedded", "guest_image"]
+__all__ = ["agent_image", "dockerd", "embedded", "guest_image", "tmp_path"]
 
 
 COMES_S = 600
