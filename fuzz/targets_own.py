@@ -41,6 +41,7 @@ from atoll.evidence.vtpm.report import VtpmReport
 from atoll.identity import PartyKeys, PartyPublic
 from atoll.invocation import Invocation
 from atoll.measure.guest import parse_description
+from atoll.measure.tdvf import Tdvf
 from atoll.policy import records
 from atoll.policy.state import PolicyState
 from atoll.sealing.archive import ExitRecord
@@ -113,6 +114,7 @@ TARGETS: Final[dict[str, Target]] = {
     "vtpm_policy": _of(vtpm_policy_from_json, InputError),
     "boot_log": _of(PcrLog.from_bytes, EvidenceError),
     "image_description": _of(parse_description, InputError),
+    "td_firmware": _of(lambda raw: Tdvf.from_bytes(raw).mr_td(), InputError),
     "channel_frames": _of(lambda raw: list(Reader().feed(raw)), MessageError),
     "channel_greeting": _of(greeting.decode, MessageError),
     "device_request": _of(decode_request, EvidenceError),

@@ -40,7 +40,7 @@ from atoll.telemetry.otlp import encode_spans
 from atoll.wire import cloudevents, media, schema
 from atoll.wire.codec import packb
 from atoll.wire.messages import EventType, JobEvent, JobState
-from support import assets, computations, dcap, evidence, policies, signing, vtpm
+from support import assets, computations, dcap, evidence, ovmf, policies, signing, vtpm
 from support.gateway import submission
 from support.logins import IDENTITIES
 from support.reports import appraise
@@ -205,6 +205,7 @@ def _guests() -> dict[str, bytes]:
         "vtpm_policy": vtpm_policy_to_json(vtpm.policy()),
         "boot_log": vtpm.boot_log(),
         "image_description": describe(image),
+        "td_firmware": ovmf.td_image(),
         "channel_frames": b"".join(frame.to_bytes() for frame in session),
         "channel_greeting": greeting.encode("bus"),
     }

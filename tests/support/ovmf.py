@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from atoll.measure.guid_table import FOOTER
 from atoll.measure.ovmf import KERNEL_HASHES, RESET_BLOCK, SEV_METADATA
+from atoll.measure.tdvf import TDX_METADATA
 
 SECTIONS = (
     (0x800000, 0x2000, 1),
@@ -52,4 +53,27 @@ def image(
     raw[size - offset : size - offset + len(sev)] = sev
     end = size - 32
     raw[end - len(table) - 18 : end] = table + footer
+    return bytes(raw)
+
+
+TD_SECTIONS = (
+    (0, 0x1000, 0xFFFFE000, 0x1000, 0, 1),
+    (0, 0, 0x810000, 0x2000, 3, 0),
+    (0, 0, 0x809000, 0x1000, 2, 2),
+)
+"""Data's offset and size, address and size in memory, type, attributes."""
+
+
+def td_metadata(sections: Sequence[tuple[int, ...]] = TD_SECTIONS) -> bytes:
+    """The "TDVF" structure."""
+    body = b"".join(struct.pack("<2I2Q2I", *section) for section in sections)
+    return b"TDVF" + struct.pack("<III", 16 + len(body), 1, len(sections)) + body
+
+
+def td_image(metadata: bytes | None = None, *, pages: int = 2, offset: int = 3000) -> bytes:
+    """A firmware image that can start a TD, unless `metadata` or `offset` say otherwise."""
+    raw = bytearray(image(pages=pages, entries={TDX_METADATA: struct.pack("<I", offset)}))
+    said = td_metadata() if metadata is None else metadata
+    start = len(raw) - 3000
+    raw[start : start + len(said)] = said
     return bytes(raw)

@@ -177,6 +177,7 @@ COVERED = {
     "atoll.invocation:Invocation.from_bytes": "invocation",
     "atoll.measure.guest:parse_description": "image_description",
     "atoll.measure.ovmf:Firmware.from_bytes": "firmware",
+    "atoll.measure.tdvf:Tdvf.from_bytes": "td_firmware",
     "atoll.policy.document:PolicyDocument.from_bytes": "policy_document",
     "atoll.policy.records:from_bytes": "appraisal_record",
     "atoll.policy.signed:SignedPolicy.from_bytes": "signed_policy",

@@ -13,8 +13,8 @@ import click
 
 from atoll.client.files import read_private
 from atoll.errors import InputError
-from atoll.measure.kernel_hashes import KernelHashes
 from atoll.measure.guid_table import MAX_FIRMWARE
+from atoll.measure.kernel_hashes import KernelHashes
 from atoll.measure.ovmf import Firmware
 from atoll.measure.snp import DIGEST_SIZE
 from atoll.measure.snp_launch import (
@@ -112,7 +112,21 @@ def _kernel(kernel: Path | None, initrd: Path | None, append: str | None) -> Ker
     )
 
 
-class _HexType(click.ParamType[int]):
+class VcpuType(click.ParamType[int]):
+    """A type of vCPU, as its CPUID signature."""
+
+    name = "type"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        try:
+            return vcpu_signature(str(value))
+        except InputError as error:
+            self.fail(error.message, param, ctx)
+
+
+class HexType(click.ParamType[int]):
     """A number in hexadecimal, with or without 0x."""
 
     name = "hex"
@@ -141,15 +155,6 @@ def _digest(context: click.Context, parameter: click.Parameter, value: str | Non
     return digest
 
 
-def _signature(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        return vcpu_signature(value)
-    except InputError as error:
-        raise click.BadParameter(error.message, ctx=context, param=parameter) from error
-
-
 def launch_options(*, required: bool) -> Callable[[F], F]:
     """The options of `LaunchOptions`; `required`: the image must be named."""
     options = (
@@ -162,13 +167,13 @@ def launch_options(*, required: bool) -> Callable[[F], F]:
             "--vcpu-type",
             "signature",
             metavar="TYPE",
-            callback=_signature,
+            type=VcpuType(),
             help="QEMU's model, as EPYC-v4, or its CPUID signature as 0x00a00f11.",
         ),
         click.option(
             "--guest-features",
             metavar="HEX",
-            type=_HexType(),
+            type=HexType(),
             default="1",
             show_default=True,
             help="SEV_FEATURES as the host's kernel sets it: 1, or 21 with debug swap.",

@@ -115,6 +115,12 @@ def key_option(command: F) -> F:
     return option(passphrase_file_option(command))
 
 
+until_option = click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"]),
+    help="Counts until then (UTC).",
+)
+
 root_option = click.option(
     "--root",
     metavar="PEM",

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from atoll import canonical
 from atoll.client.files import read_private
+from atoll.client.plan import read_party
 from atoll.cose import PublicKey
 from atoll.errors import InputError
-from atoll.identity import PartyPublic
 from atoll.policy import records, signed
 from atoll.policy.document import PolicyDocument
 from atoll.policy.records import AppraisalRecord
@@ -75,14 +75,15 @@ def read_keys(paths: Mapping[str, Path]) -> dict[bytes, PublicKey]:
 
 
 def read_public_key(path: Path) -> PublicKey:
-    """A public key in PEM, or the signing key in the public file of a party.
+    """A public key in PEM, or the signing key of a party: its public file, or what `atoll keys
+    show --json` prints.
 
     Raises:
-        InputError: `key.invalid`, `identity.malformed`, `file.*`.
+        InputError: `key.invalid`, `party.invalid`, `file.*`.
     """
     raw = read_private(path, limit=_MAX_KEY)
     if raw.startswith(b"{"):
-        return _supported(path, parse_public_key(PartyPublic.from_bytes(raw).signing_key))
+        return _supported(path, parse_public_key(read_party(raw, str(path)).signing_key))
     return _public_key(path)
 
 

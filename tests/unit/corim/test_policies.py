@@ -17,10 +17,12 @@ from atoll.evidence.policy_forms import UNCHECKED
 from atoll.policy.templates import strict_keystone, strict_snp, strict_tdx, strict_vtpm
 
 SHA = st.binary(min_size=48, max_size=48)
+SHA256 = st.binary(min_size=32, max_size=32)
 SHA3 = st.binary(min_size=64, max_size=64)
 ONE, TWO = b"\x01" * 48, b"\x02" * 48
 SNP, TDX = strict_snp(frozenset({ONE})), strict_tdx(frozenset({ONE}))
 KEYSTONE = strict_keystone(frozenset({b"\x03" * 64}))
+VTPM = strict_vtpm(frozenset({b"\x04" * 32}))
 ID = st.binary(min_size=16, max_size=16)
 POLICIES = st.one_of(
     st.builds(
@@ -41,6 +43,14 @@ POLICIES = st.one_of(
         st.frozensets(SHA3, min_size=1, max_size=3),
         st.just(UNCHECKED) | st.frozensets(SHA3, min_size=1, max_size=3),
     ),
+    st.builds(
+        lambda found, kernels, firmware: replace(
+            VTPM, pcr9s=found, kernel_digests=kernels, pcr0s=firmware
+        ),
+        st.frozensets(SHA256, min_size=1, max_size=3),
+        st.just(UNCHECKED) | st.frozensets(SHA256, min_size=1, max_size=3),
+        st.just(UNCHECKED) | st.frozensets(SHA256, min_size=1, max_size=3),
+    ),
 )
 
 
@@ -52,13 +62,14 @@ def _out(policy: Any, name: str = "t") -> Corim:
 @given(POLICIES)
 def test_a_policy_survives_the_round_trip(policy: Any) -> None:
     corim = from_cbor(to_cbor(_out(policy)))
-    base = {type(item): item for item in (SNP, TDX, KEYSTONE)}[type(policy)]
+    base = {type(item): item for item in (SNP, TDX, KEYSTONE, VTPM)}[type(policy)]
     assert into_policy(corim, base) == policy
     assert into_policy(corim, policy) == policy
 
 
 @pytest.mark.parametrize(
-    ("policy", "tee"), [(SNP, Tee.SNP), (TDX, Tee.TDX), (KEYSTONE, Tee.KEYSTONE)]
+    ("policy", "tee"),
+    [(SNP, Tee.SNP), (TDX, Tee.TDX), (KEYSTONE, Tee.KEYSTONE), (VTPM, Tee.VTPM)],
 )
 def test_a_profile_tells_the_hardware(policy: Any, tee: Tee) -> None:
     assert tee_of(_out(policy)) is tee
@@ -123,13 +134,3 @@ def test_refuses_a_policy_without_values_or_with_more_than_can_be_said(policy: A
 def test_a_device_key_does_not_change_a_policy() -> None:
     corim = with_device_keys(_out(KEYSTONE), [bytes(31) + b"\x01"])
     assert into_policy(corim, KEYSTONE) == KEYSTONE
-
-
-def test_virtual_tpms_have_no_profile() -> None:
-    policy = strict_vtpm(frozenset({b"\x04" * 32}))
-    with pytest.raises(InputError) as caught:
-        from_policy(policy, corim_id="c", tag_id="t")
-    assert caught.value.code == "corim.unsupported"
-    with pytest.raises(InputError) as caught:
-        into_policy(_out(SNP), policy)
-    assert caught.value.code == "corim.unsupported"

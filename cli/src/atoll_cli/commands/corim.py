@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import click
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from atoll.client.files import read_private, write_private
-from atoll.corim.codec import from_cbor, to_cbor
+from atoll.corim.codec import from_cbor
 from atoll.corim.keystone import device_keys
 from atoll.corim.policies import from_policy, into_policy, merged, tee_of
 from atoll.corim.signed import (
@@ -19,7 +18,6 @@ from atoll.corim.signed import (
     is_signed,
     read_signed,
     require_valid,
-    sign_corim,
     verify_corim,
 )
 from atoll.corim.values import Corim, Validity
@@ -27,15 +25,21 @@ from atoll.cose import PublicKey
 from atoll.errors import InputError
 from atoll.evidence.document import Tee
 from atoll.policy.document import PolicyDocument
-from atoll.sealing.imported_key import ImportedKey
 from atoll_cli import policy_show
 from atoll_cli.corim_show import corim_document, show_corim
-from atoll_cli.options import FILE, KEY_NAME, json_option, pass_session, passphrase_file_option
+from atoll_cli.corim_signing import written
+from atoll_cli.options import (
+    FILE,
+    KEY_NAME,
+    json_option,
+    pass_session,
+    passphrase_file_option,
+    until_option,
+)
 from atoll_cli.policy_files import pretty, read_policy, read_public_key
 from atoll_cli.session import Session
 
 _OUTPUT: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
-_TIME: Final = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 _OTHER_KEY: Final = frozenset({"cose.key", "cose.signature"})
 _keys_option: Final = click.option(
     "--key",
@@ -115,7 +119,7 @@ def import_(  # noqa: PLR0917 - click passes one parameter for each option
 @click.option("--tee", type=click.Choice([tee.value for tee in Tee]), help="Which section.")
 @click.option("--key", "key_name", type=KEY_NAME, help="Sign with this key of yours.")
 @click.option("--id", "corim_id", metavar="TEXT", help="Default: name, version and TEE.")
-@click.option("--until", type=_TIME, help="Counts until then (UTC).")
+@until_option
 @_output_option
 @passphrase_file_option
 @json_option
@@ -140,19 +144,7 @@ def export(  # noqa: PLR0917 - click passes one parameter for each option
     name = corim_id or f"{document.name}/{document.version}/{tee}"
     validity = None if until is None else Validity(not_after=until.replace(tzinfo=UTC))
     made = from_policy(document.sections[tee], corim_id=name, tag_id=name, validity=validity)
-    raw, signature = to_cbor(made.corim), None
-    if key_name is not None:
-        mine = session.keys().load(key_name)
-        if isinstance(mine.signing, ImportedKey):
-            raise InputError(
-                f"{mine.name!r} signs with {mine.public.algorithm}, and a CoRIM wants Ed25519",
-                code="key.unsupported",
-                hint="`atoll keys new` makes such a key",
-            )
-        key = Ed25519PrivateKey.from_private_bytes(mine.signing.seed)
-        kid = mine.public.fingerprint.encode()
-        raw = sign_corim(made.corim, key, kid=kid, signer=mine.name)
-        signature = SignedCorim(corim=made.corim, signer=mine.name, kid=kid)
+    raw, signature = written(session, made.corim, key_name)
     write_private(output, raw, exclusive=True)
     session.say(f"wrote {output}, {len(raw)} bytes, {'signed' if signature else 'unsigned'}")
     if made.left_out:

@@ -1,4 +1,4 @@
-"""`atoll image build|lock|show`: the guest's image, from locked packages to measured files."""
+"""`atoll image build|lock|show`; `reference` adds `atoll image reference`."""
 
 import hashlib
 import json
@@ -21,6 +21,7 @@ from atoll.measure.guest import (
 )
 from atoll_cli.image.build import Places, build, default_cache, lock
 from atoll_cli.image.refusal import refuse
+from atoll_cli.lazy import LazyGroup
 from atoll_cli.options import json_option, pass_session
 from atoll_cli.session import Session
 
@@ -43,7 +44,7 @@ _mirror_option: Final = click.option(
 )
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy={"reference": "atoll_cli.commands.reference:reference"})
 def image() -> None:
     """The guest's image: kernel, root in RAM and command line, the same bytes on any machine."""
 

@@ -2,26 +2,20 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
-from atoll.errors import ConfigError
 from atoll.evidence.policy import SnpPolicy, policy_to_json
 from atoll.evidence.products import Product
 from atoll.evidence.vtpm.policy import VtpmPolicy, vtpm_policy_to_json
 from atoll.measure.agent import agent_image, agent_measurement
 from atoll.measure.container import archive_of, archived_image, measure_container
 from atoll.measure.installed import installed_agent_files
-from atoll.measure.kernel_handover import Launch, kernel_digests
 from atoll.measure.machine import measure_machine
-from atoll.measure.pcrs import pcr9
+from atoll.measure.reference import vtpm_fields
 from atoll.policy.templates import strict_snp, strict_vtpm
 from atoll.simulated.chain import DEFAULT_TCB
 from atoll.wire.tee import Tee
+from atoll_cli.image.reading import read_image
 from atoll_manager.libvirt import image as guest_images
-from atoll_manager.libvirt.domain import DirectBoot
-
-GUEST_MEMORY: Final = 2 << 30
-"""The least that jobs get. QEMU puts the initrd below 2 GiB on every larger machine, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +36,7 @@ class Enclaves:
             ConfigError: `image.missing`, `image.unusable`, `image.altered`.
         """
         if self.tee is Tee.VTPM:
-            return vtpm_policy_to_json(_vtpm_policy(guest_images.check(Path(self.image)).boot))
+            return vtpm_policy_to_json(_vtpm_policy(Path(self.image)))
         return policy_to_json(_simulated_policy(self._measurement()))
 
     def _measurement(self) -> bytes:
@@ -68,20 +62,13 @@ def _simulated_policy(measurement: bytes) -> SnpPolicy:
     )
 
 
-def _vtpm_policy(boot: DirectBoot) -> VtpmPolicy:
-    """Accept what is booted so, on a machine with a TPM of its host's.
+def _vtpm_policy(image: Path) -> VtpmPolicy:
+    """Accept what boots from an image's folder, on a machine with a TPM of its host's.
 
     Register 9 and the kernel are predicted from the files. The firmware is not: PCR 0 may be any.
     """
-    if boot.initrd is None:
-        raise AssertionError("an image has an initrd")
-    try:
-        initrd, kernel = boot.initrd.read_bytes(), boot.kernel.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}", code="image.missing") from error
-    launch = Launch(memory_bytes=GUEST_MEMORY, initrd_size=len(initrd))
+    _, boot = read_image(image)
+    fields = vtpm_fields(boot)
     return replace(
-        strict_vtpm(frozenset({pcr9(boot.cmdline, initrd)})),
-        kernel_digests=frozenset(kernel_digests(kernel, launch).values()),
-        allow_host_tpm=True,
+        strict_vtpm(fields["pcr9s"]), kernel_digests=fields["kernel_digests"], allow_host_tpm=True
     )

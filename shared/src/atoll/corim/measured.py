@@ -1,11 +1,12 @@
-"""TDX and Keystone reference values, to and from the sets of a policy (docs/formats/corim.md).
+"""Reference values that are digests, to and from the sets of a policy (docs/formats/corim.md).
 
 | profile                | environment                | mkey                       | digest   |
 | urn:atoll:corim:tdx:v1 | vendor Intel, TDX module   | mr_seam                    | SHA-384  |
 |                        | vendor Intel, TD           | mr_td, rtmr0 to rtmr3      | SHA-384  |
+| urn:atoll:corim:vtpm:v1 | model virtual TPM         | pcr0, kernel, pcr9         | SHA-256  |
 | OID below 2.25         | class-id, the same OID     | sm, enclave                | SHA3-512 |
 
-The second is docs/formats/keystone-eat.md. Alternatives are triples of their own, because one
+The last is docs/formats/keystone-eat.md. Alternatives are triples of their own, because one
 `digests` may not have two values of an algorithm (CoRIM, "Digest"). A triple says which values
 occur together. A policy has independent sets, so what is read must be every combination of what
 occurs: then, and only then, both say the same.
@@ -56,6 +57,17 @@ TDX: Final = Profile(
             "rtmr1": "rtmr1s",
             "rtmr2": "rtmr2s",
             "rtmr3": "rtmr3s",
+        },
+    },
+)
+VTPM: Final = Profile(
+    id="urn:atoll:corim:vtpm:v1",
+    alg=HashAlg.SHA_256,
+    environments={
+        Environment(model="virtual TPM"): {
+            "pcr0": "pcr0s",
+            "kernel": "kernel_digests",
+            "pcr9": "pcr9s",
         },
     },
 )

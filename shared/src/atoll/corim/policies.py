@@ -13,7 +13,7 @@ from atoll.corim.measured import Profile
 from atoll.corim.snp import PROFILE as SNP_PROFILE
 from atoll.corim.snp import SnpReferenceValues, snp_from_corim, snp_to_corim
 from atoll.corim.values import Corim, Id, Oid, Validity, invalid
-from atoll.errors import InputError, UnsupportedError
+from atoll.errors import UnsupportedError
 from atoll.evidence.document import Tee
 from atoll.evidence.keystone.policy import KeystonePolicy
 from atoll.evidence.policy import SnpPolicy
@@ -22,12 +22,16 @@ from atoll.evidence.tdx_policy import TdxPolicy
 from atoll.evidence.vtpm.policy import VtpmPolicy
 
 Policy = SnpPolicy | TdxPolicy | KeystonePolicy | VtpmPolicy
-"""Of any kind; that of a virtual TPM has no profile, and is refused."""
 
+_PROFILES: Final[Mapping[type, tuple[Tee, Profile]]] = {
+    TdxPolicy: (Tee.TDX, measured.TDX),
+    KeystonePolicy: (Tee.KEYSTONE, measured.KEYSTONE),
+    VtpmPolicy: (Tee.VTPM, measured.VTPM),
+}
+"""By the policy's type. SEV-SNP has a profile of AMD's, which is more than digests."""
 _TEES: Final[Mapping[str | Oid, Tee]] = {
     SNP_PROFILE: Tee.SNP,
-    measured.TDX.id: Tee.TDX,
-    measured.KEYSTONE.id: Tee.KEYSTONE,
+    **{profile.id: tee for tee, profile in _PROFILES.values()},
 }
 
 
@@ -79,8 +83,6 @@ def into_policy(corim: Corim, policy: Policy) -> Policy:
         InputError: `corim.invalid`: of another TEE than the policy, or what its independent
             sets cannot say; `corim.unsupported`.
     """
-    if isinstance(policy, VtpmPolicy):
-        raise _no_profile()
     tee = tee_of(corim)
     if tee is not _tee(policy):
         raise invalid(f"is about {tee.value}, and the policy about {_tee(policy).value}")
@@ -88,7 +90,7 @@ def into_policy(corim: Corim, policy: Policy) -> Policy:
         return snp_from_corim(corim).apply(policy)
     if isinstance(policy, KeystonePolicy):
         device_keys(corim)
-    found: dict[str, Any] = dict(measured.from_corim(_profile(policy), corim))
+    found: dict[str, Any] = dict(measured.from_corim(_PROFILES[type(policy)][1], corim))
     return replace(policy, **found)
 
 
@@ -98,11 +100,8 @@ def from_policy(
     """The reference values of a policy.
 
     Raises:
-        InputError: `corim.invalid`: the policy has none, or more than a CoRIM can say;
-            `corim.unsupported`.
+        InputError: `corim.invalid`: the policy has none, or more than a CoRIM can say.
     """
-    if isinstance(policy, VtpmPolicy):
-        raise _no_profile()
     sets = _checked(policy)
     if isinstance(policy, SnpPolicy):
         own = {field.name for field in fields(SnpReferenceValues)}
@@ -110,7 +109,7 @@ def from_policy(
         values = SnpReferenceValues(**{"measurements": frozenset(), **said})
         corim = snp_to_corim(values, corim_id=corim_id, tag_id=tag_id, validity=validity)
     else:
-        profile = _profile(policy)
+        _, profile = _PROFILES[type(policy)]
         own = {name for keys in profile.environments.values() for name in keys.values()}
         said = {name: value for name, value in sets.items() if name in own}
         corim = measured.to_corim(
@@ -129,22 +128,8 @@ def _checked(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _profile(policy: TdxPolicy | KeystonePolicy) -> Profile:
-    return measured.TDX if isinstance(policy, TdxPolicy) else measured.KEYSTONE
-
-
-def _tee(policy: SnpPolicy | TdxPolicy | KeystonePolicy) -> Tee:
-    if isinstance(policy, SnpPolicy):
-        return Tee.SNP
-    return Tee.TDX if isinstance(policy, TdxPolicy) else Tee.KEYSTONE
-
-
-def _no_profile() -> InputError:
-    return InputError(
-        "there is no CoRIM profile for virtual TPMs",
-        code="corim.unsupported",
-        hint="give the predicted digests in the policy itself",
-    )
+def _tee(policy: Policy) -> Tee:
+    return Tee.SNP if isinstance(policy, SnpPolicy) else _PROFILES[type(policy)][0]
 
 
 def _name(profile: str | Oid | None) -> str:

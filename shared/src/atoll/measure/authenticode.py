@@ -1,4 +1,4 @@
-"""The digest by which UEFI firmware measures an image that it starts: Authenticode SHA-256.
+"""The digest by which UEFI firmware measures an image that it starts: Authenticode's.
 
 Microsoft, "Windows Authenticode Portable Executable Signature Format", 2008, "Calculating the PE
 Image Hash"; offsets from "PE Format". Left out are the checksum, the directory entry of the
@@ -62,8 +62,12 @@ class _Layout:
         )
 
 
-def authenticode(image: bytes) -> bytes:
-    """The SHA-256 by which an image is measured.
+def authenticode(image: bytes, algorithm: str = "sha256") -> bytes:
+    """The digest by which an image is measured.
+
+    Args:
+        image: the file.
+        algorithm: of hashlib's names that of the register: `sha256` in a TPM, `sha384` on TDX.
 
     Raises:
         InputError: `measure.kernel`: no PE image, or one whose parts do not follow each other.
@@ -73,7 +77,7 @@ def authenticode(image: bytes) -> bytes:
     it = _Layout.of(image)
     if not it.security + 8 <= it.header_size <= len(image):
         raise _invalid("has headers that do not fit")
-    hasher = hashlib.sha256(image[: it.checksum])
+    hasher = hashlib.new(algorithm, image[: it.checksum])
     hasher.update(image[it.checksum + 4 : it.security])
     hasher.update(image[it.security + 8 : it.header_size])
     at = it.header_size

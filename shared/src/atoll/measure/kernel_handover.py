@@ -62,8 +62,10 @@ class Launch:
     machine: Machine = Machine.Q35
 
 
-def kernel_digests(kernel: bytes, launch: Launch) -> dict[Handover, bytes]:
-    """Authenticode SHA-256 of a kernel by each known behaviour of QEMU.
+def kernel_digests(
+    kernel: bytes, launch: Launch, algorithm: str = "sha256"
+) -> dict[Handover, bytes]:
+    """Authenticode digest of a kernel by each known behaviour of QEMU.
 
     A policy may accept all of them: all are of the same code.
 
@@ -72,8 +74,8 @@ def kernel_digests(kernel: bytes, launch: Launch) -> dict[Handover, bytes]:
             `measure.memory`: the initrd does not fit.
     """
     return {
-        Handover.PATCHED: authenticode(patched(kernel, launch)),
-        Handover.UNTOUCHED: authenticode(kernel),
+        Handover.PATCHED: authenticode(patched(kernel, launch), algorithm),
+        Handover.UNTOUCHED: authenticode(kernel, algorithm),
     }
 
 

@@ -38,6 +38,15 @@ def pcr9(cmdline: str, initrd: bytes) -> bytes:
         initrd: the file of `-initrd`.
 
     Raises:
+        InputError: as `load_options`.
+    """
+    return replay(hashlib.sha256(part).digest() for part in (load_options(cmdline), initrd))
+
+
+def load_options(cmdline: str) -> bytes:
+    """What OVMF gives the kernel with an initrd as its command line, and the kernel measures.
+
+    Raises:
         InputError: `measure.append`: over `MAX_CMDLINE`, not ASCII or with a NUL inside.
     """
     if len(cmdline) > MAX_CMDLINE or not cmdline.isascii() or "\0" in cmdline:
@@ -46,5 +55,4 @@ def pcr9(cmdline: str, initrd: bytes) -> bytes:
             "a NUL",
             code="measure.append",
         )
-    options = (cmdline + _INITRD_OPTION + "\0").encode("utf-16-le")
-    return replay(hashlib.sha256(part).digest() for part in (options, initrd))
+    return (cmdline + _INITRD_OPTION + "\0").encode("utf-16-le")
