@@ -64,7 +64,8 @@ def start(
         tmpfs={
             "/tmp": f"rw,nosuid,nodev,{size}",  # noqa: S108 - the container's own
             "/run": "rw,nosuid,nodev,size=16m",
-            "/dev/shm": f"rw,nosuid,nodev,{size}",  # noqa: S108 - likewise
+            # Workloads are programs, and lie there (`atoll.enclave_storage`).
+            "/dev/shm": f"rw,nosuid,nodev,exec,{size}",  # noqa: S108 - likewise
         },
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],

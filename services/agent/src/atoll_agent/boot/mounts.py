@@ -40,7 +40,7 @@ FIRST: Final = (
         source="shm",
         target="/dev/shm",  # noqa: S108 - there is nobody else in the guest
         kind="tmpfs",
-        flags=_PLAIN,
+        flags=NO_SETUID | NO_DEVICES,
         data="mode=1777",
         make=True,
     ),
@@ -61,7 +61,8 @@ FIRST: Final = (
         optional=True,
     ),
 )
-"""Before modules are loaded. Programs may lie in /tmp and /run: workloads do."""
+"""Before modules are loaded. Programs may lie in /dev/shm, where workloads are (`enclave_storage`), in
+/tmp and in /run."""
 
 AFTER_MODULES: Final = (
     Mount(

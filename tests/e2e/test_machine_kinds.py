@@ -1,0 +1,86 @@
+"""A job of each kind in a virtual machine of its own: what the guest's image carries, and what not."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import wat, wheels
+from support.command import Said, Stack, atoll
+from support.guest_image import guest_image
+from support.images import Build, docker_archive, program, tar
+from support.libvirt import binding, qemu
+from support.programs import compiled
+
+__all__ = ["guest_image"]
+
+pytestmark = pytest.mark.timeout(900)
+C_PROGRAM = "integration/agent_docker/guest.c"
+FLOWERS = "5.1,3.5,setosa\n" * 4
+PATIENCE_S = 600.0
+
+
+@pytest.fixture(scope="module")
+def stack(guest_image: Path) -> Iterator[Stack]:
+    binding()
+    qemu()
+    # Short, for there are sockets in it.
+    with tempfile.TemporaryDirectory(prefix="vk-") as folder:
+        made = Stack(Path(folder), image=str(guest_image), driver="libvirt", slots=1)
+        made.start()
+        try:
+            yield made
+        finally:
+            assert made.stop() == 0
+
+
+def run(stack: Stack, folder: Path, algorithm: bytes, *options: str | Path) -> Said:
+    (folder / "algorithm").write_bytes(algorithm)
+    (folder / "flowers").write_text(FLOWERS)
+    line = ("run", folder / "algorithm", "--data", f"in={folder / 'flowers'}", *options)
+    return atoll(stack.home, *line, "--out", folder / "out", "--json", within_s=PATIENCE_S)
+
+
+def results(said: Said, folder: Path) -> dict[str, Any]:
+    assert said.status == 0, said
+    assert said.document()["exit_code"] == 0
+    return {file.name: file.read_text() for file in (folder / "out" / "results").iterdir()}
+
+
+def test_wasm(stack: Stack, tmp_path: Path) -> None:
+    assert results(run(stack, tmp_path, wat.echo()), tmp_path) == {"out": FLOWERS}
+
+
+@pytest.mark.parametrize("target", ["musl", "gnu"])
+def test_binary(stack: Stack, tmp_path: Path, target: str) -> None:
+    """Static, and with the C library that is the image's."""
+    options = ("--kind", "binary", "--arg", "copy", "--arg", "/data/in", "--processes", "4")
+    said = run(stack, tmp_path, compiled(C_PROGRAM, target=target), *options)
+    assert results(said, tmp_path) == {"out": FLOWERS}
+
+
+def test_python_with_a_bundle(stack: Stack, tmp_path: Path) -> None:
+    source = b"""
+import json, platform, sys
+from counting.lines import count
+def main():
+    found = {"lines": count("/data/in"), "args": sys.argv[1:], "kernel": platform.release()}
+    with open("/results/model.json", "w") as file:
+        json.dump(found, file)
+"""
+    bundle = tmp_path / "bundle.zip"
+    counting = b"def count(path):\n    return sum(1 for _ in open(path))\n"
+    bundle.write_bytes(
+        wheels.bundle(counting={"counting/__init__.py": b"", "counting/lines.py": counting})
+    )
+    said = run(
+        stack, tmp_path, wheels.wheel("job", {"job.py": source}), "--kind", "python",
+        "--entry", "job:main", "--bundle", bundle, "--arg", "a b",
+    )  # fmt: skip
+    model = json.loads(results(said, tmp_path)["model.json"])
+    assert (model["lines"], model["args"]) == (4, ["a b"])
+    # The machine's own, and not the host's.
+    assert model["kernel"].endswith("-cloud-amd64")
