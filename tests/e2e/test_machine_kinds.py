@@ -1,4 +1,4 @@
-"""A job of each kind in a virtual machine of its own: what the guest's image carries, and what not."""
+"""A job of each kind in a virtual machine of its own."""
 
 import json
 import tempfile
@@ -84,3 +84,10 @@ def main():
     assert (model["lines"], model["args"]) == (4, ["a b"])
     # The machine's own, and not the host's.
     assert model["kernel"].endswith("-cloud-amd64")
+
+
+def test_an_image_without_an_engine(stack: Stack, tmp_path: Path) -> None:
+    layer = tar({"main": program(compiled(C_PROGRAM))})
+    archive = docker_archive(Build(layers=(layer,), entrypoint=("/main",), compress=True))
+    options = ("--kind", "docker", "--arg", "copy", "--arg", "/data/in")
+    assert results(run(stack, tmp_path, archive, *options), tmp_path) == {"out": FLOWERS}

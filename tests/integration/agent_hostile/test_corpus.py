@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from atoll.computation.steps import WorkloadKind
 from atoll_agent.sandbox.wall import bubblewrap
 from hostile.arena import Arena, arena
 from hostile.case import Case
@@ -29,6 +30,22 @@ def test_the_corpus_is_large_and_of_all_kinds() -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
 async def test_is_contained(around: Arena, case: Case) -> None:
     assert (await around.fight(case)).faults == ()
+
+
+@pytest.fixture(scope="module")
+def without_an_engine() -> Iterator[Arena]:
+    with arena("unix:///run/none/docker.sock") as made:
+        yield made
+
+
+IMAGES = [case for case in CASES if case.kind is WorkloadKind.DOCKER]
+
+
+@pytest.mark.parametrize("case", IMAGES, ids=[case.id for case in IMAGES])
+async def test_an_image_is_contained_where_there_is_no_engine(
+    without_an_engine: Arena, case: Case
+) -> None:
+    assert (await without_an_engine.fight(case)).faults == ()
 
 
 async def test_an_escape_would_be_seen(around: Arena) -> None:

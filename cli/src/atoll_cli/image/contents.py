@@ -26,7 +26,6 @@ main()
 PROGRAMS: Final = (
     "usr/bin/python3.13",
     "usr/bin/bwrap",
-    "usr/bin/crun",
     LOADER,
     f"{LIBRARIES}/ld-linux-x86-64.so.2",
 )

@@ -26,10 +26,9 @@ MODULES: Final = (
     "tpm_tis",
     "vsock",
     "vmw_vsock_virtio_transport",
-    "overlay",
 )
-"""What a guest may need: entropy, evidence, settings, the channel, containers. No network card,
-no disk, no file system of a host."""
+"""What a guest may need: entropy, evidence, settings, the channel. No network card, no disk, no
+file system of a host."""
 
 ORDER_FILE: Final = "usr/lib/atoll/modules"
 MAX_MODULE: Final = 16 << 20

@@ -30,7 +30,11 @@ def test_nothing_that_is_mounted_makes_a_program_privileged() -> None:
 
     assert all(entry.flags & mounts.NO_SETUID for entry in tables)
     assert [e.target for e in tables if not e.flags & mounts.NO_DEVICES] == ["/dev"]
-    assert {e.target for e in tables if not e.flags & mounts.NO_PROGRAMS} == {"/run", "/tmp"}
+    assert {e.target for e in tables if not e.flags & mounts.NO_PROGRAMS} == {
+        "/dev/shm",
+        "/run",
+        "/tmp",
+    }
 
 
 def test_the_order_is_a_path_in_each_line() -> None:

@@ -61,8 +61,8 @@ FIRST: Final = (
         optional=True,
     ),
 )
-"""Before modules are loaded. Programs may lie in /dev/shm, where workloads are (`enclave_storage`), in
-/tmp and in /run."""
+"""Before modules are loaded. Programs may lie in /dev/shm, where workloads are
+(`enclave_storage`), in /tmp and in /run."""
 
 AFTER_MODULES: Final = (
     Mount(

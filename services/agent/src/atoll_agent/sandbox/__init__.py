@@ -10,6 +10,7 @@
     workspace   the RAM-only directory of one enclave
     procfs      what the kernel says about mounts and about one process
     tree        what the kernel says about all processes of a guest
+    threads     blocking work that leaves nothing behind
 
     bundle/     the dependencies of a python step: wheels and their lock, installed offline
 
@@ -21,7 +22,7 @@
     components  what is different for WASI preview 2 (worker only)
     ended       how the worker says that a run is over
     wall/       binary and python: bubblewrap, seccomp, rlimits, cgroup
-    docker/     image archives, by a container engine
+    docker/     image archives, by a container engine or, without one, behind that wall
 
 `atoll_agent.worker` is the child process in which WebAssembly is compiled and run. Only
 `engine` and `components` import wasmtime and only the worker imports them, so that a hole in

@@ -34,9 +34,7 @@ def available(kind: WorkloadKind, *, docker_host: str = DOCKER_HOST) -> str | No
 
             return missing()
         case WorkloadKind.DOCKER:
-            from atoll_agent.sandbox.docker import guest  # noqa: PLC0415
-
-            return guest.available(docker_host)
+            return _no_images(docker_host)
 
 
 def make_guest(
@@ -68,14 +66,31 @@ def make_guest(
             return _walled(kind, step)
         case WorkloadKind.DOCKER:
             from atoll_agent.sandbox.docker.guest import DockerGuest  # noqa: PLC0415
+            from atoll_agent.sandbox.docker.walled import engine_is_there  # noqa: PLC0415
 
+            if not engine_is_there(docker_host):
+                return _walled(kind, step)
             return DockerGuest(step, host=docker_host)
 
 
+def _no_images(docker_host: str) -> str | None:
+    """Where an engine is, it runs images; elsewhere the wall does."""
+    from atoll_agent.sandbox.docker import guest, walled  # noqa: PLC0415
+    from atoll_agent.sandbox.wall.bubblewrap import missing  # noqa: PLC0415
+
+    if walled.engine_is_there(docker_host):
+        return guest.available(docker_host)
+    without = missing()
+    return without and f"no container engine at {docker_host}, and without one: {without}"
+
+
 def _walled(kind: WorkloadKind, step: Step) -> Guest:
+    from atoll_agent.sandbox.docker import walled  # noqa: PLC0415
     from atoll_agent.sandbox.wall import native  # noqa: PLC0415
     from atoll_agent.sandbox.wall.bubblewrap import require_wall  # noqa: PLC0415
     from atoll_agent.sandbox.wall.guest import WalledGuest  # noqa: PLC0415
 
+    if kind is WorkloadKind.DOCKER:
+        return WalledGuest(step, require_wall(), walled.image)
     prepare = native.binary if kind is WorkloadKind.BINARY else native.python
     return WalledGuest(step, require_wall(), prepare)

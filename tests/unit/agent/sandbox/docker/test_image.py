@@ -46,7 +46,7 @@ def test_both_layouts_give_the_digest_of_the_configuration(pack: object, *, comp
     found = read(pack(build))
     assert found.image_id == build.image_id
     assert found.unpacked_size == len(LAYER)
-    assert found.starts
+    assert found.run.argv(())
 
 
 def test_both_layouts_in_one_archive_must_agree() -> None:
@@ -68,7 +68,7 @@ def test_what_is_packed_anew_is_the_same_image_under_our_tag() -> None:
 
 
 def test_an_image_that_says_nothing_to_start_is_known() -> None:
-    assert not read(docker_archive(Build(layers=(LAYER,)))).starts
+    assert not read(docker_archive(Build(layers=(LAYER,)))).run.argv(())
 
 
 def layered(**members: File) -> bytes:

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self, cast
 
-from atoll.errors import AtollError, ConfigError, InputError
+from atoll.errors import ConfigError, InputError
 from atoll_agent.sandbox.docker import tree
 from atoll_agent.sandbox.docker.engine import (
     DEFAULT_HOST,
@@ -43,6 +43,7 @@ from atoll_agent.sandbox.docker.seccomp import ARCHITECTURES, profile
 from atoll_agent.sandbox.exchange import MAX_DETAIL, Answer
 from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.step import Step
+from atoll_agent.sandbox.threads import to_its_end
 
 NOBODY: Final = 65534
 OUTPUT_S: Final = 10
@@ -144,15 +145,7 @@ class DockerGuest:
         )
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
-        """Run blocking work to its end, also when cancelled: what it makes must be known."""
-        future = asyncio.get_running_loop().run_in_executor(None, work)
-        try:
-            await asyncio.shield(future)
-        except asyncio.CancelledError:
-            self._stop.set()
-            with suppress(AtollError, _Stopped):
-                await asyncio.shield(future)
-            raise
+        await to_its_end(work, stop=self._stop.set)
 
     def _start(self) -> None:
         space, machine = self._step.space, os.uname().machine
@@ -201,7 +194,7 @@ class DockerGuest:
             kind = Kind.WRONG_ARCHITECTURE if wrong else Kind.NOT_AN_IMAGE
             self._refuse(kind, f"{error.code}: {error.message}")
             return None
-        if not image.starts and not self._step.args:
+        if not image.run.argv(self._step.args):
             self._refuse(Kind.NOT_STARTABLE, "the image has no entry point and no command")
             return None
         return image

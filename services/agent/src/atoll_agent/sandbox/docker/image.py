@@ -38,6 +38,21 @@ _MAY_BE_VOLUMES: Final = frozenset({*DATA, *RESULTS, SCRATCH})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What the configuration says about starting it (config.md, "config")."""
+
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    folder: str = "/"
+    """Where it starts: absolute, without ".."."""
+
+    def argv(self, args: tuple[str, ...]) -> tuple[str, ...]:
+        """What to start; arguments stand in the place of the command. Empty: nothing is said."""
+        return (*self.entrypoint, *(args or self.command))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """An image that was checked. `image_id` is the digest of its configuration."""
 
@@ -46,8 +61,7 @@ class Image:
     layers: tuple[Blob, ...]
     diff_ids: tuple[str, ...]
     unpacked_size: int
-    starts: bool
-    """Whether it says itself what to start; otherwise the arguments must."""
+    run: Run
 
 
 def read_image(file: BinaryIO, *, machine: str) -> Image:
@@ -72,7 +86,7 @@ def read_image(file: BinaryIO, *, machine: str) -> Image:
             "layer_digest",
             f"there are {len(parts.layers)} layers, the configuration has {len(diff_ids)}",
         )
-    starts = _require_run(config)
+    run = _run(config)
     _require_machine(config, machine)
     # The same layer may be there several times: each counts against the budget.
     budget = Budget.of(sum(layer.size for layer in parts.layers))
@@ -85,7 +99,7 @@ def read_image(file: BinaryIO, *, machine: str) -> Image:
         layers=parts.layers,
         diff_ids=diff_ids,
         unpacked_size=unpacked,
-        starts=starts,
+        run=run,
     )
 
 
@@ -106,15 +120,16 @@ def _require_machine(config: Mapping[str, Any], machine: str) -> None:
         raise refuse("architecture", f"the image is for {shown!a}, want {'/'.join(wanted)}")
 
 
-def _require_run(config: Mapping[str, Any]) -> bool:
-    """Whether it has an entry point or a command; refuses places to write of its own."""
+def _run(config: Mapping[str, Any]) -> Run:
+    """How it is started; refuses places to write of its own."""
     what = "the configuration, config"
     run = as_object(config.get("config") or {}, what)
-    command: list[Any] = []
-    for name in ("entrypoint", "cmd"):
-        command += as_list(run.get(name) or [], f"{what}, {name}")
-    if not all(isinstance(item, str) for item in command):
-        raise refuse("json", f"{what} has an entry point or command that is not text")
+    entrypoint, command, pairs = (
+        _texts(run.get(name), f"{what}, {name}") for name in ("entrypoint", "cmd", "env")
+    )
+    env = [pair.partition("=") for pair in pairs]
+    if not all(name and equals for name, equals, _ in env):
+        raise refuse("json", f"{what}, env: has something that is not NAME=value")
     volumes = as_object(run.get("volumes") or {}, f"{what}, volumes")
     foreign = set(volumes) - _MAY_BE_VOLUMES
     if foreign:
@@ -123,4 +138,23 @@ def _require_run(config: Mapping[str, Any]) -> bool:
             f"the image wants a volume at {min(foreign)[:80]!a}; only /results and "
             f"{SCRATCH} can be written to",
         )
-    return bool(command)
+    return Run(
+        entrypoint=entrypoint,
+        command=command,
+        env=tuple((name, value) for name, _, value in env),
+        folder=_folder(run.get("workingdir") or "/", f"{what}, workingdir"),
+    )
+
+
+def _texts(value: Any, what: str) -> tuple[str, ...]:
+    listed = as_list(value or [], what)
+    if not all(isinstance(item, str) and "\0" not in item for item in listed):
+        raise refuse("json", f"{what}: has something that is no text")
+    return tuple(listed)
+
+
+def _folder(value: Any, what: str) -> str:
+    # Engines take one without a slash as below the root.
+    if not isinstance(value, str) or "\0" in value or ".." in value.split("/"):
+        raise refuse("json", f"{what}: is no path that goes down")
+    return "/" + "/".join(part for part in value.split("/") if part not in {"", "."})

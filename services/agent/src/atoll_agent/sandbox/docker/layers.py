@@ -61,7 +61,7 @@ def check_layer(file: BinaryIO, blob: Blob, diff_id: str, budget: Budget, what: 
         InputError: `image.layer_digest`, `image.compression`, `image.too_large`,
             `image.duplicate`, `image.entry`, `image.path` and what `tarstream.entries` raises.
     """
-    source = _Unpacked(file, blob, budget, what)
+    source = LayerSource(file, blob, budget, what)
     seen: set[bytes] = set()
     for entry in entries(source, what, most=budget.entries_left):
         budget.entries_left -= 1
@@ -96,8 +96,13 @@ class _Inflater(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-class _Unpacked:
-    """The layer before compression, as a `Source`; all that passes is counted and hashed."""
+class LayerSource:
+    """A layer before compression, as a `Source`; all that passes is counted and hashed.
+
+    Raises:
+        InputError: `image.compression`, `image.truncated`, `image.too_large`; when made, and from
+            each method that goes on.
+    """
 
     def __init__(self, file: BinaryIO, blob: Blob, budget: Budget, what: str) -> None:
         self._file = file

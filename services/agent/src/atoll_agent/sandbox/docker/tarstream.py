@@ -35,6 +35,7 @@ _ZEROS: Final = bytes(BLOCK)
 _USTAR: Final = b"ustar\x0000"
 _GNU: Final = b"ustar  \x00"
 _BINARY: Final = 0x80
+_PERMISSIONS: Final = 0o7777
 _PAX, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"x", b"g", b"L", b"K"
 
 
@@ -117,6 +118,8 @@ class Entry:
     """Where the content begins in the source."""
     link: bytes = field(default=b"")
     """The target as written; not checked here."""
+    mode: int = 0
+    """The twelve bits of permissions."""
 
 
 @dataclass(slots=True)
@@ -129,7 +132,10 @@ class _Extension:
 
 
 def entries(source: Source, what: str, *, most: int) -> Iterator[Entry]:
-    """The members of an archive in its order; content is skipped.
+    """The members of an archive in its order.
+
+    Whoever wants the content of one takes `size` bytes from the source before it asks for the
+    next; what is not taken is skipped.
 
     Args:
         source: stands at the archive's first byte, and at its end afterwards.
@@ -162,8 +168,8 @@ def entries(source: Source, what: str, *, most: int) -> Iterator[Entry]:
             raise refuse("too_many", f"{what} has more entries than are allowed")
         extension = _Extension()
         yield entry
-        padded = -(-entry.size // BLOCK) * BLOCK
-        if source.skip(padded) != padded:
+        left = entry.offset + -(-entry.size // BLOCK) * BLOCK - source.position()
+        if source.skip(left) != left:
             raise refuse("truncated", f"{what} ends within {shown(entry.name)}")
 
 
@@ -288,4 +294,5 @@ def _entry(block: bytes, extension: _Extension, size: int, offset: int, what: st
     name = inside(name, what)
     if not name and kind is not EntryKind.DIRECTORY:
         raise refuse("path", f"{what} has a {kind.value} without a name")
-    return Entry(name=name, kind=kind, size=size, offset=offset, link=link)
+    mode = _number(block[100:108], what) & _PERMISSIONS
+    return Entry(name=name, kind=kind, size=size, offset=offset, link=link, mode=mode)

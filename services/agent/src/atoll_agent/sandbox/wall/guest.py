@@ -23,6 +23,7 @@ from atoll.errors import ConfigError, InputError
 from atoll_agent.sandbox.exchange import MAX_DETAIL, Answer
 from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.step import Step
+from atoll_agent.sandbox.threads import to_its_end
 from atoll_agent.sandbox.tree import Tree
 from atoll_agent.sandbox.wall import cgroup, native, ownership
 from atoll_agent.sandbox.wall.bubblewrap import UNAVAILABLE, Wall, identity
@@ -66,7 +67,7 @@ class WalledGuest:
     async def __aenter__(self) -> Self:
         space = self._step.space
         try:
-            program = self._prepare(self._step, self._wall.architecture)
+            program = await to_its_end(lambda: self._prepare(self._step, self._wall.architecture))
         except InputError as error:
             kind = native.refusal(error)
             if kind is None:

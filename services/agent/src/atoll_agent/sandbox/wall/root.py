@@ -11,6 +11,10 @@
 
 Everything else does not exist. The root itself is read-only once it is built.
 
+A program may bring its root: an image that was unpacked. It is bound whole and read-only; /dev and
+/tmp are put over what it has there, and inputs and outputs where images look for them. /etc is
+then the image's.
+
 /proc/1 is covered: process 1 is bwrap's, has the guest's user and not its filter, and who may
 write its memory is rid of the filter (proc(5), /proc/pid/mem).
 """
@@ -21,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from atoll_agent.sandbox.docker.image import DATA, RESULTS
 from atoll_agent.sandbox.step import StepSpace
 
 USER: Final = 1000
@@ -28,6 +33,7 @@ HOSTNAME: Final = "atoll"
 ALGORITHM: Final = "/algorithm"
 BUNDLE: Final = "/bundle"
 WORK: Final = "/job"
+_DEVICES_BYTES: Final = 64 << 10
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom")
 _COVERED_FILES: Final = (
     "cmdline", "config.gz", "iomem", "ioports", "kallsyms", "kcore", "key-users", "keys", "kmsg",
@@ -41,6 +47,8 @@ _FILES: Final = {
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
 _PAGE: Final = 4096
+MOUNT_POINTS: Final = ("/proc", "/dev", "/tmp", *DATA, *RESULTS)  # noqa: S108 - the guest's
+"""What is mounted over in a root that a program brings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,10 @@ class Program:
     """Symbolic links in the root: (where to, name)."""
     covered: tuple[str, ...] = ()
     """Directories below a mount that are replaced by empty ones."""
+    image: Path | None = None
+    """The root it brings, with a folder for each of `MOUNT_POINTS`."""
+    folder: str = WORK
+    """Where it starts."""
 
 
 def arguments(
@@ -83,16 +95,27 @@ def arguments(
         content: the same for a file with this content.
         proc: to see which of its files exist; the guest's will be the same.
     """
-    size = str(max(scratch_bytes, _PAGE))  # 0 is no limit to tmpfs
-    result = [
+    image = program.image
+    start = [
         *_isolation(),
         *_environment(program.env),
+        *([] if image is None else ["--ro-bind-fd", str(opened(image)), "/"]),
         "--proc", "/proc", *_covers(proc),
+        *_scratch(scratch_bytes),
         *_devices(),
-        "--perms", "0700", "--size", size, "--tmpfs", "/tmp",  # noqa: S108 - the guest's
-        "--symlink", "/tmp", "/dev/shm",  # noqa: S108 - the guest's
-        *_contents(content),
     ]  # fmt: skip
+    rest = _with_image(space, opened) if image else _made(program, space, opened, content)
+    return [*start, *rest, "--chdir", program.folder, "--remount-ro", "/"]
+
+
+def _made(
+    program: Program,
+    space: StepSpace,
+    opened: Callable[[Path], int],
+    content: Callable[[bytes], int],
+) -> list[str]:
+    """A root of what the contract and a kind need, and nothing else."""
+    result = _contents(content)
     own = (
         Mount(source=space.algorithm, target=ALGORITHM),
         Mount(source=space.data, target="/data"),
@@ -104,8 +127,17 @@ def arguments(
     for to, name in program.links:
         result += ["--symlink", to, name]
     result += ["--bind-fd", str(opened(space.results)), "/results"]
-    result += ["--symlink", "/data", f"{WORK}/datasets", "--symlink", "/results", f"{WORK}/results"]
-    return [*result, "--chdir", WORK, "--remount-ro", "/"]
+    result += ["--symlink", "/data", f"{WORK}/datasets"]
+    return [*result, "--symlink", "/results", f"{WORK}/results"]
+
+
+def _with_image(space: StepSpace, opened: Callable[[Path], int]) -> list[str]:
+    result: list[str] = []
+    for target in DATA:
+        result += ["--ro-bind-fd", str(opened(space.data)), target]
+    for target in RESULTS:
+        result += ["--bind-fd", str(opened(space.results)), target]
+    return result
 
 
 def _isolation() -> list[str]:
@@ -135,8 +167,13 @@ def _covers(proc: Path) -> list[str]:
     return result
 
 
+def _scratch(scratch_bytes: int) -> list[str]:
+    size = str(max(scratch_bytes, _PAGE))  # 0 is no limit to tmpfs
+    return ["--perms", "0700", "--size", size, "--tmpfs", "/tmp"]  # noqa: S108 - the guest's
+
+
 def _devices() -> list[str]:
-    result = ["--dir", "/dev"]
+    result = ["--perms", "0755", "--size", str(_DEVICES_BYTES), "--tmpfs", "/dev"]
     for name in _DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     links: Sequence[tuple[str, str]] = (
@@ -147,7 +184,7 @@ def _devices() -> list[str]:
     )
     for to, name in links:
         result += ["--symlink", f"/proc/self/fd{to}", f"/dev/{name}"]
-    return result
+    return [*result, "--symlink", "/tmp", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108
 
 
 def _contents(content: Callable[[bytes], int]) -> list[str]:
