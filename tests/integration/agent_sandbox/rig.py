@@ -76,7 +76,8 @@ def children(pid: int | None = None) -> list[int]:
     pid = pid or os.getpid()
     found: list[int] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+            found += map(int, (task / "children").read_text().split())
     return sorted(found)
 
 
