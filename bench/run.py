@@ -22,6 +22,7 @@ from bench import (
     jobs_per_second,
     ledger,
     machine,
+    machines,
     submit_to_result,
     verification,
     walls,
@@ -42,9 +43,10 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     fleet.NAME: fleet.run,
     ledger.NAME: ledger.run,
     warm_start.NAME: warm_start.run,
+    machines.NAME: machines.run,
 }
-BY_NAME: Final = frozenset({fleet.NAME, ledger.NAME})
-"""Those that take so long that they run only when they are asked for."""
+BY_NAME: Final = frozenset({fleet.NAME, ledger.NAME, machines.NAME})
+"""Those that take so long, or need so much, that they run only when they are asked for."""
 
 
 def main(arguments: list[str]) -> int:

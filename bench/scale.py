@@ -22,6 +22,8 @@ class Scale:
     job_rounds: int
     runs: int
     """Runs whose latency is measured."""
+    machine_runs: int
+    """Likewise, in virtual machines."""
     warm_ups: int
     starts: int
     """Process starts and guest runs in one measurement of a raw limit."""
@@ -51,6 +53,7 @@ FULL: Final = Scale(
     jobs=48,
     job_rounds=3,
     runs=30,
+    machine_runs=5,
     warm_ups=3,
     starts=32,
     messages=2000,
@@ -72,6 +75,7 @@ QUICK: Final = Scale(
     jobs=16,
     job_rounds=1,
     runs=10,
+    machine_runs=2,
     warm_ups=1,
     starts=16,
     messages=500,
@@ -93,6 +97,7 @@ TINY: Final = Scale(
     jobs=4,
     job_rounds=1,
     runs=1,
+    machine_runs=1,
     warm_ups=0,
     starts=2,
     messages=20,

@@ -31,8 +31,17 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(directory: Path, *, slots: int, warm: int = 0) -> AsyncIterator[Stack]:
-    """Start bus and services as a user does; stop them at the end.
+async def running(
+    directory: Path,
+    *,
+    slots: int,
+    warm: int = 0,
+    driver: str = "process",
+    image: str = "",
+    tee: str = "simulated",
+) -> AsyncIterator[Stack]:
+    """Start bus and services as a user does; stop them at the end. What is said of enclaves is as
+    the options of `atoll up`.
 
     Raises:
         BenchError: it did not start; its own words are in the message.
@@ -43,7 +52,8 @@ async def running(directory: Path, *, slots: int, warm: int = 0) -> AsyncIterato
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-m", "atoll_cli.main"),
             *("up", "--data-dir", str(directory / "data"), "--slots", str(slots), "--json"),
-            *("--warm", str(warm)),
+            *("--warm", str(warm), "--driver", driver, "--tee", tee),
+            *(("--image", image) if image else ()),
             env={"ATOLL_HOME": str(home)},
             stdin=DEVNULL,
             stdout=PIPE,

@@ -93,7 +93,7 @@ def stages(trace: Trace) -> dict[str, float]:
     Raises:
         BenchError: a span is missing.
     """
-    moments = [_moment(trace, name, side) for _, name, side in _MOMENTS]
+    moments = [moment(trace, name, side) for _, name, side in _MOMENTS]
     names = [stage for stage, _, _ in _MOMENTS[1:]]
     return {
         name: (after - before) / 1e6
@@ -101,7 +101,12 @@ def stages(trace: Trace) -> dict[str, float]:
     }
 
 
-def _moment(trace: Trace, name: str, side: str) -> int:
+def moment(trace: Trace, name: str, side: str) -> int:
+    """When the first span of a name began, or the last ended, in nanoseconds since the epoch.
+
+    Raises:
+        BenchError: there is none.
+    """
     values = [int(span[side]) for span in trace if span["name"] == name]
     if not values:
         raise BenchError(f"a trace has no span {name!r}")

@@ -34,12 +34,12 @@ async def run(scale: Scale, scratch: Path) -> Report:
     found: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
     async with AsyncExitStack() as context:
         stacks = {}
-        for name, ready in (("cold", 0), ("warm", 1)):
-            starting = running(scratch / name, slots=2, warm=ready)
+        for name, warm in (("cold", 0), ("warm", 1)):
+            starting = running(scratch / name, slots=2, warm=warm)
             stacks[name] = await context.enter_async_context(starting)
         for number in range(scale.warm_ups + scale.runs):
             for name, stack in stacks.items():
-                await _ready(stack, int(name == "warm"))
+                await ready(stack, int(name == "warm"))
                 given: dict[str, Any] = {
                     "home": str(stack.home),
                     "party": "bench",
@@ -61,7 +61,7 @@ async def run(scale: Scale, scratch: Path) -> Report:
     )
 
 
-async def _ready(stack: Stack, count: int) -> None:
+async def ready(stack: Stack, count: int, *, within_s: float = _READY_S) -> None:
     """Until so many enclaves wait.
 
     Raises:
@@ -69,7 +69,7 @@ async def _ready(stack: Stack, count: int) -> None:
     """
     tracer = Recorder("atoll-bench", instance=NAME, clock=time.time_ns, random=secrets.token_bytes)
     try:
-        async with asyncio.timeout(_READY_S), open_client(stack.profile, tracer) as client:
+        async with asyncio.timeout(within_s), open_client(stack.profile, tracer) as client:
             # The registry tells of its changes only to those who ask.
             while [host.warm for host in await client.hosts()] != [count]:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -12,6 +12,10 @@ import pytest
 from atoll.computation.steps import WorkloadKind
 from atoll_agent.sandbox.kinds import available
 from examples.harness import engine
+from support.libvirt import binding, qemu
+from support.short import tmp_path as short_path
+
+__all__ = ["short_path"]
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = str(ROOT / "bench" / "run.py")
@@ -92,6 +96,18 @@ def test_an_enclave_that_is_ready_stands_beside_one_that_is_started(tmp_path: Pa
         start, rest, whole = (row[column] for row in rows)
         assert start + rest == pytest.approx(whole)  # one run: its medians are its values
     assert all(row["cold / warm"] > 0 for row in rows)
+
+
+@pytest.mark.timeout(900)
+def test_machines_stand_beside_a_process(short_path: Path) -> None:
+    binding()
+    qemu()
+    jobs, image = tiny("machines", short_path).values()
+    assert [row["what"] for row in jobs][-1] == "whole job"
+    for row in jobs:
+        assert row["machine, measured"] > row["process"] > 0
+    assert jobs[2]["machine, ready"] < jobs[2]["machine"]
+    assert image[1]["value"] < 100
 
 
 def test_walls_stand_beside_the_bare_program_and_a_kept_module_beside_a_compiled_one(
