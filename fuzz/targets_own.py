@@ -20,6 +20,7 @@ from atoll.credentials import callout, jwt
 from atoll.credentials.creds import Credentials
 from atoll.credentials.door_keys import DoorKeys
 from atoll.credentials.nkey import Kind
+from atoll.egress import words
 from atoll.errors import (
     ConfigError,
     EvidenceError,
@@ -117,6 +118,8 @@ TARGETS: Final[dict[str, Target]] = {
     "td_firmware": _of(lambda raw: Tdvf.from_bytes(raw).mr_td(), InputError),
     "channel_frames": _of(lambda raw: list(Reader().feed(raw)), MessageError),
     "channel_greeting": _of(greeting.decode, MessageError),
+    "egress_asked": _of(words.decode_asked, MessageError),
+    "egress_answer": _of(words.decode_answer, MessageError),
     "device_request": _of(decode_request, EvidenceError),
     "device_reply": _of(decode_reply_header, EvidenceError),
 }

@@ -15,6 +15,8 @@ from atoll.corim.snp import SnpReferenceValues, snp_to_corim
 from atoll.credentials import callout, jwt
 from atoll.credentials.nkey import KeyPair
 from atoll.credentials.nkey import Kind as NkeyKind
+from atoll.egress import words
+from atoll.egress.words import Asked, Verb
 from atoll.evidence import document as documents
 from atoll.evidence.ear_keys import KeyRing
 from atoll.evidence.findings import Verdict
@@ -208,6 +210,8 @@ def _guests() -> dict[str, bytes]:
         "td_firmware": ovmf.td_image(),
         "channel_frames": b"".join(frame.to_bytes() for frame in session),
         "channel_greeting": greeting.encode("bus"),
+        "egress_asked": Asked(Verb.DIAL, "example.org", 443).to_bytes(),
+        "egress_answer": words.answer(words.REFUSED),
     }
 
 

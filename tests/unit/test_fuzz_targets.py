@@ -117,6 +117,8 @@ PARSER = re.compile(
 """How functions are named that take apart what others wrote."""
 COVERED = {
     "atoll.channel.greeting:decode": "channel_greeting",
+    "atoll.egress.words:decode_answer": "egress_answer",
+    "atoll.egress.words:decode_asked": "egress_asked",
     "atoll.bus.faults:from_wire": "message_pack",
     "atoll.canonical:loads": "canonical_json",
     "atoll.canonical:parse": "any_json",

@@ -11,7 +11,7 @@ import pytest
 from atoll.channel import frames, greeting
 from atoll.channel.frames import MAX_DATA, Frame, Type
 from atoll.channel.limits import Limits
-from atoll.channel.pumping import Ends, tear
+from atoll.channel.pumping import Ends, join, tear
 from atoll.channel.relay import Relay, connecting
 from atoll.channel.session import pair
 from atoll.channel.sockets import connect_vsock
@@ -187,7 +187,7 @@ async def test_thousands_of_streams_cut_the_guest_off() -> None:
 
 async def test_streams_that_stay_open_cut_the_guest_off() -> None:
     async with hostile() as ((_, writer), cut):
-        for number in range(1, 10):
+        for number in range(1, Limits().streams + 2):
             writer.write(frames.opening(number, "deaf").to_bytes())
         assert (await cut).code == "channel.streams"
 
@@ -271,3 +271,20 @@ async def wait_gone(dialer: object) -> None:
                 return
             writer.close()
             await asyncio.sleep(0)
+
+
+async def test_what_carries_nothing_is_torn_off_in_time() -> None:
+    """And not while something passes, either way."""
+    one, near = await pair()
+    far, other = await pair()
+    async with asyncio.TaskGroup() as group:
+        joined = group.create_task(join(near, far, idle_s=0.2))
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            other[1].write(b"x")
+            assert await one[0].read(1) == b"x"
+        assert not joined.done()
+        async with asyncio.timeout(10):
+            assert await one[0].read(1) == b""
+    for _, writer in (one, other):
+        writer.close()

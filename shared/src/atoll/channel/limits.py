@@ -7,13 +7,15 @@ from atoll.errors import MessageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """An enclave's own needs are three streams, and one more now and then when the bus is away."""
+    """An enclave's own needs are three streams, and one more now and then when the bus is away.
+    The rest is for connections of its workload, which it holds to less than what is left here
+    (`atoll_agent.egress.pace`)."""
 
-    streams: int = 8
+    streams: int = 32
     """At once."""
-    burst: int = 64
+    burst: int = 128
     """Streams that may be opened in a row."""
-    opens_per_s: float = 8.0
+    opens_per_s: float = 32.0
     """How many more may be opened in the long run."""
     greeting_s: float = 30.0
     """How long a stream may take to name its service."""

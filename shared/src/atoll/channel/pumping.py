@@ -13,16 +13,28 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 """Both directions of one stream, as `asyncio.open_connection` gives them."""
 
 
-async def join(one: Ends, other: Ends) -> None:
+async def join(one: Ends, other: Ends, *, idle_s: float | None = None) -> None:
     """Carry both directions until both have ended or one is torn off; closes both.
 
     Holds at most a piece of each direction beside what the sockets hold, and waits for whoever
     reads slowly.
+
+    Args:
+        one: an end.
+        other: another one.
+        idle_s: tear both off when nothing was carried either way for so long; None: never.
     """
+    carried = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_copy(one[0], other[1]))
-            group.create_task(_copy(other[0], one[1]))
+            ways = (
+                group.create_task(_copy(one[0], other[1], carried)),
+                group.create_task(_copy(other[0], one[1], carried)),
+            )
+            if idle_s is not None:
+                watch = group.create_task(_watch(carried, idle_s))
+                await asyncio.wait(ways)
+                watch.cancel()
     except* OSError:
         for _, writer in (one, other):
             tear(writer)
@@ -31,11 +43,22 @@ async def join(one: Ends, other: Ends) -> None:
             writer.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, carried: asyncio.Event
+) -> None:
     while piece := await reader.read(PIECE):
         writer.write(piece)
         await writer.drain()
+        carried.set()
     end(writer)
+
+
+async def _watch(carried: asyncio.Event, idle_s: float) -> None:
+    """Raises: TimeoutError, which is an OSError: nothing was carried for `idle_s`."""
+    while True:
+        async with asyncio.timeout(idle_s):
+            await carried.wait()
+        carried.clear()
 
 
 def end(writer: asyncio.StreamWriter) -> None:

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from atoll.egress import addresses
+from atoll.egress.addresses import IpAddress
 from atoll.errors import InputError, RefusedError
 
 MAX_URL: Final = 1024
 HTTPS_PORT: Final = 443
 HTTP_PORT: Final = 80
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TEXT: Final = re.compile(r"[!-~]{1,1024}")
 _HOST: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}")
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class AddressRules:
             RefusedError: `webhook.address`: one of them is not to be called, or there is none.
         """
         for text in found:
-            if not self._allows(_plain(ipaddress.ip_address(text.partition("%")[0]))):
+            if not self._allows(addresses.parse(text)):
                 raise RefusedError(
                     f"{target.host} is at an address that is not called from here",
                     code="webhook.address",
@@ -100,7 +100,7 @@ class AddressRules:
             return self.loopback
         if any(address.version == net.version and address in net for net in self.networks):
             return True
-        return address.is_global and not (address.is_multicast or address.is_reserved)
+        return addresses.is_public(address)
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -113,18 +113,6 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in texts)
     except ValueError as error:
         raise InputError(str(error), code="webhook.network") from error
-
-
-def _plain(address: IpAddress) -> IpAddress:
-    """The IPv4 address that an IPv6 one stands for, if it does."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if address.sixtofour is not None:
-            return address.sixtofour
-        if address in _NAT64:
-            return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-    return address
 
 
 def _is_loopback(host: str) -> bool:
