@@ -27,6 +27,7 @@ from atoll.errors import (
     InputError,
     ManifestError,
     MessageError,
+    RefusedError,
     SealError,
 )
 from atoll.evidence.dcap.signed_json import open_envelope
@@ -55,6 +56,7 @@ from atoll.telemetry.otlp import decode_spans
 from atoll.wire import cloudevents, media, schema
 from atoll.wire.codec import unpackb
 from atoll.wire.messages import SubmitRequest
+from atoll_agent.egress.request import parse_request
 from atoll_gateway.webhooks.address import AddressRules
 from fuzz.harness import Target
 
@@ -120,6 +122,7 @@ TARGETS: Final[dict[str, Target]] = {
     "channel_greeting": _of(greeting.decode, MessageError),
     "egress_asked": _of(words.decode_asked, MessageError),
     "egress_answer": _of(words.decode_answer, MessageError),
+    "proxy_request": _of(parse_request, InputError, RefusedError),
     "device_request": _of(decode_request, EvidenceError),
     "device_reply": _of(decode_reply_header, EvidenceError),
 }

@@ -212,6 +212,7 @@ def _guests() -> dict[str, bytes]:
         "channel_greeting": greeting.encode("bus"),
         "egress_asked": Asked(Verb.DIAL, "example.org", 443).to_bytes(),
         "egress_answer": words.answer(words.REFUSED),
+        "proxy_request": b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n",
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from atoll_agent.sandbox.guest import Egress
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.runner import run_guest
 from atoll_agent.sandbox.step import Step, StepSpace
@@ -51,6 +52,7 @@ async def walled(
     env: Mapping[str, str] | None = None,
     entry: str = "",
     bundle: Path | None = None,
+    egress: Egress | None = None,
 ) -> Ran:
     """Run once; then check that no process, mount or changed input is left."""
     with open_workspace(f"test-{secrets.token_hex(8)}", need_bytes=1 << 20) as workspace:
@@ -61,7 +63,7 @@ async def walled(
         if bundle is not None:
             shutil.copytree(bundle, workspace.root / "bundle")
         job = step(workspace.root, args, limits, env=dict(env or {}), entry=entry)
-        outcome = await run_guest(WalledGuest(job, require_wall(), prepare), job)
+        outcome = await run_guest(WalledGuest(job, require_wall(), prepare, egress), job)
         assert (workspace.data / "in").read_bytes() == b"honest"
         assert [path.name for path in workspace.data.iterdir()] == ["in"]
         found = Ran(

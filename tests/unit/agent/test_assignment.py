@@ -8,6 +8,7 @@ import pytest
 from atoll.client.compose import agree
 from atoll.computation.manifest import digest
 from atoll.computation.network import Destination, Network, NetworkMode
+from atoll.computation.steps import WorkloadKind
 from atoll.errors import ManifestError, RefusedError
 from atoll.wire.messages import AgreedManifest, Assignment
 from atoll_agent.assignment import Task, accept
@@ -70,6 +71,11 @@ def test_a_network_that_nobody_can_hold_a_workload_to_is_refused() -> None:
     with pytest.raises(RefusedError) as caught:
         accepted(replace(ASSIGNMENT, agreed=agreed), manifest_digest=digest(raw))
     assert caught.value.code == "network.unsupported"
+    native = replace(given.manifest(ASSETS), network=allowed)
+    native = replace(native, steps=(replace(native.steps[0], kind=WorkloadKind.BINARY),))
+    agreed = agree(native.to_bytes(), given.OWNER, expires_ms=given.LATER_MS)
+    task = accepted(replace(ASSIGNMENT, agreed=agreed), manifest_digest=digest(native.to_bytes()))
+    assert task.manifest.network == allowed
 
 
 def test_a_manifest_that_is_none_is_refused_even_if_attested_to() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from atoll.computation.network import Destination, Network, NetworkMode
+from atoll.egress.outward import Outward
 from atoll.enclave_storage import workspace_path
 from atoll.errors import AtollError, ConfigError, InputError, RefusedError, UnreachableError
 from atoll.invocation import Invocation
@@ -17,8 +19,10 @@ from atoll.sealing.archive import EXIT
 from atoll.sealing.asset import open_chunks
 from atoll.sealing.result import ResultContext, ResultRecord, open_result
 from atoll.wire import schema
+from atoll.wire.egress import Allowance
 from atoll.wire.messages import ReportKind
 from atoll_agent.assignment import Task
+from atoll_agent.egress.way import Direct
 from atoll_agent.job import JobRunner, host_storage
 from atoll_agent.sandbox.workspace import open_workspace
 from support import wat
@@ -35,6 +39,7 @@ def runner(bus: FakeBus, enclave_id: str = "") -> JobRunner:
         tracer=given.tracer(),
         enclave_id=enclave_id or f"unit-{secrets.token_hex(8)}",
         random=secrets.token_bytes,
+        way=Direct(Outward(Allowance())),
     )
 
 
@@ -81,6 +86,21 @@ async def test_a_job_runs_and_its_result_is_for_its_consumer() -> None:
         assert part in archive
     everything = b"".join(bus.uploaded.values()) + b"".join(bus.stored[0][0].values())
     assert b"marker of the data" not in everything
+
+
+async def test_a_host_that_does_not_let_a_destination_out_is_known_before_any_key_is() -> None:
+    assets = given.assets(iris=b"data")
+    task = given.task(assets)
+    network = Network(
+        mode=NetworkMode.ALLOW, destinations=(Destination(host="a.example", port=443),)
+    )
+    task = replace(task, manifest=replace(task.manifest, network=network))
+    bus = FakeBus.of(task, assets)
+    bus.releases_.clear()
+    assert await finished(bus, task) == "network.refused"
+    ((_, reason),) = bus.reports
+    assert reason is not None
+    assert "a.example:443" in reason.message
 
 
 async def test_a_guest_that_fails_fails_the_job_and_still_has_a_result() -> None:

@@ -1,10 +1,13 @@
 """Accepting jobs, without a bus."""
 
+from dataclasses import replace
+
 import pytest
 
 from atoll.computation.consent import withdraw
 from atoll.computation.manifest import Manifest, TeeRequirements, digest
 from atoll.computation.network import Destination, Network, NetworkMode
+from atoll.computation.steps import WorkloadKind
 from atoll.errors import (
     ConflictError,
     ManifestError,
@@ -123,12 +126,20 @@ async def test_one_party_cannot_take_anothers_key() -> None:
     assert (await api.submit(theirs)).job_id != (await api.submit(submission())).job_id
 
 
-async def test_refuses_a_network_that_no_enclave_can_hold_a_workload_to() -> None:
+@pytest.mark.parametrize("kind", WorkloadKind)
+async def test_refuses_a_network_that_nothing_holds_a_workload_of_the_kind_to(
+    kind: WorkloadKind,
+) -> None:
     allowed = Network(
         mode=NetworkMode.ALLOW, destinations=(Destination(host="example.org", port=443),)
     )
-    with pytest.raises(RefusedError) as caught:
-        await make().submit(submission(network=allowed))
+    (step,) = make_manifest(keys("alice")).steps
+    asked = submission(network=allowed, steps=(replace(step, kind=kind),))
+    if kind in {WorkloadKind.BINARY, WorkloadKind.PYTHON}:
+        await make().submit(asked)
+        return
+    with pytest.raises(RefusedError, match=kind.value) as caught:
+        await make().submit(asked)
     assert caught.value.code == "network.unsupported"
 
 

@@ -63,7 +63,7 @@ def accept(
             code="manifest.other",
         )
     manifest = require_consents(assignment.agreed, now_ms=now_ms)
-    manifest.network.require_enforceable()
+    manifest.network.require_enforceable(step.kind for step in manifest.steps)
     return Task(
         job_id=job_id,
         attempt=attempt,

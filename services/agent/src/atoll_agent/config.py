@@ -61,6 +61,10 @@ class AgentConfig:
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine at our side, for workloads of the kind docker; only asked then."""
 
+    egress: tuple[str, ...] = ()
+    """Where the host lets us connect to for a workload, for an enclave without a channel; over a
+    channel the host sees to it itself."""
+
     traceparent: str = ""
     """The trace that our boot belongs to."""
 

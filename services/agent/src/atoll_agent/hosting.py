@@ -1,7 +1,8 @@
-"""What an enclave without a network has of its host: three services over a channel.
+"""What an enclave without a network has of its host: four services over a channel.
 
     bus, bus.1, ...   streams to the servers of the bus, in the order of the setting
     device            the simulated guest device, where there is one
+    egress            connections to the destinations of a manifest (`atoll.egress.words`)
     status            lines of JSON: `{"status": n}` from us, once, before we end; from the host
                       `{"lease": {...}}`, once, to one that was started before there was a job, and
                 `{"stop": true}`: we are to end, and say how
@@ -24,6 +25,7 @@ from atoll.channel.pumping import Ends
 from atoll.errors import AtollError, ConfigError, UnreachableError
 from atoll_agent import leasing
 from atoll_agent.config import PREFIX
+from atoll_agent.egress.way import ByChannel, Way
 from atoll_agent.evidence.simulated import SimulatedDevice
 
 SETTING: Final = f"{PREFIX}CHANNEL"
@@ -67,6 +69,10 @@ class Host:
     async def device(self) -> SimulatedDevice:
         """The simulated device; at its end at once where the host has none."""
         return SimulatedDevice(*await self._dialer.open("device"))
+
+    def way(self) -> Way:
+        """How a workload's connections leave the enclave."""
+        return ByChannel(self._dialer.open)
 
     def dial(self, urls: list[str]) -> Dial:
         """How to reach these servers of the bus, which the host knows by their place."""

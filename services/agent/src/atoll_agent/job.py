@@ -33,6 +33,7 @@ from atoll.wire.messages import Reason, ReportKind
 from atoll_agent.assets import open_asset
 from atoll_agent.assignment import Task
 from atoll_agent.bus_ports import EnclaveBus
+from atoll_agent.egress.way import Way
 from atoll_agent.enclave import EnclaveKeys, Evidence
 from atoll_agent.outcome import Finished, OutcomeWriter
 from atoll_agent.pipeline import Pipeline, require_kinds
@@ -54,6 +55,8 @@ class JobRunner:
     enclave_id: str
     random: Callable[[int], bytes]
     docker_host: str = DOCKER_HOST
+    way: Way
+    """Out of the enclave, for a manifest with destinations."""
 
     async def run(self, task: Task) -> None:
         """Run the task and report its end.
@@ -81,10 +84,12 @@ class JobRunner:
                 raise RefusedError(
                     f"the invocation is over {MAX_INVOCATION} bytes", code="invocation.too_large"
                 )
-        # First of all: no key should be released to an enclave that has no wall or no room for
-        # the job.
+        # First of all: no key should be released to an enclave that has no wall, no way out or no
+        # room for the job.
         kinds = frozenset(step.kind for step in manifest.steps)
         await asyncio.to_thread(require_kinds, kinds, docker_host=self.docker_host)
+        if places := manifest.network.places:
+            await self.way.require(places)
         with host_storage(self.enclave_id, need_bytes=file_bytes(manifest)) as workspace:
             staging = Staging(root=workspace.root, manifest=manifest)
             staging.prepare()
@@ -131,6 +136,7 @@ class JobRunner:
             invocations=invocations,
             tracer=self.tracer,
             docker_host=self.docker_host,
+            way=self.way,
         )
         runs = await pipeline.run()
         writer = OutcomeWriter(

@@ -20,18 +20,21 @@ from typing import Any
 
 from atoll import process, settings
 from atoll.bus import connect
-from atoll.errors import ConfigError, ManifestError, RefusedError, UnreachableError
+from atoll.egress.outward import Outward
+from atoll.errors import ConfigError, InputError, ManifestError, RefusedError, UnreachableError
 from atoll.telemetry import names as spans
 from atoll.telemetry import wiring
 from atoll.telemetry.context import parse
 from atoll.telemetry.export import Exporter
 from atoll.telemetry.span import Recorder
 from atoll.wire import level
+from atoll.wire.egress import Allowance
 from atoll.wire.messages import ReportKind
 from atoll_agent import assignment
 from atoll_agent.admission import Standing, require_admission
 from atoll_agent.bus_ports import EnclaveBus
 from atoll_agent.config import PREFIX, AgentConfig
+from atoll_agent.egress.way import Direct, Way
 from atoll_agent.enclave import EnclaveKeys, Evidence
 from atoll_agent.evidence import opening
 from atoll_agent.evidence.choose import Source, choose
@@ -159,7 +162,17 @@ async def _work(config: AgentConfig, provider: Provider, host: Host | None) -> N
         try:
             async with asyncio.TaskGroup() as group:
                 keeping = group.create_task(standing.keep(bus))
-                runner, task = await _accept(config, standing, evidence, port, recorder)
+                runner = JobRunner(
+                    bus=port,
+                    keys=standing.keys,
+                    evidence=evidence,
+                    tracer=recorder,
+                    enclave_id=config.enclave_id,
+                    random=secrets.token_bytes,
+                    docker_host=config.docker_host,
+                    way=_way(config) if host is None else host.way(),
+                )
+                task = await _accept(config, standing, evidence, port)
                 if task is not None:
                     with recorder.span(spans.ENCLAVE_JOB, parent=parent):
                         await runner.run(task)
@@ -184,26 +197,23 @@ def _standing(config: AgentConfig, provider: Provider, recorder: Recorder) -> St
     )
 
 
+def _way(config: AgentConfig) -> Way:
+    try:
+        return Direct(Outward(Allowance.parse(config.egress)))
+    except InputError as error:
+        raise ConfigError(f"{PREFIX}EGRESS: {error.message}", code="config.invalid") from error
+
+
 async def _accept(
     config: AgentConfig,
     standing: Standing,
     evidence: Evidence,
     port: EnclaveBus,
-    recorder: Recorder,
-) -> tuple[JobRunner, assignment.Task | None]:
-    runner = JobRunner(
-        bus=port,
-        keys=standing.keys,
-        evidence=evidence,
-        tracer=recorder,
-        enclave_id=config.enclave_id,
-        random=secrets.token_bytes,
-        docker_host=config.docker_host,
-    )
+) -> assignment.Task | None:
     try:
         async with asyncio.timeout(config.assign_timeout_s):
             given = await port.assignment()
-        task = assignment.accept(
+        return assignment.accept(
             given,
             enclave_id=config.enclave_id,
             job_id=config.job_id,
@@ -218,8 +228,7 @@ async def _accept(
         # No enclave could run it. An assignment that is not ours is the host's mistake and
         # must not end the job: that one leaves as it is.
         await port.report(ReportKind.FINISHED, reason=tell(error))
-        return runner, None
-    return runner, task
+        return None
 
 
 def main() -> int:

@@ -14,6 +14,8 @@ from atoll.errors import InputError, RefusedError
 from atoll.invocation import Invocation
 from atoll.telemetry import names as spans
 from atoll.telemetry.tracing import Tracer
+from atoll_agent.egress.proxy import Proxy
+from atoll_agent.egress.way import Way
 from atoll_agent.sandbox.compiled import CompiledModules
 from atoll_agent.sandbox.kinds import UNAVAILABLE, available
 from atoll_agent.sandbox.limits import Limits
@@ -47,6 +49,8 @@ class Pipeline:
     """By step."""
     tracer: Tracer
     docker_host: str
+    way: Way
+    """Out of the enclave, for a manifest with destinations."""
 
     async def run(self) -> tuple[StepRun, ...]:
         """Run all steps, or up to the first that fails; in the order in which they run.
@@ -65,11 +69,13 @@ class Pipeline:
         # With one step of its kind there is nobody who would use it.
         several = sum(step.kind is WorkloadKind.WASM for step in waiting) > 1
         kept = compiled if several else None
+        places = self.staging.manifest.network.places
+        egress = Proxy(places, self.way) if places else None
         while waiting:
             step = waiting.pop(0)
             self.staging.link_inputs(step)
             with self.tracer.span(spans.RUN_WORKLOAD) as span:
-                outcome = await self._run(step, kept)
+                outcome = await self._run(step, kept, egress)
                 if not outcome.succeeded:
                     span.fail(outcome.code)
             self.staging.forget(step.name)
@@ -78,7 +84,9 @@ class Pipeline:
                 break
         return (*found, *(StepRun(step=step, outcome=None) for step in waiting))
 
-    async def _run(self, step: Step, compiled: CompiledModules | None) -> Outcome:
+    async def _run(
+        self, step: Step, compiled: CompiledModules | None, egress: Proxy | None
+    ) -> Outcome:
         invocation = self.invocations[step.name]
         given = SandboxStep(
             space=self.staging.space(step.name),
@@ -88,7 +96,9 @@ class Pipeline:
             limits=sandbox_limits(step.limits),
         )
         try:
-            return await run(step.kind, given, docker_host=self.docker_host, compiled=compiled)
+            return await run(
+                step.kind, given, docker_host=self.docker_host, compiled=compiled, egress=egress
+            )
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise

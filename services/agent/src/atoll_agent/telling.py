@@ -20,6 +20,7 @@ _PUBLIC: Final = (
     "bus.",
     "consent.",
     "manifest.",
+    "network.",
     "release.",
     "sandbox.unavailable",
     "seal.",

@@ -79,7 +79,7 @@ class GatewayApi:
         Raises:
             ManifestError: not well-formed, or not agreed on by every party.
             RefusedError: `job.no_such_tee`, `network.unsupported`, `consent.withdrawn`,
-                `placement.too_many`, `job.no_such_host`.
+                `network.refused`, `placement.too_many`, `job.no_such_host`.
             ConflictError: `job.idempotency`.
         """
         try:
@@ -92,7 +92,7 @@ class GatewayApi:
 
     async def _accept(self, request: SubmitRequest, caller: Caller) -> tuple[JobView, bool]:
         manifest = require_consents(request.agreed, now_ms=self._clock())
-        manifest.network.require_enforceable()
+        manifest.network.require_enforceable(step.kind for step in manifest.steps)
         tee = manifest.tee.kind
         if tee not in self._tees:
             raise RefusedError(

@@ -28,6 +28,8 @@
 `engine` and `components` import wasmtime and only the worker imports them, so that a hole in
 the compiler opens a process without keys.
 
+A guest's way out, where it has one, is served by `atoll_agent.egress`, which is handed in.
+
 May import `atoll.errors`, `atoll.computation` (the kinds), `atoll.enclave_storage` and
 `atoll.wire`.
 """

@@ -1,10 +1,20 @@
 """What every kind of sandbox gives the runner: something that runs, can be killed, and ends."""
 
+import socket
 from types import TracebackType
 from typing import Protocol, Self
 
 from atoll_agent.sandbox.exchange import Answer
 from atoll_agent.sandbox.outcome import Kind
+
+
+class Egress(Protocol):
+    """Whoever serves a guest's way out, where it has one."""
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Serve who connects, until cancelled; takes over the socket, which listens where the
+        guest alone can connect to it."""
+        ...
 
 
 class Guest(Protocol):

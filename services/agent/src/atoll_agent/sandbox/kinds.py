@@ -10,7 +10,7 @@ from typing import Final
 from atoll.computation.steps import WorkloadKind
 from atoll.errors import ConfigError
 from atoll_agent.sandbox.compiled import CompiledModules
-from atoll_agent.sandbox.guest import Guest
+from atoll_agent.sandbox.guest import Egress, Guest
 from atoll_agent.sandbox.step import Step
 
 UNAVAILABLE: Final = "sandbox.unavailable"
@@ -43,6 +43,7 @@ def make_guest(
     *,
     docker_host: str = DOCKER_HOST,
     compiled: CompiledModules | None = None,
+    egress: Egress | None = None,
 ) -> Guest:
     """A guest of `kind` that is not yet started.
 
@@ -51,6 +52,8 @@ def make_guest(
         step: what to run it with.
         docker_host: the engine's socket, for the kind docker.
         compiled: for the kind wasm, where compiled modules are kept; None: they are not.
+        egress: for the kinds binary and python, who serves the guest's way out; None: it has
+            none. The others have none in any case.
 
     Raises:
         ConfigError: `sandbox.unavailable`.
@@ -63,13 +66,13 @@ def make_guest(
 
             return WasmGuest(step, python=sys.executable, compiled=compiled)
         case WorkloadKind.BINARY | WorkloadKind.PYTHON:
-            return _walled(kind, step)
+            return _walled(kind, step, egress)
         case WorkloadKind.DOCKER:
             from atoll_agent.sandbox.docker.guest import DockerGuest  # noqa: PLC0415
             from atoll_agent.sandbox.docker.walled import engine_is_there  # noqa: PLC0415
 
             if not engine_is_there(docker_host):
-                return _walled(kind, step)
+                return _walled(kind, step, None)
             return DockerGuest(step, host=docker_host)
 
 
@@ -84,7 +87,7 @@ def _no_images(docker_host: str) -> str | None:
     return without and f"no container engine at {docker_host}, and without one: {without}"
 
 
-def _walled(kind: WorkloadKind, step: Step) -> Guest:
+def _walled(kind: WorkloadKind, step: Step, egress: Egress | None) -> Guest:
     from atoll_agent.sandbox.docker import walled  # noqa: PLC0415
     from atoll_agent.sandbox.wall import native  # noqa: PLC0415
     from atoll_agent.sandbox.wall.bubblewrap import require_wall  # noqa: PLC0415
@@ -93,4 +96,4 @@ def _walled(kind: WorkloadKind, step: Step) -> Guest:
     if kind is WorkloadKind.DOCKER:
         return WalledGuest(step, require_wall(), walled.image)
     prepare = native.binary if kind is WorkloadKind.BINARY else native.python
-    return WalledGuest(step, require_wall(), prepare)
+    return WalledGuest(step, require_wall(), prepare, egress)

@@ -16,7 +16,7 @@ from atoll.computation.steps import WorkloadKind
 from atoll.enclave_storage import erase
 from atoll_agent.sandbox.compiled import CompiledModules
 from atoll_agent.sandbox.exchange import Answer, require_arguments
-from atoll_agent.sandbox.guest import Guest
+from atoll_agent.sandbox.guest import Egress, Guest
 from atoll_agent.sandbox.kinds import DOCKER_HOST, make_guest
 from atoll_agent.sandbox.limits import Limits
 from atoll_agent.sandbox.outcome import OUTPUT_KINDS, Kind, Outcome, Used
@@ -36,8 +36,11 @@ async def run(
     *,
     docker_host: str = DOCKER_HOST,
     compiled: CompiledModules | None = None,
+    egress: Egress | None = None,
 ) -> Outcome:
     """Run a step once in the sandbox of its kind, and return how it ended.
+
+    `docker_host`, `compiled` and `egress` are those of `make_guest`.
 
     Whatever the guest does comes back as an `Outcome`. When this returns, raises or is
     cancelled, every process of the guest is gone. `step.space`'s results, stdout and stderr
@@ -53,7 +56,7 @@ async def run(
         ConfigError: `sandbox.unavailable`: this host lacks what the kind's sandbox is made of.
     """
     guest = await asyncio.to_thread(
-        make_guest, kind, step, docker_host=docker_host, compiled=compiled
+        make_guest, kind, step, docker_host=docker_host, compiled=compiled, egress=egress
     )
     return await run_guest(guest, step)
 

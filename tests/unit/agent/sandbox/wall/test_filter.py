@@ -1,6 +1,7 @@
 """The filter, run by an interpreter over every number of every architecture."""
 
 import errno
+import hashlib
 import importlib.util
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from atoll_agent.sandbox.wall import bpf
 from atoll_agent.sandbox.wall.bpf import ALLOW, KILL, refuses
-from atoll_agent.sandbox.wall.filter import ALLOWED, PRCTLS, REFUSED, program
+from atoll_agent.sandbox.wall.filter import ALLOWED, PRCTLS, REFUSED, TCP_OPTIONS, program
 from atoll_agent.sandbox.wall.syscalls import AARCH64, ARCHITECTURES, RISCV64, X86_64, Architecture
 from unit.agent.sandbox.wall.machine import decide
 
@@ -97,6 +98,53 @@ def test_only_unix_sockets_can_be_made(machine: Architecture) -> None:
         for family in range(64):
             wanted = ALLOW if family == 1 else refuses(errno.EAFNOSUPPORT)
             assert said(machine, call, family) == wanted
+
+
+AS_EVER = {
+    "x86_64": "d0dc1494a137039fca7aaaf57d3f59d424de318f13c0967ec2b05b58c65bd0c5",
+    "aarch64": "7f1272f45e03a08ebfcee50ddac1714908410bed0d7c2912e2a3bb00e87ed1e0",
+    "riscv64": "2c7cc59090ecbace54904e70bae242aa4308ee55ad98cbea97816a4686a978ce",
+}
+"""SHA-256 of the filters of the time when no guest had a way out."""
+
+
+@each
+def test_without_a_way_out_the_filter_is_what_it_was_before_there_was_one(
+    machine: Architecture,
+) -> None:
+    assert hashlib.sha256(program(machine)).hexdigest() == AS_EVER[machine.machine]
+
+
+@each
+def test_with_a_way_out_tcp_sockets_can_be_made_and_nothing_else_is_different(
+    machine: Architecture,
+) -> None:
+    def out(name: str, *args: int) -> int:
+        raw = program(machine, internet=True)
+        return decide(raw, number=machine.numbers[name], arch=machine.audit, args=args)
+
+    no_protocol = refuses(errno.EPROTONOSUPPORT)
+    for family in range(64):
+        if family != 2:
+            assert out("socket", family, 1) == said(machine, "socket", family, 1)
+        assert out("socketpair", family) == said(machine, "socketpair", family)
+    for kind in range(16):
+        for flags in (0, 0o4000, 0o2000000, 0o2004000):
+            wanted = ALLOW if kind == 1 else no_protocol
+            assert out("socket", 2, kind | flags) == wanted
+    assert out("socket", 2, 1 | 0o10) == no_protocol
+    allowed = {number for number in range(300) if out("socket", 2, 1, number) == ALLOW}
+    assert allowed == {0, 6}
+    assert out("socket", 2, 1, (1 << 32) | 6) == ALLOW  # an int has no high bits
+    options = {number for number in range(64) if out("setsockopt", 3, 6, number) == ALLOW}
+    assert options == set(TCP_OPTIONS)
+    levels = {level for level in range(300) if out("setsockopt", 3, level, 1) == ALLOW}
+    assert levels == {1, 6}
+    for name, number in machine.numbers.items():
+        if name not in {"socket", "setsockopt"}:
+            for args in ((), (1, 2, 3), (0x10000000, 0x5412, 0o4755)):
+                same = decide(program(machine), number=number, arch=machine.audit, args=args)
+                assert out(name, *args) == same, name
 
 
 @each

@@ -5,6 +5,8 @@
     bpf         seccomp's instructions and decision trees (pure)
     filter      which system calls a guest may make (pure)
     bubblewrap  finds bwrap, and proves by running it that this host can build the wall
+    loopback    where a guest with a way out finds it, and `listener`, which listens there
+    descriptors files in memory, and waiting
     root        what the guest sees: mounts, devices, environment
     kernel      rlimits of the guest
     cgroup      the guest's cgroup (v2), where this process may make one

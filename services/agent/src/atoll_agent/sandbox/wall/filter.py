@@ -4,6 +4,10 @@ An allow-list: what C libraries, Python and numerical code use. What is dangerou
 with EPERM and what is unknown or new with ENOSYS, so that a library takes its older way. Only a
 foreign architecture and the x32 numbers kill.
 
+A guest with a way out (`internet`) may make Internet sockets too: TCP over IPv4, with the options
+that such sockets usually have, in a network namespace where there is one proxy and nothing else.
+For all others the program is the same, byte for byte, as if that did not exist.
+
 Arguments are looked at where the kernel reads them from registers: the flags of `clone`, the
 family of `socket`, the request of `ioctl`, the mode of `chmod` and its like. `clone3` and
 `openat2` keep theirs in memory, where a filter cannot see them: ENOSYS.
@@ -13,6 +17,7 @@ What this does not do: it holds no path and no amount. Mounts, namespaces and li
 
 import errno
 import functools
+from collections.abc import Mapping
 from typing import Final
 
 from atoll_agent.sandbox.wall import bpf
@@ -112,6 +117,19 @@ NEW_NAMESPACES: Final = 0x7E020000
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}; CLONE_NEWTIME is no flag of clone(2)."""
 SET_ID_BITS: Final = 0o6000
 AF_UNIX: Final = 1
+AF_INET: Final = 2
+STREAM_TYPES: Final = (1, 1 | 0o4000, 1 | 0o2000000, 1 | 0o4000 | 0o2000000)
+"""SOCK_STREAM, with and without SOCK_NONBLOCK and SOCK_CLOEXEC."""
+TCP_PROTOCOLS: Final = (0, 6)
+"""What is usual for the type, and IPPROTO_TCP."""
+SOL_SOCKET: Final = 1
+IPPROTO_TCP: Final = 6
+TCP_OPTIONS: Final = (
+    1, 2, 3, 4, 5, 6, 7, 8,  # TCP_{NODELAY,MAXSEG,CORK,KEEPIDLE,KEEPINTVL,KEEPCNT,SYNCNT,LINGER2}
+    9, 10, 12,  # TCP_{DEFER_ACCEPT,WINDOW_CLAMP,QUICKACK}
+    18, 25,  # TCP_{USER_TIMEOUT,NOTSENT_LOWAT}
+)  # fmt: skip
+"""None that loads code into the kernel's path (TCP_ULP, TCP_CONGESTION) or rewrites it."""
 FORBIDDEN_IOCTLS: Final = (0x5412, 0x541C)
 """TIOCSTI types into a terminal, TIOCLINUX pastes into one."""
 PERSONALITIES: Final = (0, 0xFFFFFFFF)
@@ -137,12 +155,20 @@ _KILL: Final = bpf.returns(bpf.KILL)
 _EPERM: Final = bpf.returns(bpf.refuses(errno.EPERM))
 _ENOSYS: Final = bpf.returns(bpf.refuses(errno.ENOSYS))
 _NO_FAMILY: Final = bpf.returns(bpf.refuses(errno.EAFNOSUPPORT))
+_NO_PROTOCOL: Final = bpf.returns(bpf.refuses(errno.EPROTONOSUPPORT))
+_NO_OPTION: Final = bpf.returns(bpf.refuses(errno.ENOPROTOOPT))
 
 
 @functools.cache
-def program(architecture: Architecture) -> bytes:
-    """The filter for guests of `architecture`, as `bwrap --seccomp` reads it."""
-    cases = sorted((number, _rule(name)) for name, number in architecture.numbers.items())
+def program(architecture: Architecture, *, internet: bool = False) -> bytes:
+    """The filter for guests of `architecture`, as `bwrap --seccomp` reads it.
+
+    Args:
+        architecture: the guest's.
+        internet: whether it has a way out.
+    """
+    rules = _RULES | _INTERNET if internet else _RULES
+    cases = sorted((number, _rule(name, rules)) for name, number in architecture.numbers.items())
     tree = _number_tree(cases)
     if architecture is X86_64:
         tree = bpf.choose(bpf.AT_LEAST, X32_BIT, _KILL, tree)
@@ -172,9 +198,9 @@ def _number_tree(cases: list[tuple[int, Block]]) -> Block:
     return bpf.search(ranges)
 
 
-def _rule(name: str) -> Block:
-    if name in _RULES:
-        return _RULES[name]
+def _rule(name: str, rules: Mapping[str, Block]) -> Block:
+    if name in rules:
+        return rules[name]
     if name in ALLOWED:
         return _ALLOW
     return _EPERM if name in REFUSED else _ENOSYS
@@ -205,4 +231,23 @@ _RULES: Final = {
     "mkdir": _unless_bits(1, SET_ID_BITS),
     "mkdirat": _unless_bits(2, SET_ID_BITS),
     "creat": _unless_bits(1, SET_ID_BITS),
+}
+
+_TCP: Final = (
+    bpf.low_argument(1),
+    *bpf.one_of(STREAM_TYPES, _only(2, TCP_PROTOCOLS, _NO_PROTOCOL), _NO_PROTOCOL),
+)
+_INTERNET: Final = {
+    "socket": (
+        bpf.low_argument(0),
+        *bpf.one_of((AF_UNIX,), _ALLOW, bpf.choose(bpf.EQUAL, AF_INET, _TCP, _NO_FAMILY)),
+    ),
+    "setsockopt": (
+        bpf.low_argument(1),
+        *bpf.one_of(
+            (SOL_SOCKET,),
+            _ALLOW,
+            bpf.choose(bpf.EQUAL, IPPROTO_TCP, _only(2, TCP_OPTIONS, _NO_OPTION), _NO_OPTION),
+        ),
+    ),
 }

@@ -13,7 +13,7 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,12 +21,14 @@ from typing import Final, Self
 
 from atoll.errors import ConfigError, InputError
 from atoll_agent.sandbox.exchange import MAX_DETAIL, Answer
+from atoll_agent.sandbox.guest import Egress
 from atoll_agent.sandbox.outcome import Kind
 from atoll_agent.sandbox.step import Step
 from atoll_agent.sandbox.threads import to_its_end
 from atoll_agent.sandbox.tree import Tree
-from atoll_agent.sandbox.wall import cgroup, native, ownership
+from atoll_agent.sandbox.wall import cgroup, loopback, native, ownership
 from atoll_agent.sandbox.wall.bubblewrap import UNAVAILABLE, Wall, identity
+from atoll_agent.sandbox.wall.descriptors import memory_file, readable
 from atoll_agent.sandbox.wall.filter import program as filter_program
 from atoll_agent.sandbox.wall.kernel import INIT
 from atoll_agent.sandbox.wall.prlimit import impose
@@ -47,12 +49,23 @@ Prepare = Callable[[Step, Architecture], Program]
 
 
 class WalledGuest:
-    """A `Guest` behind bubblewrap."""
+    """A `Guest` behind bubblewrap.
 
-    def __init__(self, step: Step, wall: Wall, prepare: Prepare) -> None:
+    Args:
+        step: what to run.
+        wall: of this host.
+        prepare: makes the program of the step.
+        egress: serves the guest's way out; None: it has none, and no Internet socket.
+    """
+
+    def __init__(
+        self, step: Step, wall: Wall, prepare: Prepare, egress: Egress | None = None
+    ) -> None:
         self._step = step
         self._wall = wall
         self._prepare = prepare
+        self._egress = egress
+        self._way = AsyncExitStack()
         self._refused: Answer | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._init: int | None = None
@@ -74,6 +87,8 @@ class WalledGuest:
                 raise
             self._refused = _answer(kind, detail=error.message)
             return self
+        if self._egress is not None:
+            program = replace(program, env={**loopback.ENVIRONMENT, **program.env})
         space.algorithm.chmod(0o500)
         self._device = space.results.stat().st_dev
         try:
@@ -231,7 +246,8 @@ class WalledGuest:
             opened=lambda path: keep(os.open(path, os.O_PATH | os.O_CLOEXEC)),
             content=content,
         )
-        options += ["--seccomp", str(content(filter_program(self._wall.architecture)))]
+        calls = filter_program(self._wall.architecture, internet=self._egress is not None)
+        options += ["--seccomp", str(content(calls))]
         options += ["--json-status-fd", str(status_w), "--block-fd", str(block_r)]
         told = content(b"".join(os.fsencode(option) + b"\0" for option in options))
         logs = [stack.enter_context(path.open("ab")) for path in (space.stdout, space.stderr)]
@@ -273,6 +289,9 @@ class WalledGuest:
                 f"limits cannot be put on a guest: {error.strerror}", code=UNAVAILABLE
             ) from error
         self._tree = Tree(self._init)
+        if self._egress is not None:
+            served = loopback.served(self._egress, self._init, user=self._user)
+            await self._way.enter_async_context(served)
         return True
 
     async def _first_status(self) -> bytes:
@@ -299,6 +318,12 @@ class WalledGuest:
 
     async def _end(self) -> None:
         """Kill and wait until the namespace is empty. Doing it twice does nothing."""
+        try:
+            await self._end_tree()
+        finally:
+            await self._way.aclose()
+
+    async def _end_tree(self) -> None:
         self._kill()
         if self._process is not None and not self._over:
             self._over = True
@@ -352,34 +377,6 @@ def _number(raw: bytes, name: str, most: int) -> int | None:
 def problem_or(problem: Kind | None, answer: Answer) -> Answer:
     """What the kernel counted, before what the program made of it."""
     return answer if problem is None else _answer(problem, memory=answer.memory_bytes)
-
-
-def memory_file(raw: bytes) -> int:
-    """A descriptor from which `raw` can be read."""
-    descriptor = os.memfd_create("wall", os.MFD_CLOEXEC)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(raw)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-async def readable(descriptor: int, timeout_s: float) -> bool:
-    """Whether there is something to read, or an end, within the time."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
-    try:
-        async with asyncio.timeout(timeout_s):
-            await ready.wait()
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(descriptor)
-    return True
 
 
 def _answer(kind: Kind, *, memory: int | None = None, detail: str = "") -> Answer:
