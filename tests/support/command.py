@@ -76,6 +76,8 @@ class Stack:
     """Of which enclaves are started by `driver`; None: they are processes."""
     driver: str = "docker"
     tee: str = "simulated"
+    egress: tuple[str, ...] = ()
+    """Where its jobs may connect to."""
     nats: str | None = None
     """Where its bus listens, HOST:PORT; None: on a free port."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class Stack:
                     *(("--docker", self.docker) if self.docker else ()),
                     *(("--driver", self.driver, "--image", self.image) if self.image else ()),
                     *("--tee", self.tee),
+                    *(part for rule in self.egress for part in ("--egress", rule)),
                     *(("--nats", self.nats) if self.nats else ()),
                 ],
                 env=environment(self.home, **self.env),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from atoll.wire.egress import Allowance
 from atoll.wire.hosts import HostRecord, HostState
 from atoll.wire.messages import JobState, JobView
 from atoll.wire.placement import Needs, SpawnClass, class_of
@@ -44,6 +45,13 @@ def _fitting(place: SpawnClass) -> tuple[_Step, ...]:
         (
             lambda host: needs.labels.items() <= host.labels.items(),
             lambda _: f"no {kind} host that it may use has {labels}",
+        ),
+        (
+            lambda host: not Allowance(host.egress).first_refused(needs.destinations),
+            lambda _: (
+                f"no {kind} host that it may use lets jobs connect to all of "
+                f"{', '.join(needs.destinations)}"
+            ),
         ),
         (
             lambda host: needs.memory_bytes <= host.memory_bytes,

@@ -7,7 +7,9 @@ import pytest
 from atoll.bus import Bus, KeyValue, publish
 from atoll.bus import dead_letter as dead
 from atoll.bus.jetstream import api, message_after
-from atoll.computation.placement import Placement
+from atoll.computation.manifest import Manifest
+from atoll.computation.network import Destination, Network, NetworkMode
+from atoll.computation.placement import Placement, needs_of
 from atoll.errors import ManifestError, NotFoundError, RefusedError
 from atoll.wire import level, schema, subjects, topology
 from atoll.wire.hosts import HostRecord
@@ -69,6 +71,19 @@ async def test_jobs_of_like_needs_share_a_queue_that_managers_are_told_of(site: 
         assert entry is not None
         assert entry.value is not None
         assert schema.decode(SpawnClass, entry.value) == replace(gpu(it), used_ms=NOW_MS)
+
+
+async def test_destinations_need_a_level_at_which_managers_know_of_them(site: Bus) -> None:
+    allowed = Network(
+        mode=NetworkMode.ALLOW, destinations=(Destination(host="a.example", port=443),)
+    )
+    level.write(placings.CLASSES_LEVEL - 1)
+    async with fleet(site) as it:
+        with pytest.raises(RefusedError) as caught:
+            await it.placing.require(
+                make_manifest(keys_of("alice"), network=allowed), DIGEST, "main"
+            )
+        assert caught.value.code == "placement.level"
 
 
 async def test_while_an_older_release_may_run_every_job_is_where_its_managers_ask(
@@ -136,7 +151,7 @@ async def test_an_operator_may_have_jobs_refused_that_no_host_can_start(site: Bu
     async def hosts() -> list[HostRecord]:
         return living
 
-    strict = Placing(site, KvManifests(site), lambda: NOW_MS, hosts)
+    strict = Placing(site, KvManifests(site), lambda: NOW_MS, hosts, refuses=True)
     manifest = make_manifest(keys_of("alice"), placement=GPU)
     for seen in ([], [replace(RECORD, memory_bytes=1 << 40)]):
         living[:] = seen
@@ -146,6 +161,49 @@ async def test_an_operator_may_have_jobs_refused_that_no_host_can_start(site: Bu
     assert await told(site) == []
     living.append(replace(RECORD, memory_bytes=1 << 40, labels={"gpu": "a100"}))
     await strict.require(manifest, DIGEST, "main")
+
+
+def places_memory(manifest: Manifest) -> int:
+    return needs_of(manifest, "main").memory_bytes
+
+
+async def test_a_job_that_no_host_would_let_out_is_refused_with_the_destination(site: Bus) -> None:
+    living: list[HostRecord] = []
+
+    async def hosts() -> list[HostRecord]:
+        return living
+
+    places = Placing(site, KvManifests(site), lambda: NOW_MS, hosts)
+    network = Network(
+        mode=NetworkMode.ALLOW,
+        destinations=(
+            Destination(host="a.example", port=443),
+            Destination(host="b.example", port=443),
+        ),
+    )
+    manifest = make_manifest(keys_of("alice"), network=network)
+    large = replace(RECORD, memory_bytes=1 << 40)
+    one = replace(large, egress=("a.example:443",))
+    other = replace(large, egress=("b.example:443",))
+    for seen, named in (
+        ([large], "a.example:443"),
+        ([one], "b.example:443"),
+        ([one, other], "a.example:443 and b.example:443"),
+    ):
+        living[:] = seen
+        with pytest.raises(RefusedError, match=f"connect to {named}$") as caught:
+            await places.require(manifest, DIGEST, "main")
+        assert caught.value.code == "network.refused"
+    assert await told(site) == []
+    # One that is away may let it out: it waits, as for whatever a host may have.
+    living[:] = []
+    await places.require(manifest, DIGEST, "main")
+    living[:] = [one, replace(large, egress=("*.example:443",))]
+    await places.require(manifest, DIGEST, "main")
+    needs = Needs(
+        memory_bytes=places_memory(manifest), destinations=("a.example:443", "b.example:443")
+    )
+    assert await told(site) == [class_of(Tee.SIMULATED, needs).consumer.name]
 
 
 async def test_where_a_job_waits_is_found_by_another_gateway_from_its_manifest(site: Bus) -> None:

@@ -64,6 +64,9 @@ LARGEST = "the largest simulated host that it may use has"
 CLAIMED = "which other jobs have claimed on 2 hosts that could start it"
 GPU = Needs(labels={"gpu": "a100"})
 WITH_GPU = replace(FREE, labels={"gpu": "a100"})
+PLACES = "a.example:1, b.example:2"
+OUT = Needs(destinations=("a.example:1", "b.example:2"))
+LETS_OUT = replace(FREE, egress=("*.example:1", "b.example:2"))
 NORTHS = replace(FREE, tenants=("north",))
 
 
@@ -84,6 +87,12 @@ NORTHS = replace(FREE, tenants=("north",))
             "no simulated host is dedicated to the tenant south",
         ),
         (Needs(tenant="north"), (FREE, NORTHS), "a host with a free slot is about to take it"),
+        (
+            OUT,
+            (FREE, replace(FREE, egress=("a.example:1",))),
+            f"no simulated host that it may use lets jobs connect to all of {PLACES}",
+        ),
+        (OUT, (FREE, LETS_OUT), "a host with a free slot is about to take it"),
         (
             Needs(memory_bytes=9 * GIB),
             (FREE, replace(FREE, memory_bytes=4 * GIB)),
@@ -124,8 +133,11 @@ def test_a_job_with_further_needs_says_what_is_missing(
         cpus=st.integers(0, 4),
         labels=st.sampled_from([{}, {"gpu": "a100"}, {"gpu": "a100", "zone": "b"}]),
         tenant=st.sampled_from([None, "north", "south"]),
+        destinations=st.sampled_from([(), OUT.destinations]),
     ),
-    st.sampled_from([FREE, WITH_GPU, NORTHS, OTHER, replace(NORTHS, labels={"gpu": "a100"})]),
+    st.sampled_from(
+        [LETS_OUT, FREE, WITH_GPU, NORTHS, OTHER, replace(NORTHS, labels={"gpu": "a100"})]
+    ),
 )
 def test_what_it_says_is_what_managers_go_by(needs: Needs, host: HostRecord) -> None:
     can_start = misfit(Tee.SIMULATED, class_of(Tee.SIMULATED, needs).needs, host) is None

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -20,10 +20,10 @@ from support.evidence import guest
 from unit.manager.enclaves import spec
 
 
-def services(*, warm: bool = False) -> Services:
+def services(*, warm: bool = False, body: Mapping[str, object] | None = None) -> Services:
     of = spec()
     of = replace(of, job_id="") if warm else of
-    return Services(Order(spec=of, settings={}, body={"bus": []}, guest=guest))
+    return Services(Order(spec=of, settings={}, body={"bus": [], **(body or {})}, guest=guest))
 
 
 @asynccontextmanager
@@ -120,3 +120,36 @@ def test_any_line_is_a_status_or_the_one_error(line: bytes) -> None:
         assert 0 <= _status(line) <= 255
     except MessageError as error:
         assert error.code == "channel.status"  # noqa: PT017
+
+
+async def asked(it: Services, line: bytes) -> tuple[bytes, str]:
+    """What it answers on a stream to the outside, and for what it cut the guest off."""
+    async with linked(it) as (dialer, cut):
+        reader, writer = await dialer.open("egress")
+        writer.write(line)
+        answer = await reader.readline()
+        writer.close()
+        if answer:
+            return answer, ""
+        async with asyncio.timeout(10):
+            return answer, await cut
+
+
+async def test_the_operators_list_decides_where_a_guest_is_let_out() -> None:
+    body = {"egress": ["example.org:443"]}
+    assert await asked(services(body=body), b"may example.org:443\n") == (b"ok\n", "")
+    for line in (b"may example.org:80\n", b"dial example.com:443\n"):
+        assert await asked(services(body=body), line) == (b"no network.refused\n", "")
+
+
+@pytest.mark.parametrize("body", [{}, {"egress": []}])
+async def test_without_a_list_nothing_is_let_out(body: dict[str, object]) -> None:
+    assert await asked(services(body=body), b"may example.org:443\n") == (
+        b"no network.refused\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize("line", [b"hello\n", b"may x\n", b"dial [::1]:80\n", b"x" * 70_000])
+async def test_a_guest_that_asks_for_no_destination_is_cut_off(line: bytes) -> None:
+    assert await asked(services(body={"egress": ["a:1"]}), line) == (b"", "egress.word")

@@ -10,6 +10,7 @@ from atoll.evidence.snp import AttestationReport
 from atoll.measure.machine import measure_machine
 from atoll_manager import simulation
 from atoll_manager.config import PREFIX, ManagerConfig
+from atoll_manager.drivers.apart import EGRESS_SETTING, Apart, egress_of
 from atoll_manager.drivers.driver import EnclaveSpec
 from support.evidence import Binding, chain
 
@@ -47,12 +48,24 @@ def test_settings_are_read() -> None:
         ("GUEST_MEMORY_MIB", "383"),
         ("GUEST_MEMORY_MIB", "-1"),
         ("EMULATOR", "qemu"),
+        ("EGRESS", "example.org"),
+        ("EGRESS", "a:1,*:443"),
     ],
 )
 def test_a_setting_that_makes_no_sense_stops_the_start(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name) as caught:
         settings.read(ManagerConfig, PREFIX, {**ENV, PREFIX + name: value})
     assert caught.value.code == "config.invalid"
+
+
+def test_where_jobs_may_connect_to_is_told_to_who_holds_them_to_it() -> None:
+    config = settings.read(ManagerConfig, PREFIX, {**ENV, PREFIX + "EGRESS": "a:1,*.b:2"})
+    assert config.egress == ("a:1", "*.b:2")
+    agents = {"ATOLL_AGENT_NATS_URL": "nats://127.0.0.1:4222", EGRESS_SETTING: "a:1,*.b:2"}
+    assert egress_of(agents) == ["a:1", "*.b:2"]
+    assert egress_of({}) == []
+    # An enclave with a channel has no network to be held to anything with.
+    assert EGRESS_SETTING not in Apart().settings(agents)
 
 
 def test_a_chain_that_is_missing_or_damaged_stops_the_start(tmp_path: Path) -> None:

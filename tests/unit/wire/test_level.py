@@ -211,10 +211,11 @@ def test_an_older_release_reads_what_a_newer_host_says_of_itself() -> None:
         started_ms=1,
         version="1",
     )
-    late = {"tenants", "taken_bytes", "taken_cpus", "warm", "keeps_room_for"}
+    late = {"tenants", "taken_bytes", "taken_cpus", "warm", "keeps_room_for", "egress"}
     record = dataclasses.replace(
         first, tenants=("clinic",), taken_bytes=5, taken_cpus=1, warm=2, keeps_room_for="m2c0"
     )
+    record = dataclasses.replace(record, egress=("example.org:443",))
     old, new = written_at(record, 1), written_at(record, 2)
     assert codec.unpackb(new).keys() - codec.unpackb(old).keys() == late
     level.limit(1)

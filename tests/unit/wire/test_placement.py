@@ -128,6 +128,7 @@ def test_small_jobs_without_further_needs_are_in_the_queue_that_everybody_has(
         (Needs(cpus=5), "m2c6.any"),
         (Needs(labels={"gpu": "a100"}), "m2c0.1aa3100aaa98fe83243c21ad"),
         (Needs(tenant="north"), "m2c0.8dd6f88e8f88cda8785b3976"),
+        (Needs(destinations=("example.org:443",)), "m2c0.8380148f4166bc4be02b65c9"),
     ],
 )
 def test_what_a_queue_is_called(wanted: Needs, tokens: str) -> None:
@@ -161,10 +162,21 @@ def test_refuses_a_size_that_is_none(size: str) -> None:
         (Needs(labels={"gpu": "h100"}), Misfit.LABELS),
         (Needs(labels={"gpu": "a100", "disk": "fast"}), Misfit.LABELS),
         (Needs(tenant="north"), Misfit.TENANT),
+        (Needs(destinations=("example.org:443",)), Misfit.EGRESS),
     ],
 )
 def test_a_host_of_everybody(wanted: Needs, found: Misfit | None) -> None:
     assert misfit(Tee.SIMULATED, wanted, HOST) is found
+
+
+def test_a_host_must_let_out_to_every_destination() -> None:
+    host = replace(HOST, egress=("example.org:443", "*.example.net:80"))
+    for places, found in (
+        (("example.org:443",), None),
+        (("a.example.net:80", "example.org:443"), None),
+        (("b.example.org:443", "example.org:443"), Misfit.EGRESS),
+    ):
+        assert misfit(Tee.SIMULATED, Needs(destinations=places), host) is found
 
 
 def test_a_host_without_the_tee() -> None:

@@ -195,6 +195,7 @@ def _show(session: Session, host: str, record: HostRecord | None, order: HostOrd
             ("memory", f"{size(record.taken_bytes)} of {size(record.memory_bytes)} claimed"),
             ("keeps room for", record.keeps_room_for or "nothing"),
             ("labels", _labels(record)),
+            ("lets out to", " ".join(record.egress) or "nowhere"),
             ("dedicated to", " ".join(record.tenants) or "nobody"),
             ("measurement", str(plain["measurement"])),
         ]

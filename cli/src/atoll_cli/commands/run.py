@@ -12,11 +12,13 @@ from atoll.client.profile import Profile
 from atoll.client.results import check_receipt
 from atoll.client.run import RunOutcome, RunSpec, require_runnable
 from atoll.computation.manifest import JobLimits
+from atoll.computation.network import Network
 from atoll.computation.steps import StepLimits, WorkloadKind
 from atoll.errors import InputError
 from atoll.receipt.verify import MAX_FILE
 from atoll.wire.messages import Tee
 from atoll.wire.names import require_name
+from atoll_cli.network_options import network_of
 from atoll_cli.options import FILE, fresh_directory, json_option, key_option, pass_session
 from atoll_cli.placement_options import placement, placement_options
 from atoll_cli.remote import connected
@@ -203,6 +205,15 @@ def _unicode(text: str, what: str) -> str:
     show_default=True,
     help="What fits below /tmp.",
 )
+@click.option(
+    "--destination",
+    "network",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=network_of,
+    help="Let the workload connect there, through its proxy; for the kinds binary and python. "
+    "Repeatable (default: no network).",
+)
 @placement_options
 @click.option(
     "--release-wait-s",
@@ -242,6 +253,7 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
     processes: int,
     open_files: int,
     scratch_mib: int,
+    network: Network,
     host_memory_mib: int,
     host_cpus: int,
     host_labels: dict[str, str],
@@ -288,6 +300,7 @@ def run(  # noqa: PLR0917 - click passes one parameter for each option
             job_limits=job_limits,
             tee=Tee(tee) if tee else profile.tee,
             previous=_previous(session, after, profile),
+            network=network,
             placement=placement(
                 host_memory_mib=host_memory_mib,
                 host_cpus=host_cpus,

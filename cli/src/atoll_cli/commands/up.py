@@ -9,6 +9,7 @@ from atoll.client.files import read_private
 from atoll.errors import InputError
 from atoll.wire.tee import Tee
 from atoll_cli.nats_server import DEFAULT_SYNC, SYNC
+from atoll_cli.network_options import egress_rules
 from atoll_cli.options import FILE, json_option, pass_session
 from atoll_cli.placement_options import labels as labels_of
 from atoll_cli.session import Session
@@ -77,6 +78,14 @@ def _sync(_: click.Context, __: click.Parameter, value: str) -> str:
     help="What to say of this host; jobs may ask for it.",
 )
 @click.option(
+    "--egress",
+    metavar="HOST:PORT",
+    multiple=True,
+    callback=egress_rules,
+    help="Where jobs of this host may connect to, if their manifests say so; *.SUFFIX:PORT for all "
+    "names below one. Repeatable (default: nowhere).",
+)
+@click.option(
     "--sync",
     metavar="always|TIME",
     callback=_sync,
@@ -124,6 +133,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
     slots: int,
     warm: int,
     labels: dict[str, str],
+    egress: tuple[str, ...],
     sync: str,
     docker: str | None,
     driver: str,
@@ -155,6 +165,7 @@ def up(  # noqa: PLR0917 - click passes one parameter for each option
         slots=slots,
         warm=warm,
         labels=labels,
+        egress=egress,
         sync=sync,
         docker=docker,
         enclaves=Enclaves(driver=driver, image=image or "", tee=Tee(tee)),

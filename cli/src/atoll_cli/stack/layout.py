@@ -40,6 +40,7 @@ class Plan:
     env: Mapping[str, str]
     warm: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    egress: tuple[str, ...] = ()
     docker: str | None = None
     http_cert: Path | None = None
     http_key: Path | None = None
@@ -77,6 +78,7 @@ class Plan:
             slots=self.slots,
             warm_min=self.warm,
             labels=",".join(f"{name}={value}" for name, value in self.labels.items()),
+            egress=",".join(self.egress),
             python=sys.executable,
             **({"docker_host": self.docker} if self.docker else {}),
             **self._driver(),

@@ -58,6 +58,8 @@ class UpOptions:
     """Enclaves that wait for jobs."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """What to say of this host."""
+    egress: tuple[str, ...] = ()
+    """Where jobs may connect to."""
     docker: str | None = None
     """The container engine's socket; None: where engines have it."""
     enclaves: Enclaves = PROCESSES
@@ -100,6 +102,7 @@ async def _up(options: UpOptions, env: Mapping[str, str]) -> None:
             slots=options.slots,
             warm=options.warm,
             labels=options.labels,
+            egress=options.egress,
             host_id="local",
             env=env,
             docker=options.docker,

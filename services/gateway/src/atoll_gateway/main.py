@@ -87,7 +87,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         tracing = ServiceTracing(spans.GATEWAY, wiring.bus_publisher(bus), instance=config.instance)
         jobs, manifests = KvJobs(bus), KvManifests(bus)
         refuses = config.unplaceable == "refuse"
-        places = Placing(bus, manifests, _now_ms, partial(living, bus) if refuses else None)
+        places = Placing(bus, manifests, _now_ms, partial(living, bus), refuses=refuses)
         outlet = BusOutlet(bus, places)
         ledger = Ledger(jobs, outlet, _now_ms, exported.meter)
         index = JobIndex()

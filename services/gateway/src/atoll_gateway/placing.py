@@ -26,6 +26,7 @@ from atoll.errors import (
     RefusedError,
 )
 from atoll.wire import level, schema, topology
+from atoll.wire.egress import Allowance
 from atoll.wire.hosts import HostRecord
 from atoll.wire.messages import JobRecord
 from atoll.wire.placement import MAX_CLASSES, SpawnClass, class_of, misfit, plain
@@ -50,18 +51,27 @@ class Placing:
         bus: the connection.
         manifests: where agreed manifests are.
         clock: milliseconds since the epoch.
-        hosts: those that live, if a job that none of them can start is to be refused; None: it
-            is accepted, and waits for one that can.
+        hosts: those that live; None: nobody knows.
+        refuses: whether a job that none of them can start is refused; else it is accepted, and
+            waits for one that can. One that they could start if they let it connect to where its
+            manifest says is refused in any case: a policy does not come back as a host does.
     """
 
     def __init__(
-        self, bus: Bus, manifests: ManifestStore, clock: Clock, hosts: Hosts | None = None
+        self,
+        bus: Bus,
+        manifests: ManifestStore,
+        clock: Clock,
+        hosts: Hosts | None = None,
+        *,
+        refuses: bool = False,
     ) -> None:
         self._bus = bus
         self._kv = KeyValue(bus, topology.SPAWN_CLASSES)
         self._manifests = manifests
         self._clock = clock
         self._hosts = hosts
+        self._refuses = refuses
         self._places: OrderedDict[tuple[str, str], SpawnClass] = OrderedDict()
         self.known: dict[str, tuple[SpawnClass, int]] = {}
         """By consumer: the class and its entry's revision."""
@@ -83,17 +93,19 @@ class Placing:
             ManifestError: `placement.too_large`.
             RefusedError: `placement.level`: peers of an older release cannot read what it asks;
                 `placement.too_many`: this deployment has as many queues as it may;
-                `job.no_such_host`, if that is refused here.
+                `network.refused`: hosts could start it, and none lets it connect to where it
+                says; `job.no_such_host`, if that is refused here.
         """
-        if manifest.placement is not None and level.written() < CLASSES_LEVEL:
+        asks = manifest.placement is not None or bool(manifest.network.destinations)
+        if asks and level.written() < CLASSES_LEVEL:
             raise RefusedError(
                 f"placement needs protocol level {CLASSES_LEVEL}; in force is {level.written()}",
                 code="placement.level",
                 hint="the operator is upgrading: `atoll upgrade finish` ends that",
             )
         place = _place(manifest, tenant)
-        if self._hosts is not None:
-            await self._require_host(place, self._hosts)
+        if self._hosts is not None and (self._refuses or place.needs.destinations):
+            self._require_host(place, list(await self._hosts()))
         await self._ensure(place, bounded=True)
         self._remember(digest, tenant, place)
 
@@ -190,13 +202,29 @@ class Placing:
         while len(self._places) > MAX_REMEMBERED:
             self._places.popitem(last=False)
 
-    async def _require_host(self, place: SpawnClass, hosts: Hosts) -> None:
-        if not any(misfit(place.tee, place.needs, host) is None for host in await hosts()):
+    def _require_host(self, place: SpawnClass, hosts: list[HostRecord]) -> None:
+        if any(misfit(place.tee, place.needs, host) is None for host in hosts):
+            return
+        inside = replace(place.needs, destinations=())
+        able = [host for host in hosts if misfit(place.tee, inside, host) is None]
+        if able:
+            wanted = place.needs.destinations
+            nowhere = (it for it in wanted if all(_refuses(host, it) for host in able))
+            raise RefusedError(
+                f"no host here lets jobs connect to {next(nowhere, ' and '.join(wanted))}",
+                code="network.refused",
+                hint="`atoll hosts show` says where a host lets them; its operator decides",
+            )
+        if self._refuses:
             raise RefusedError(
                 "no host that is registered here has what this job needs",
                 code="job.no_such_host",
                 hint="`atoll hosts list` says what they have",
             )
+
+
+def _refuses(host: HostRecord, destination: str) -> bool:
+    return Allowance(host.egress).first_refused((destination,)) is not None
 
 
 def _place(manifest: Manifest, tenant: str) -> SpawnClass:

@@ -7,6 +7,7 @@ from typing import Final
 
 from atoll.errors import ConfigError, InputError
 from atoll.wire import level
+from atoll.wire.egress import Allowance
 from atoll.wire.names import require_token
 from atoll.wire.topology import HANDOVER_S
 from atoll_manager.patience import PATIENCE_S
@@ -66,6 +67,10 @@ class ManagerConfig:
 
     tenants: tuple[str, ...] = ()
     """Whom this host is dedicated to: it then takes only jobs of theirs that ask for that."""
+
+    egress: tuple[str, ...] = ()
+    """Where jobs of this host may connect to, as far as their manifests say so: `host:port` and
+    `*.suffix:port`. Empty: nowhere. An address that is not public only if it stands here itself."""
 
     patience_s: float = PATIENCE_S
     """How long at least a job waits for room while smaller ones take what becomes free; then
@@ -174,6 +179,10 @@ class ManagerConfig:
                 code="config.invalid",
             )
         self._check_guests()
+        try:
+            Allowance.parse(self.egress)
+        except InputError as error:
+            raise ConfigError(f"{PREFIX}EGRESS: {error.message}", code="config.invalid") from error
         if self.patience_s <= 0:
             raise ConfigError(f"{PREFIX}PATIENCE_S must be positive", code="config.invalid")
         for name in ("boot_timeout_s", "stop_grace_s", "adoption_window_s"):

@@ -19,6 +19,7 @@ from atoll.telemetry.metrics import table
 from atoll.telemetry.metrics import wiring as metering
 from atoll.telemetry.otel import ServiceTracing
 from atoll.wire import level, topology
+from atoll.wire.egress import Allowance
 from atoll.wire.hosts import HostRecord, HostWish
 from atoll.wire.placement import SpawnClass, misfit, plain
 from atoll.wire.upgrade import Kind
@@ -26,6 +27,7 @@ from atoll_manager import capacity, simulation
 from atoll_manager.attempt import AttemptRunner, Timing
 from atoll_manager.classes import Classes
 from atoll_manager.config import PREFIX, ManagerConfig
+from atoll_manager.drivers.apart import EGRESS_SETTING
 from atoll_manager.drivers.driver import EventKind, HostDriver
 from atoll_manager.driving import Driving, prepared
 from atoll_manager.duty import Duty
@@ -58,13 +60,15 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
     driving = await asyncio.to_thread(prepared, config)
     simulated = driving.simulated()
     labels, tenants = capacity.labels(config.labels), capacity.tenants(config.tenants)
+    egress = Allowance.parse(config.egress).rules
     log_dir = config.data_dir / "logs"
     try:
         log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
     with closing(Records(config.data_dir / "enclaves")) as store:
-        await _serve(config, stop, _Parts(driving, simulated, labels, tenants, log_dir, store))
+        parts = _Parts(driving, simulated, labels, tenants, egress, log_dir, store)
+        await _serve(config, stop, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class _Parts:
     simulated: simulation.Simulation
     labels: dict[str, str]
     tenants: tuple[str, ...]
+    egress: tuple[str, ...]
     log_dir: Path
     store: Records
 
@@ -111,6 +116,8 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
                 "ATOLL_AGENT_HOST_ID": config.host_id,
                 **({"ATOLL_AGENT_NATS_CA_FILE": ca} if (ca := bus_config.tls_ca_file) else {}),
                 "ATOLL_AGENT_DOCKER_HOST": config.docker_host,
+                # Not to an agent of an older release, which does not know it, when it says nothing.
+                **({EGRESS_SETTING: ",".join(parts.egress)} if parts.egress else {}),
             },
             launch=simulated.launch,
             log_dir=parts.log_dir,
@@ -179,6 +186,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
                 started_ms=started_ms,
                 version=version.VERSION,
                 measurement=simulated.measurement,
+                egress=parts.egress,
             )
 
         registry = HostRegistry(bus, followed(exported.meter, describe))

@@ -47,6 +47,7 @@ def one_person_manifest(
     tee: Tee,
     previous: tuple[str, ...] = (),
     placement: Placement | None = None,
+    network: Network | None = None,
 ) -> Manifest:
     """The manifest of a job in which one party is all parties.
 
@@ -78,7 +79,7 @@ def one_person_manifest(
         steps=(step,),
         datasets={name: Dataset(asset=asset.ref) for name, asset in datasets.items()},
         outputs={OUTPUT: output},
-        network=Network(),
+        network=network or Network(),
         tee=TeeRequirements(kind=tee),
         limits=job_limits,
         previous=previous,

@@ -16,6 +16,7 @@ from atoll.client.connection import AtollClient
 from atoll.client.release import EvidenceRefusedError, Releaser, StaleAttemptError, Waiting
 from atoll.client.results import OpenedResult, fetch_result
 from atoll.computation.manifest import JobLimits, digest
+from atoll.computation.network import Network
 from atoll.computation.placement import Placement
 from atoll.computation.steps import StepLimits, WorkloadKind
 from atoll.errors import AtollError, InputError, NotFoundError, UnreachableError
@@ -75,6 +76,8 @@ class RunSpec:
     job_limits: JobLimits = field(default_factory=JobLimits)
     tee: Tee
     previous: tuple[str, ...] = ()
+    network: Network = field(default_factory=Network)
+    """Where the workload may connect to."""
     placement: Placement | None = None
     """What the host must have; None: what follows from the limits."""
     out: Path | None = None
@@ -183,6 +186,7 @@ class Runner:
             tee=spec.tee,
             previous=spec.previous,
             placement=spec.placement,
+            network=spec.network,
         )
         assets = (algorithm, *([bundle] if bundle else []), *datasets.values(), sealed)
         return _Prepared(assets=assets, manifest=manifest.to_bytes())
@@ -275,7 +279,9 @@ def require_runnable(spec: RunSpec) -> None:
     Raises:
         InputError: `file.unreadable`, `name.invalid`, `workload.entry`, `workload.not_wasm`,
             `workload.not_elf`.
+        RefusedError: `network.unsupported`.
     """
+    spec.network.require_enforceable([spec.kind])
     if spec.kind is not WorkloadKind.PYTHON and (spec.entry or spec.bundle):
         raise InputError(
             f"an entry or a bundle is for the kind python, not {spec.kind.value}",

@@ -41,6 +41,7 @@ def needs_of(manifest: "Manifest", tenant: str) -> Needs:
         cpus=asked.cpus,
         labels=asked.labels,
         tenant=tenant if asked.dedicated else None,
+        destinations=manifest.network.places,
     )
 
 

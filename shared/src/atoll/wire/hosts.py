@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import Annotated, Final
 
+from atoll.wire.egress import MAX_RULES, Rule
 from atoll.wire.level import Since
 from atoll.wire.messages import Tee
 from atoll.wire.schema import Range, Size, Text, Timestamp, Token, message
@@ -66,6 +67,8 @@ class HostRecord:
     """Enclaves that wait, started, for jobs that may come."""
     keeps_room_for: Annotated[Token | None, Since(2)] = None
     """The queue of large jobs for which it takes no smaller ones at present."""
+    egress: Annotated[tuple[Rule, ...], Size(0, MAX_RULES), Since(2)] = ()
+    """Where its operator lets jobs connect to, as `atoll.wire.egress` has it; empty: nowhere."""
 
 
 @message

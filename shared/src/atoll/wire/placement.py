@@ -2,7 +2,7 @@
 
 A manager must not take a job that it cannot start: a delivery is an attempt. So jobs are sorted
 when they are submitted. A *class* stands for all jobs of one kind of TEE that need no more than
-its memory and processors, the same labels and the same dedication. It has a subject and a
+its memory and processors, the same labels, dedication and destinations. It has a subject and a
 consumer of its own, and a manager asks only those classes that it can start one more of.
 
 Memory is rounded up to 2, 3, 4, 6, 8, 12 ... GiB, processors to 1, 2, 3, 4, 6, 8, 12 ...: at most
@@ -12,7 +12,7 @@ are made when a job first needs them and stand in the bucket `spawn_classes`.
 
     atoll.v1.spawn.simulated                          plain
     atoll.v1.spawn.simulated.m6c4.any                 up to 6 GiB and 4 processors
-    atoll.v1.spawn.simulated.m2c0.<24 hex digits>     labels or dedication, by their digest
+    atoll.v1.spawn.simulated.m2c0.<24 hex digits>     the other needs, by their digest
 """
 
 import hashlib
@@ -20,12 +20,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import field, replace
 from enum import Enum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from atoll import canonical
 from atoll.errors import InputError
 from atoll.wire import subjects, topology
+from atoll.wire.egress import MAX_PLACES, Allowance, Place
 from atoll.wire.hosts import Bytes, HostRecord
+from atoll.wire.level import Since
 from atoll.wire.messages import Tee
 from atoll.wire.names import require_name, require_token
 from atoll.wire.schema import Range, Size, Timestamp, Token, message
@@ -82,6 +84,8 @@ class Needs:
     """The host must have every one of them."""
     tenant: Token | None = None
     """The host must be dedicated to this tenant; None: to nobody."""
+    destinations: Annotated[tuple[Place, ...], Size(0, MAX_PLACES), Since(2)] = ()
+    """The host must let its jobs connect to every one of them. Sorted."""
 
 
 @message
@@ -123,6 +127,8 @@ class Misfit(Enum):
     TENANT = "tenant"
     """It is dedicated to another tenant, or to some and the job asks for none."""
     LABELS = "labels"
+    EGRESS = "egress"
+    """Its operator does not let jobs connect to all of the destinations."""
     MEMORY = "memory"
     CPUS = "cpus"
 
@@ -199,6 +205,8 @@ def misfit(tee: Tee, needs: Needs, host: HostRecord) -> Misfit | None:
         return Misfit.TENANT
     if any(host.labels.get(name) != value for name, value in needs.labels.items()):
         return Misfit.LABELS
+    if Allowance(host.egress).first_refused(needs.destinations) is not None:
+        return Misfit.EGRESS
     if needs.memory_bytes > host.memory_bytes:
         return Misfit.MEMORY
     if needs.cpus > host.cpus:
@@ -216,9 +224,12 @@ def _tokens(it: SpawnClass) -> tuple[str, ...]:
 
 
 def _rest(needs: Needs) -> str:
-    if not needs.labels and needs.tenant is None:
+    if not needs.labels and needs.tenant is None and not needs.destinations:
         return _ANY
-    agreed = canonical.dumps({"labels": dict(needs.labels), "tenant": needs.tenant})
+    asked: dict[str, Any] = {"labels": dict(needs.labels), "tenant": needs.tenant}
+    if needs.destinations:
+        asked["destinations"] = list(needs.destinations)
+    agreed = canonical.dumps(asked)
     return hashlib.sha256(b"atoll spawn class v1\n" + agreed).hexdigest()[:_DIGEST_DIGITS]
 
 

@@ -2,6 +2,7 @@
 
     bus, bus.1, ...   the servers of the bus, over TCP
     device            the simulated processor
+    egress            connections to where the host's operator lets its jobs connect
     status            its last word, `{"status": n}`; what a warm one is told, `{"lease": {...}}`,
                       and `{"stop": true}` to one that is to end
 
@@ -15,7 +16,10 @@ from typing import Final
 
 from atoll.channel.pumping import Ends
 from atoll.channel.relay import Relay, Service, connecting
+from atoll.egress.outward import Outward
+from atoll.egress.words import SERVICE
 from atoll.errors import MessageError
+from atoll.wire.egress import Allowance
 from atoll_manager.bodies.body import Order, told
 from atoll_manager.drivers.driver import EnclaveSpec
 
@@ -27,7 +31,8 @@ class Services:
     """One guest's, for its whole life.
 
     Args:
-        order: whose guest answers on `device`; `bus` in its body: host and port of each server.
+        order: whose guest answers on `device`; in its body `bus`, host and port of each server,
+            and `egress`, the operator's list.
     """
 
     def __init__(self, order: Order) -> None:
@@ -41,7 +46,12 @@ class Services:
 
     def relay(self, *, peer: int = 0) -> Relay:
         """The host's end of its channel."""
-        table: dict[str, Service] = {"device": self._device, "status": self._meet}
+        outward = Outward(Allowance(tuple(self._order.body.get("egress", ()))))
+        table: dict[str, Service] = {
+            "device": self._device,
+            "status": self._meet,
+            SERVICE: outward.serve,
+        }
         for place, server in enumerate(self._order.body["bus"]):
             table[f"bus.{place}" if place else "bus"] = connecting(_dialing(server))
         return Relay(table, peer=peer)

@@ -18,7 +18,7 @@ from atoll.errors import ConfigError, RefusedError
 from atoll.measure.container import archive_of, archived_image
 from atoll.wire.messages import Tee
 from atoll_manager import engine
-from atoll_manager.drivers.apart import Apart, needs_of, servers
+from atoll_manager.drivers.apart import Apart, egress_of, needs_of, servers
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.drivers.kept import KeptDriver
 from atoll_manager.records import EnclaveRecord
@@ -55,6 +55,7 @@ class _Containers(Apart):
         self._owner = owner
         self._channels = channels
         self._bus = servers(settings["ATOLL_AGENT_NATS_URL"])
+        self._egress = egress_of(settings)
 
     async def order(self, spec: EnclaveSpec) -> dict[str, Any]:
         self._channels.mkdir(mode=0o700, exist_ok=True)
@@ -67,6 +68,7 @@ class _Containers(Apart):
             "labels": {engine.OWNER_LABEL: self._owner, engine.ENCLAVE_LABEL: spec.enclave_id},
             "folder": str((self._channels / spec.enclave_id).absolute()),
             "bus": self._bus,
+            "egress": self._egress,
             "limits": {"memory_bytes": needs.memory_bytes, "cpus": needs.cpus, "pids": PIDS},
         }
 

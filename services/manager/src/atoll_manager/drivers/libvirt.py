@@ -21,7 +21,7 @@ from typing import Any, Final
 from atoll.errors import AtollError, ConfigError, NotFoundError, RefusedError
 from atoll.wire.messages import Tee
 from atoll_manager.bodies.domain import CHANNEL, CONSOLE, SETTINGS, TPM
-from atoll_manager.drivers.apart import Apart, needs_of, servers
+from atoll_manager.drivers.apart import Apart, egress_of, needs_of, servers
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.drivers.kept import KeptDriver
 from atoll_manager.libvirt import image as images
@@ -100,6 +100,7 @@ class _Domains(Apart):
         self._folder = domains.absolute()
         self._logs: Path = common["log_dir"]
         self._bus = servers(common["settings"]["ATOLL_AGENT_NATS_URL"])
+        self._egress = egress_of(common["settings"])
 
     async def order(self, spec: EnclaveSpec) -> dict[str, Any]:
         folder = self._folder / spec.enclave_id
@@ -118,6 +119,7 @@ class _Domains(Apart):
             "folder": str(folder),
             "console": str((self._logs / f"console-{spec.enclave_id}.log").absolute()),
             "bus": self._bus,
+            "egress": self._egress,
         }
 
     async def answer(self, spec: EnclaveSpec, asked: Mapping[str, Any]) -> dict[str, Any]:
