@@ -59,6 +59,7 @@ def test_a_byte_of_the_code_and_an_address_change_it() -> None:
         ovmf.td_image(offset=8),
         ovmf.td_image(offset=2990),
         ovmf.td_image(b"TDVX" + ovmf.td_metadata()[4:]),
+        ovmf.td_image(ovmf.td_metadata([])),
         ovmf.td_image(b"TDVF" + struct.pack("<III", 16 + 32 * 3, 2, 3)),
         ovmf.td_image(b"TDVF" + struct.pack("<III", 16 + 32 * 3, 1, 2)),
         ovmf.td_image(b"TDVF" + struct.pack("<III", 16 + 32 * 65, 1, 65)),

@@ -9,6 +9,8 @@
                digests of a kernel as firmware measures it                       pure
     guid_table what firmware says about its launch                               pure
     guest      the digest and the description of a guest's image                 pure
+    launch_settings
+               what a launch says of the settings that the host gives            pure
     reference  what machines of every kind measure when they boot an image       pure
     agent      the agent's code as one image, and its measurement                pure
     machine, container

@@ -78,7 +78,7 @@ class Tdvf:
         if not 0 <= start <= len(raw) - _HEADER.size:
             raise invalid("points at TDX metadata that is not there")
         magic, length, version, count = _HEADER.unpack_from(raw, start)
-        known = magic == _MAGIC and version == 1 and count <= MAX_SECTIONS
+        known = magic == _MAGIC and version == 1 and 0 < count <= MAX_SECTIONS
         if not known or length != _HEADER.size + count * _SECTION.size:
             raise invalid(f"has TDX metadata of version {version} with {count} in {length} bytes")
         if start + length > len(raw):
