@@ -192,6 +192,8 @@ async def require_admission(standing: Standing, refused_s: float) -> Evidence:
     """
     try:
         return await admitted(standing)
-    except (EvidenceError, RefusedError):
+    except (EvidenceError, RefusedError) as error:
+        # Who reads the log may not live to see our end.
+        _log.warning("not admitted: %s (%s)", error.code, error.hint or "no hint")
         await asyncio.sleep(refused_s)
         raise

@@ -58,6 +58,11 @@ class AgentConfig:
     """The chain of the vTPM's attestation key, PEM. It proves itself, or is refused by whoever
     appraises the evidence."""
 
+    launch_settings: str = ""
+    """The digests of the settings that this guest was given (`atoll.measure.launch_settings`), by
+    our own first process, never by the host. Hardware evidence then has to name them. Empty: we
+    were started by something else, and there is nothing to compare."""
+
     docker_host: str = "unix:///var/run/docker.sock"
     """The container engine at our side, for workloads of the kind docker; only asked then."""
 

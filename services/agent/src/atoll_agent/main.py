@@ -91,6 +91,8 @@ async def run(config: AgentConfig, stop: asyncio.Event, host: Host | None = None
     """Run until the job ended, the host is gone, or we are told to stop."""
     level.limit(config.protocol_newest)
     level.write(config.protocol_level)
+    if config.launch_settings:
+        _log.info("settings that were given: %s", config.launch_settings)
     kernel = Linux()
     handed = config.device_fd is not None or host is not None
     choice = choose(config.tee, look(kernel, device=handed))
@@ -98,7 +100,7 @@ async def run(config: AgentConfig, stop: asyncio.Event, host: Host | None = None
     gone = () if host is None else (host.gone(),)
     if choice.source is not Source.SIMULATED:
         chain = config.vtpm_certificates.encode()
-        provider = opening.hardware(choice, kernel, chain)
+        provider = opening.bound(choice, kernel, chain, config.launch_settings)
         await _until(stop, _work(config, provider, host), *gone)
         return
     device = await _simulated(config, host)

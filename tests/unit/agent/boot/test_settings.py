@@ -1,5 +1,6 @@
 """A guest takes the agent's own settings as text, and nothing else that a host may write."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.errors import ConfigError
+from atoll.measure.launch_settings import LaunchSettings
 from atoll_agent.boot.main import read_settings
 from atoll_agent.boot.ports import CHANNEL, wanted_port
 from atoll_agent.boot.settings import KNOWN, MAX_SETTINGS, parse_settings
@@ -73,6 +75,20 @@ def test_whatever_comes_is_settings_or_one_error(raw: bytes) -> None:
         else:
             assert found.keys() <= KNOWN
             assert all("\0" not in value for value in found.values())
+
+
+def test_what_was_read_is_hashed_and_told_to_the_agent(tmp_path: Path) -> None:
+    raw = b' {"ATOLL_AGENT_NATS_URL": "nats://x"}\n'
+    (tmp_path / "raw").write_bytes(raw)
+    found = read_settings(tmp_path / "raw")
+    text = f"sha256:{hashlib.sha256(raw).hexdigest()},sha384:{hashlib.sha384(raw).hexdigest()}"
+    assert found == {NAME: "nats://x", "ATOLL_AGENT_LAUNCH_SETTINGS": text}
+
+
+def test_a_host_cannot_say_itself_what_its_settings_hash_to() -> None:
+    said = LaunchSettings.of(b"others").to_text()
+    raw = json.dumps({"ATOLL_AGENT_LAUNCH_SETTINGS": said}).encode()
+    assert "no setting is called" in refusal(raw)
 
 
 def test_a_host_that_says_nothing_is_refused(tmp_path: Path) -> None:

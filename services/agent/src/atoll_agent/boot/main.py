@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from atoll.errors import AtollError, ConfigError
+from atoll.measure.launch_settings import LaunchSettings
 from atoll_agent.boot import child, linux, modules, pivot, ports
 from atoll_agent.boot.mounts import AFTER_MODULES, FIRST, Mount
-from atoll_agent.boot.settings import MAX_SETTINGS, PATH, parse_settings
+from atoll_agent.boot.settings import LAUNCH_SETTINGS, MAX_SETTINGS, PATH, parse_settings
 
 
 def main() -> None:
@@ -50,7 +51,9 @@ def prepare() -> None:
 
 
 def read_settings(path: Path = Path(PATH)) -> Mapping[str, str]:
-    """The settings that the host gave, with the channel's port in its place.
+    """The settings that the host gave and their digests, with the channel's port in its place.
+
+    They are read once: what is hashed is what counts, whatever the host has there later.
 
     Raises:
         ConfigError: `agent.settings`, `agent.channel`.
@@ -64,7 +67,7 @@ def read_settings(path: Path = Path(PATH)) -> Mapping[str, str]:
     port = ports.wanted_port(settings.get(ports.CHANNEL, ""))
     if port is not None:
         ports.link_port(port)
-    return settings
+    return {**settings, LAUNCH_SETTINGS: LaunchSettings.of(raw).to_text()}
 
 
 def say(line: str) -> None:

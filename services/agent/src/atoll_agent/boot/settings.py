@@ -5,7 +5,7 @@ Documentation/ABI/testing/sysfs-firmware-qemu_fw_cfg.
 
 The host writes them, and none is believed further than it can do no harm (`atoll_agent.config`).
 So they are read strictly: an object whose members are the agent's own settings and text, no
-member twice, nothing else.
+member twice, nothing else. One setting is not the host's: what the digests of all this are.
 """
 
 import dataclasses
@@ -19,7 +19,11 @@ from atoll_agent.config import PREFIX, AgentConfig
 NAME: Final = "opt/atoll/settings"
 PATH: Final = f"/sys/firmware/qemu_fw_cfg/by_name/{NAME}/raw"
 MAX_SETTINGS: Final = 64 << 10
-KNOWN: Final = frozenset(PREFIX + field.name.upper() for field in dataclasses.fields(AgentConfig))
+LAUNCH_SETTINGS: Final = f"{PREFIX}LAUNCH_SETTINGS"
+"""What the first process adds."""
+KNOWN: Final = frozenset(
+    PREFIX + field.name.upper() for field in dataclasses.fields(AgentConfig)
+) - {LAUNCH_SETTINGS}
 
 
 def parse_settings(raw: bytes, *, known: frozenset[str] = KNOWN) -> Mapping[str, str]:

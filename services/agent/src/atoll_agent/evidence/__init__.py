@@ -14,6 +14,9 @@
     keystone    RISC-V Keystone, which needs a runtime that is not here
     simulated   the simulated processor
 
+Where our own first process says what settings this guest was given, an SEV-SNP report or a TDX
+quote has to be of a launch that was made for these, or does not leave (`provider.SettingsBound`).
+
 What the kernel answers was in part written by the host: sizes, tables of certificates, the time
 that it takes. Every provider gives a quote over exactly the bytes that it was asked for, or
 raises `EvidenceError` or `UnreachableError`; whether the quote is genuine is for who appraises it.

@@ -1,14 +1,43 @@
 """The provider that was chosen, ready to be asked."""
 
-from atoll.errors import ConfigError
+from typing import Final
+
+from atoll.errors import ConfigError, InputError
+from atoll.evidence.document import Tee
+from atoll.measure.launch_settings import LaunchSettings
 from atoll_agent.evidence.choose import Choice, Source
 from atoll_agent.evidence.kernel import Kernel
 from atoll_agent.evidence.keystone import KeystoneProvider
-from atoll_agent.evidence.provider import Provider
+from atoll_agent.evidence.provider import Provider, SettingsBound
 from atoll_agent.evidence.sev_guest import SevGuestProvider
 from atoll_agent.evidence.tdx_guest import TdxGuestProvider
 from atoll_agent.evidence.tsm import TsmProvider
 from atoll_agent.evidence.vtpm import VtpmProvider
+
+BOUND: Final = frozenset({Tee.SNP, Tee.TDX})
+"""Whose reports say what a launch was made for. A vTPM has no such field."""
+
+
+def bound(choice: Choice, kernel: Kernel, vtpm_chain: bytes, launch_settings: str) -> Provider:
+    """`hardware`, which gives evidence only of a launch that names our settings, where we know them
+    and the hardware has a place for them.
+
+    Args:
+        choice, kernel, vtpm_chain: as of `hardware`.
+        launch_settings: what our first process says of them; empty: it is not ours.
+
+    Raises:
+        ConfigError: as `hardware`; `config.invalid`: `launch_settings` is something else.
+        EvidenceError: as `hardware`.
+    """
+    provider = hardware(choice, kernel, vtpm_chain)
+    if not launch_settings:
+        return provider
+    try:
+        settings = LaunchSettings.from_text(launch_settings)
+    except InputError as error:
+        raise ConfigError(error.message, code="config.invalid") from error
+    return SettingsBound(provider, settings) if provider.tee in BOUND else provider
 
 
 def hardware(choice: Choice, kernel: Kernel, vtpm_chain: bytes = b"") -> Provider:
