@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from atoll.measure.launch_settings import LaunchSettings
 from support.guest_image import guest_image  # noqa: F401 - a fixture
 from support.guest_vm import Ended, boot
+from unit.agent.test_config import ENV
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -45,6 +47,15 @@ def test_the_agent_is_started_with_the_settings_and_its_end_is_the_guests(starte
     assert "atoll: agent ended with status 2" in started.console
     assert "Power down" in started.console
     assert started.status == 0
+
+
+def test_the_agent_is_told_what_its_settings_hash_to(guest_image: Path) -> None:  # noqa: F811
+    raw = json.dumps(ENV, indent=1).encode()
+    ended = boot(guest_image, settings=raw)
+
+    assert f"settings that were given: {LaunchSettings.of(raw).to_text()}" in ended.console
+    # There is nothing here to make evidence with.
+    assert "(tee.missing)" in ended.console
 
 
 def test_settings_that_are_refused_end_the_guest(guest_image: Path) -> None:  # noqa: F811

@@ -57,6 +57,17 @@ async def test_the_last_word_is_heard() -> None:
         assert not cut.done()
 
 
+async def test_a_guest_of_real_hardware_has_no_simulated_device() -> None:
+    it = Services(Order(spec=spec(), settings={}, body={"bus": []}, guest=None))
+    async with linked(it) as (dialer, cut):
+        reader, writer = await dialer.open("device")
+        writer.write(device.encode_request(bytes(64), 0))
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+        assert not cut.done()
+
+
 async def test_a_warm_one_is_told_its_job_once() -> None:
     it, of = services(warm=True), spec()
     assert not it.lease(of), "it is not there"

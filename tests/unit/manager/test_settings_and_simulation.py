@@ -44,6 +44,9 @@ def test_settings_are_read() -> None:
         ("ACCELERATION", "fast"),
         ("TEE", "sev"),
         ("TEE", "vtpm"),
+        ("TEE", "sev-snp"),
+        ("TEE", "tdx"),
+        ("VCPU_TYPE", "EPYC-v4"),
         ("VTPM_AUTHORITY_FILE", "authority.pem"),
         ("GUEST_MEMORY_MIB", "383"),
         ("GUEST_MEMORY_MIB", "-1"),
@@ -66,6 +69,53 @@ def test_where_jobs_may_connect_to_is_told_to_who_holds_them_to_it() -> None:
     assert egress_of({}) == []
     # An enclave with a channel has no network to be held to anything with.
     assert EGRESS_SETTING not in Apart().settings(agents)
+
+
+HARDWARE = {
+    "sev-snp": {"DRIVER": "libvirt", "IMAGE": "image", "TEE": "sev-snp", "VCPU_TYPE": "EPYC-v4"},
+    "tdx": {"DRIVER": "libvirt", "IMAGE": "image", "TEE": "tdx"},
+}
+
+
+def of_hardware(tee: str, **more: str) -> ManagerConfig:
+    own = {PREFIX + name: value for name, value in (HARDWARE[tee] | more).items()}
+    return settings.read(ManagerConfig, PREFIX, {**ENV, **own})
+
+
+def test_hardware_has_the_firmware_of_its_kind_or_the_one_that_is_named() -> None:
+    for tee, name in (("sev-snp", "OVMF.amdsev.fd"), ("tdx", "OVMF.inteltdx.ms.fd")):
+        found = of_hardware(tee)
+        assert found.is_hardware
+        assert found.firmware_file == Path("/usr/share/ovmf") / name
+        named = of_hardware(tee, FIRMWARE="own.fd").firmware_file
+        assert named == Path("own.fd").absolute()
+    plain = settings.read(ManagerConfig, PREFIX, {**ENV, f"{PREFIX}FIRMWARE": "/own.fd"})
+    assert (plain.is_hardware, plain.firmware_file) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("tee", "name", "value", "reason"),
+    [
+        ("sev-snp", "DRIVER", "docker", "driver libvirt"),
+        ("sev-snp", "VCPU_TYPE", "", "needs one"),
+        ("sev-snp", "VCPU_TYPE", "Skylake", "not known"),
+        ("sev-snp", "VCPU_TYPE", "0x00a00f11", "name of a model"),
+        ("sev-snp", "ACCELERATION", "tcg", "KVM only"),
+        ("sev-snp", "SIMULATED_DIR", "simulated", "has no part in it"),
+        ("sev-snp", "VTPM_AUTHORITY_FILE", "authority.pem", "TEE=vtpm"),
+        ("tdx", "DRIVER", "docker", "driver libvirt"),
+        ("tdx", "VCPU_TYPE", "EPYC-v4", "TEE=sev-snp"),
+        ("tdx", "ACCELERATION", "tcg", "KVM only"),
+        ("tdx", "SIMULATED_DIR", "simulated", "has no part in it"),
+        ("tdx", "QUOTE_SOCKET", "qgs.socket", "absolute path"),
+    ],
+)
+def test_hardware_that_makes_no_sense_stops_the_start(
+    tee: str, name: str, value: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        of_hardware(tee, **{name: value})
+    assert caught.value.code == "config.invalid"
 
 
 def test_a_chain_that_is_missing_or_damaged_stops_the_start(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from atoll.errors import ConfigError, InputError
+from atoll.measure.vcpu_types import VCPU_TYPES, vcpu_signature
 from atoll.wire import level
 from atoll.wire.egress import Allowance
 from atoll.wire.names import require_token
@@ -15,7 +16,14 @@ from atoll_manager.patience import PATIENCE_S
 PREFIX: Final = "ATOLL_MANAGER_"
 MAX_SLOTS: Final = 4096
 DRIVERS: Final = ("process", "docker", "libvirt")
-TEES: Final = ("simulated", "vtpm")
+TEES: Final = ("simulated", "vtpm", "sev-snp", "tdx")
+HARDWARE: Final = ("sev-snp", "tdx")
+FIRMWARE: Final = {
+    "vtpm": Path("/usr/share/ovmf/OVMF.fd"),
+    "sev-snp": Path("/usr/share/ovmf/OVMF.amdsev.fd"),
+    "tdx": Path("/usr/share/ovmf/OVMF.inteltdx.ms.fd"),
+}
+"""Where Debian's packages have it (ovmf, ovmf-amdsev, ovmf-inteltdx)."""
 ACCELERATIONS: Final = ("auto", "kvm", "tcg")
 MIN_GUEST_MIB: Final = 384
 """A guest's root is in its memory."""
@@ -48,7 +56,7 @@ class ManagerConfig:
 
     simulated_dir: Path | None = None
     """The development chain of the simulated TEE (`chain.pem`). Naming it here is what
-    lets this host start simulated enclaves."""
+    lets this host start simulated enclaves; one of hardware has none."""
 
     slots: int = 4
     """How many enclaves may run at once."""
@@ -117,14 +125,22 @@ class ManagerConfig:
     come up under it."""
 
     tee: str = "simulated"
-    """What enclaves make their evidence with: `simulated`, or `vtpm` for virtual machines with a
-    TPM of this host's, which protects nothing from it either."""
+    """What enclaves make their evidence with: `simulated`; for virtual machines also `vtpm`, a TPM
+    of this host's, which protects nothing from it either, and the processor's `sev-snp` and
+    `tdx`."""
 
     vtpm_authority_file: Path | None = None
     """Certificate and key that certify such TPMs."""
 
-    firmware: Path = Path("/usr/share/ovmf/OVMF.fd")
-    """The UEFI firmware that starts a guest whose boot is measured (Debian: ovmf)."""
+    firmware: Path | None = None
+    """The UEFI firmware that starts a guest whose boot is measured; None: `FIRMWARE`."""
+
+    vcpu_type: str = ""
+    """QEMU's model of SEV-SNP guests' processors, as `EPYC-Milan`: it is part of what is
+    measured."""
+
+    quote_socket: Path = Path("/var/run/tdx-qgs/qgs.socket")
+    """The quote generation service of TDX guests."""
 
     guest_memory_mib: int = 0
     """Memory of each virtual machine; 0: as its job asks."""
@@ -147,6 +163,17 @@ class ManagerConfig:
 
     supervised: bool = False
     """End when standard input ends."""
+
+    @property
+    def is_hardware(self) -> bool:
+        """Whether enclaves make their evidence with this host's processor."""
+        return self.tee in HARDWARE
+
+    @property
+    def firmware_file(self) -> Path | None:
+        """What starts a guest whose boot is measured; None: no boot is."""
+        default = FIRMWARE.get(self.tee)
+        return default if default is None or self.firmware is None else self.firmware.absolute()
 
     def __post_init__(self) -> None:
         """Raises: ConfigError `config.invalid`."""
@@ -198,11 +225,13 @@ class ManagerConfig:
 
     def _check_guests(self) -> None:
         """Raises: ConfigError `config.invalid`."""
-        if self.tee not in TEES or (self.tee == "vtpm" and self.driver != "libvirt"):
+        if self.tee not in TEES or (self.tee != "simulated" and self.driver != "libvirt"):
             raise ConfigError(
-                f"{PREFIX}TEE={self.tee}: want {' or '.join(TEES)}, which is for driver libvirt",
+                f"{PREFIX}TEE={self.tee}: want {', '.join(TEES)}; all but the first are for "
+                "driver libvirt",
                 code="config.invalid",
             )
+        self._check_hardware()
         if (self.tee == "vtpm") != (self.vtpm_authority_file is not None):
             raise ConfigError(
                 f"{PREFIX}VTPM_AUTHORITY_FILE is for {PREFIX}TEE=vtpm, which needs one",
@@ -221,4 +250,45 @@ class ManagerConfig:
         if not self.emulator.is_absolute():
             raise ConfigError(
                 f"{PREFIX}EMULATOR={self.emulator}: want an absolute path", code="config.invalid"
+            )
+
+    def _check_hardware(self) -> None:
+        """Raises: ConfigError `config.invalid`."""
+        if (self.tee == "sev-snp") != bool(self.vcpu_type):
+            raise ConfigError(
+                f"{PREFIX}VCPU_TYPE is for {PREFIX}TEE=sev-snp, which needs one, for it is "
+                f"measured: want {', '.join(VCPU_TYPES)}, or a version of one (EPYC-v4)",
+                code="config.invalid",
+            )
+        if self.vcpu_type:
+            try:
+                vcpu_signature(self.vcpu_type)
+            except InputError as error:
+                raise ConfigError(
+                    f"{PREFIX}VCPU_TYPE: {error.message}", code="config.invalid"
+                ) from error
+            if self.vcpu_type.startswith("0x"):
+                raise ConfigError(
+                    f"{PREFIX}VCPU_TYPE={self.vcpu_type}: want the name of a model, which QEMU is "
+                    "started with",
+                    code="config.invalid",
+                )
+        if not self.is_hardware:
+            return
+        if self.acceleration == "tcg":
+            raise ConfigError(
+                f"{PREFIX}ACCELERATION=tcg: guests with {PREFIX}TEE={self.tee} run under KVM only, "
+                "for the processor keeps their memory and not QEMU",
+                code="config.invalid",
+            )
+        if self.simulated_dir is not None:
+            raise ConfigError(
+                f"{PREFIX}SIMULATED_DIR is for the simulated TEE: a host with {PREFIX}TEE="
+                f"{self.tee} has no part in it",
+                code="config.invalid",
+            )
+        if not self.quote_socket.is_absolute():
+            raise ConfigError(
+                f"{PREFIX}QUOTE_SOCKET={self.quote_socket}: want an absolute path",
+                code="config.invalid",
             )

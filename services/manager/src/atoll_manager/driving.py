@@ -1,4 +1,4 @@
-"""The driver that the settings name, and what the simulated processor measures with it."""
+"""The driver that the settings name, and what is measured with it, by which processor."""
 
 import contextlib
 import os
@@ -6,18 +6,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from atoll.errors import ConfigError
 from atoll.measure.container import measure_container
 from atoll.measure.machine import measure_machine
 from atoll.wire.messages import Tee
+from atoll.wire.placement import plain
 from atoll_manager import simulation
 from atoll_manager.config import ManagerConfig
 from atoll_manager.drivers.driver import HostDriver
 from atoll_manager.drivers.process import ProcessDriver
+from atoll_manager.hardware import Hardware, no_tee
 from atoll_manager.records import Records
 
 if TYPE_CHECKING:
     from atoll_manager.libvirt.connection import Libvirt
-    from atoll_manager.libvirt.domain import Acceleration
+    from atoll_manager.libvirt.domain import Acceleration, DirectBoot
 
 CHANNELS: Final = "channels"
 DOMAINS: Final = "domains"
@@ -29,11 +32,13 @@ class Driving:
 
     Args:
         image: of which containers are started, or the digest of what guests boot.
+        measurement: of a guest for a plain job on this host's own processor, if it is known.
     """
 
-    def __init__(self, config: ManagerConfig, image: str = "") -> None:
+    def __init__(self, config: ManagerConfig, image: str = "", measurement: bytes = b"") -> None:
         self._config = config
         self._image = image
+        self._measurement = measurement
         self._libvirt: Libvirt | None = None
         self._acceleration: Acceleration | None = None
 
@@ -42,35 +47,56 @@ class Driving:
         """Connected to what the driver needs for as long as the context lasts.
 
         Raises:
-            ConfigError: `libvirt.absent`, `libvirt.too_old`.
+            ConfigError: `libvirt.absent`, `libvirt.too_old`; of hardware `manager.no_tee`, with the
+                first thing that is missing here.
             UnreachableError: `libvirt.unreachable`.
         """
-        if self._config.driver != "libvirt":
+        config = self._config
+        if config.driver != "libvirt":
             yield
             return
+        from atoll_manager.libvirt.connection import Libvirt  # noqa: PLC0415
+        from atoll_manager.probing import asking  # noqa: PLC0415
+
+        unfit: ConfigError | None = None
+        async with Libvirt(config.libvirt_uri).connected() as self._libvirt:
+            try:
+                if config.is_hardware:
+                    emulator, vcpu_type = config.emulator, config.vcpu_type
+                    await asking.require(self._libvirt, config.tee, emulator, vcpu_type)
+                self._acceleration = await self._accelerated()
+            except ConfigError as error:
+                unfit = error
+            else:
+                yield
+        if unfit is not None:  # by itself, without the connection's group of tasks around it
+            raise unfit
+
+    async def _accelerated(self) -> "Acceleration":
         from atoll.measure.guest import KERNEL_FILE  # noqa: PLC0415
         from atoll_manager.libvirt import acceleration  # noqa: PLC0415
-        from atoll_manager.libvirt.connection import Libvirt  # noqa: PLC0415
         from atoll_manager.libvirt.domain import Acceleration  # noqa: PLC0415
 
         config = self._config
-        if config.acceleration == "auto":
-            kernel = Path(config.image) / KERNEL_FILE
-            kept = config.data_dir / KEPT_ACCELERATION
-            found = await acceleration.probe(config.emulator, kernel, kept)
-            self._acceleration = found.kind
-        else:
-            self._acceleration = Acceleration(config.acceleration)
-        async with Libvirt(config.libvirt_uri).connected() as self._libvirt:
-            yield
+        if config.acceleration != "auto":
+            return Acceleration(config.acceleration)
+        kernel = Path(config.image) / KERNEL_FILE
+        found = await acceleration.probe(
+            config.emulator, kernel, config.data_dir / KEPT_ACCELERATION
+        )
+        if config.is_hardware and found.kind is not Acceleration.KVM:
+            raise no_tee(config.tee, f"such guests run under KVM only: {found.reason}")
+        return found.kind
 
     @property
     def tee(self) -> Tee:
         """What its enclaves are."""
         return Tee(self._config.tee)
 
-    def simulated(self) -> simulation.Simulation:
-        """The simulated processor. Raises: ConfigError, as `simulation.load`."""
+    def launched(self) -> simulation.Simulation | Hardware:
+        """What is launched, and on what. Raises: ConfigError, as `simulation.load`."""
+        if self._config.is_hardware:
+            return Hardware(image=bytes.fromhex(self._image), measurement=self._measurement)
         if self._config.simulated_dir is None:
             raise AssertionError("asked for without one")
         measurement = None
@@ -98,7 +124,9 @@ class Driving:
                     acceleration=self._acceleration,
                     memory_mib=config.guest_memory_mib,
                     tee=self.tee,
-                    firmware=config.firmware,
+                    firmware=config.firmware_file,
+                    vcpu_type=config.vcpu_type,
+                    quote_socket=config.quote_socket,
                     vtpm_authority=config.vtpm_authority_file,
                     host_id=config.host_id,
                     # What listens in the enclave's folder is ours alone to connect to.
@@ -126,17 +154,33 @@ def prepared(config: ManagerConfig) -> Driving:
 
     Raises:
         ConfigError: `image.unusable`; of driver libvirt also `image.missing`, `image.altered`,
-            `libvirt.architecture` and `libvirt.no_emulator`.
+            `libvirt.architecture`, `libvirt.no_emulator`, and as
+            `atoll_manager.libvirt.launching` has it of firmware.
     """
     if config.driver == "process":
         return Driving(config)
     if config.driver == "libvirt":
         from atoll_manager.drivers import libvirt  # noqa: PLC0415
 
-        firmware = config.firmware if config.tee == "vtpm" else None
+        firmware = config.firmware_file if config.tee == "vtpm" else None
         checked = libvirt.prepared(Path(config.image), config.emulator, firmware)
-        return Driving(config, checked.described.digest)
+        measurement = _measured(config, checked.boot) if config.is_hardware else b""
+        return Driving(config, checked.described.digest, measurement)
     # Loaded where it is used: it brings the engine's package along.
     from atoll_manager.drivers.docker import find_image  # noqa: PLC0415
 
     return Driving(config, find_image(config.docker_host, config.image))
+
+
+def _measured(config: ManagerConfig, boot: "DirectBoot") -> bytes:
+    """What a guest for a plain job will report as its measurement; empty: it is not computed."""
+    from atoll_manager.libvirt import launching  # noqa: PLC0415
+
+    firmware = config.firmware_file
+    if firmware is None:
+        raise AssertionError("hardware has a firmware")
+    if config.tee == Tee.TDX.value:
+        launching.require_tdx(firmware, config.quote_socket)
+        return b""
+    vcpus = max(1, plain(Tee.SEV_SNP).needs.cpus)
+    return launching.snp_measurement(firmware, boot, vcpus=vcpus, vcpu_type=config.vcpu_type)

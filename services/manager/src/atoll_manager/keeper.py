@@ -61,13 +61,12 @@ class Keeper:
     def __init__(self, order: dict[str, Any]) -> None:
         self._directory = Path(order["directory"])
         self._record: EnclaveRecord = records.parse(json.dumps(order["record"]).encode())
-        self._report, self._chain = bytes.fromhex(order["report"]), order["chain"].encode()
         self._body = bodies.make(
             bodies.Order(
                 spec=self._record.spec,
                 settings=order["settings"],
                 body=order["body"],
-                guest=lambda: _guest(self._report, self._chain),
+                guest=_guest(order),
             )
         )
         self._window_s: float = order["window_s"]
@@ -236,13 +235,19 @@ class Keeper:
         records.write(self._directory, self._record)
 
 
-def _guest(report: bytes, chain: bytes) -> "SimulatedGuest":
-    from atoll.evidence.snp import AttestationReport  # noqa: PLC0415
-    from atoll.simulated.chain import DevelopmentChain  # noqa: PLC0415
-    from atoll.simulated.report import SimulatedGuest  # noqa: PLC0415
+def _guest(order: Mapping[str, Any]) -> "Callable[[], SimulatedGuest] | None":
+    if "report" not in order:
+        return None
 
-    body = AttestationReport.from_bytes(report).body
-    return SimulatedGuest(chain=DevelopmentChain.from_pem(chain), body=body)
+    def make() -> "SimulatedGuest":
+        from atoll.evidence.snp import AttestationReport  # noqa: PLC0415
+        from atoll.simulated.chain import DevelopmentChain  # noqa: PLC0415
+        from atoll.simulated.report import SimulatedGuest  # noqa: PLC0415
+
+        body = AttestationReport.from_bytes(bytes.fromhex(order["report"])).body
+        return SimulatedGuest(chain=DevelopmentChain.from_pem(order["chain"].encode()), body=body)
+
+    return make
 
 
 async def _ask(

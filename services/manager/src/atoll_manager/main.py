@@ -23,7 +23,7 @@ from atoll.wire.egress import Allowance
 from atoll.wire.hosts import HostRecord, HostWish
 from atoll.wire.placement import SpawnClass, misfit, plain
 from atoll.wire.upgrade import Kind
-from atoll_manager import capacity, simulation
+from atoll_manager import capacity
 from atoll_manager.attempt import AttemptRunner, Timing
 from atoll_manager.classes import Classes
 from atoll_manager.config import PREFIX, ManagerConfig
@@ -31,6 +31,7 @@ from atoll_manager.drivers.apart import EGRESS_SETTING
 from atoll_manager.drivers.driver import EventKind, HostDriver
 from atoll_manager.driving import Driving, prepared
 from atoll_manager.duty import Duty
+from atoll_manager.hardware import Hardware
 from atoll_manager.keys import AttestorKeys
 from atoll_manager.memory import Room
 from atoll_manager.observing import AttemptObserver, followed
@@ -40,6 +41,7 @@ from atoll_manager.pool import SlotPool
 from atoll_manager.records import Records
 from atoll_manager.registry import HostRegistry
 from atoll_manager.reservations import Capacity, Reservations
+from atoll_manager.simulation import Simulation
 from atoll_manager.warm import WarmLimits, WarmPool
 
 _log = logging.getLogger("atoll_manager")
@@ -50,15 +52,15 @@ MAX_MACHINE = 255
 
 async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
     """Serve until told to stop. The composition root: adapters are made here."""
-    if config.simulated_dir is None:
+    if config.simulated_dir is None and not config.is_hardware:
         raise ConfigError(
             "this host has no TEE to start enclaves in",
             code="manager.no_tee",
-            hint=f"set {PREFIX}SIMULATED_DIR to use the simulated one",
+            hint=f"set {PREFIX}SIMULATED_DIR to use the simulated one, or {PREFIX}TEE",
         )
     level.limit(config.protocol_newest)
     driving = await asyncio.to_thread(prepared, config)
-    simulated = driving.simulated()
+    launched = driving.launched()
     labels, tenants = capacity.labels(config.labels), capacity.tenants(config.tenants)
     egress = Allowance.parse(config.egress).rules
     log_dir = config.data_dir / "logs"
@@ -67,7 +69,7 @@ async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
     except OSError as error:
         raise ConfigError(f"{log_dir}: {error.strerror}", code="config.unwritable") from error
     with closing(Records(config.data_dir / "enclaves")) as store:
-        parts = _Parts(driving, simulated, labels, tenants, egress, log_dir, store)
+        parts = _Parts(driving, launched, labels, tenants, egress, log_dir, store)
         await _serve(config, stop, parts)
 
 
@@ -76,7 +78,7 @@ class _Parts:
     """What was read and opened before the bus is needed."""
 
     driving: Driving
-    simulated: simulation.Simulation
+    launched: Simulation | Hardware
     labels: dict[str, str]
     tenants: tuple[str, ...]
     egress: tuple[str, ...]
@@ -85,7 +87,7 @@ class _Parts:
 
 
 async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> None:
-    simulated, store = parts.simulated, parts.store
+    launched, store = parts.launched, parts.store
     bus_config = BusConfig(
         url=config.nats_url,
         domain=config.nats_domain,
@@ -119,7 +121,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
                 # Not to an agent of an older release, which does not know it, when it says nothing.
                 **({EGRESS_SETTING: ",".join(parts.egress)} if parts.egress else {}),
             },
-            launch=simulated.launch,
+            launch=launched.launch,
             log_dir=parts.log_dir,
             window_s=config.adoption_window_s,
             grace_s=config.stop_grace_s,
@@ -134,7 +136,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         # It asks only when the pool is there, which asks it for enclaves.
         warm = WarmPool(
             driver,
-            simulated.state,
+            launched.state,
             WarmLimits(minimum=config.warm_min, maximum=max(config.warm_min, config.warm_max)),
             lambda: 0 if pool is None else pool.further(plain(parts.driving.tee).needs),
             changed=tell,
@@ -185,7 +187,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
                 keeps_room_for=None if pool is None else pool.keeps_room_for,
                 started_ms=started_ms,
                 version=version.VERSION,
-                measurement=simulated.measurement,
+                measurement=launched.measurement,
                 egress=parts.egress,
             )
 
@@ -227,7 +229,7 @@ async def _serve(config: ManagerConfig, stop: asyncio.Event, parts: _Parts) -> N
         if config.supervised:
             background.append(group.create_task(process.wait_for_end_of_input(stop)))
         process.announce_ready(
-            host=config.host_id, measurement=simulated.measurement.hex(), **exported.facts
+            host=config.host_id, measurement=launched.measurement.hex(), **exported.facts
         )
         await stop.wait()
         await duty.lame_duck(config.lame_duck_s)

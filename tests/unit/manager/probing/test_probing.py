@@ -1,15 +1,20 @@
 """What is concluded of hosts of real kinds, each with the reason why it cannot do the rest."""
 
 import asyncio
+import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atoll.errors import ConfigError, UnreachableError
 from atoll_manager.libvirt.acceleration import Found
+from atoll_manager.libvirt.connection import Libvirt
 from atoll_manager.libvirt.domain import Acceleration
 from atoll_manager.probing import asking, capabilities, reading
 from atoll_manager.probing.facts import Facts, LibvirtFacts
@@ -167,6 +172,150 @@ def test_too_old_a_libvirt_or_qemu_is_named(tmp_path: Path) -> None:
 )
 def test_what_libvirt_says_of_launch_security(xml: str, kinds: set[str]) -> None:
     assert capabilities.launch_security(xml) == kinds
+
+
+@pytest.mark.parametrize(
+    ("tree", "tee", "name"),
+    [
+        (machines.MILAN_SNP, "sev-snp", "sev"),
+        (machines.MILAN_SNP, "sev-snp", "kvm"),
+        (machines.TDX_HOST, "tdx", "kvm"),
+    ],
+)
+async def test_an_account_that_may_not_open_the_devices_is_told_so(
+    tree: Tree, tee: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, *_: object, **__: object) -> bool:
+        return path != tmp_path / "dev" / name
+
+    # To root, which tests may be, nothing is denied.
+    monkeypatch.setattr(os, "access", denied)
+    it = Said("12.8.0", "11.1.2", tee)
+    with pytest.raises(ConfigError, match=f"/dev/{name}") as caught:
+        await asking.require(it, tee, QEMU, root=tree.write(tmp_path))
+    assert caught.value.code == "manager.no_tee"
+
+
+MODELS = (
+    "<domainCapabilities><cpu><mode name='host-passthrough' supported='yes'/>"
+    "<mode name='custom' supported='{}'><model usable='yes'>EPYC-Milan</model>"
+    "<model usable='no' vendor='AMD'>EPYC-v4</model><model/></mode></cpu>"
+    "<features><launchSecurity supported='yes'><enum name='sectype'>{}</enum></launchSecurity>"
+    "</features></domainCapabilities>"
+)
+
+
+@pytest.mark.parametrize(
+    ("xml", "models"),
+    [
+        (MODELS.format("yes", ""), {"EPYC-Milan", "EPYC-v4"}),
+        (MODELS.format("no", ""), set()),
+        ("<domainCapabilities/>", set()),
+        ("<broken", set()),
+        ("<!DOCTYPE a []>" + MODELS.format("yes", ""), set()),
+    ],
+)
+def test_what_libvirt_says_of_processors(xml: str, models: set[str]) -> None:
+    assert capabilities.vcpu_types(xml) == models
+
+
+@given(st.text(max_size=200))
+def test_any_text_says_nothing_of_a_host(xml: str) -> None:
+    assert capabilities.vcpu_types(xml) == capabilities.launch_security(xml) == frozenset()
+
+
+class Said(Libvirt):
+    """A libvirt of these versions that says this of its QEMU."""
+
+    def __init__(self, library: str, qemu: str, *kinds: str, gone: bool = False) -> None:
+        super().__init__("qemu:///system")
+        facts = libvirt(library, qemu)
+        self.library = facts.library
+        self._qemu = facts.qemu
+        self._values = "".join(f"<value>{kind}</value>" for kind in kinds)
+        self._lost = gone
+        self.asked: list[tuple[object, ...]] = []
+
+    async def call(self, work: Callable[[Any], Any]) -> Any:
+        if self._lost:
+            raise UnreachableError("libvirt is not there", code="libvirt.lost")
+        return work(self)
+
+    def getDomainCapabilities(self, *arguments: object) -> str:  # noqa: N802 - libvirt's name
+        self.asked.append(arguments)
+        return MODELS.format("yes", self._values)
+
+    def getVersion(self) -> int:  # noqa: N802 - as above
+        major, minor, micro = self._qemu
+        return major * 1_000_000 + minor * 1_000 + micro
+
+
+QEMU = Path("/opt/qemu")
+
+
+@pytest.mark.parametrize(
+    ("tree", "tee", "vcpu_type"),
+    [
+        (machines.MILAN_SNP, "sev-snp", "EPYC-Milan"),
+        # What it lacks of the host's features is not what is measured.
+        (machines.MILAN_SNP, "sev-snp", "EPYC-v4"),
+        (machines.TDX_HOST, "tdx", ""),
+    ],
+)
+async def test_a_host_that_is_set_up_is_not_refused(
+    tree: Tree, tee: str, vcpu_type: str, tmp_path: Path
+) -> None:
+    it = Said("12.8.0", "11.1.2", "sev", tee)
+    await asking.require(it, tee, QEMU, vcpu_type, root=tree.write(tmp_path))
+    assert [arguments[0] for arguments in it.asked] == ["/opt/qemu"]
+
+
+@pytest.mark.parametrize(
+    ("tree", "it", "wanted", "reason"),
+    [
+        (machines.TDX_HOST, Said("12.8.0", "11.1.2", "sev-snp"), ("sev-snp", ""), "not AMD's"),
+        (machines.MILAN_SNP, Said("12.8.0", "11.1.2", "tdx"), ("tdx", ""), "not Intel's"),
+        (
+            machines.MILAN_SNP_OFF_IN_FIRMWARE,
+            Said("12.8.0", "11.1.2", "sev-snp"),
+            ("sev-snp", "EPYC-v4"),
+            "firmware: SEV-SNP support",
+        ),
+        (
+            machines.MILAN_OLD_KERNEL,
+            Said("12.8.0", "11.1.2", "sev-snp"),
+            ("sev-snp", "EPYC-v4"),
+            "want 6.11",
+        ),
+        (machines.MILAN_SNP, Said("9.0.0", "9.1.0", "sev-snp"), ("sev-snp", ""), "want 10.5.0"),
+        (machines.MILAN_SNP, Said("11.3.0", "7.2.22", "sev-snp"), ("sev-snp", ""), "want 9.1.0"),
+        (machines.MILAN_SNP, Said("11.3.0", "10.0.2", "sev"), ("sev-snp", ""), "cannot start"),
+        (machines.MILAN_SNP, Said("1.0.0", "1.0.0", gone=True), ("sev-snp", ""), "is not there"),
+        (
+            machines.MILAN_SNP,
+            Said("11.3.0", "10.0.2", "sev-snp"),
+            ("sev-snp", "EPYC-Genoa"),
+            "no processor EPYC-Genoa of this QEMU; of AMD's: EPYC-Milan, EPYC-v4",
+        ),
+        (
+            machines.TDX_OFF_IN_FIRMWARE,
+            Said("12.8.0", "11.1.2", "tdx"),
+            ("tdx", ""),
+            "firmware: TDX",
+        ),
+        (machines.TDX_HOST, Said("11.3.0", "10.1.0", "tdx"), ("tdx", ""), "want 11.6.0"),
+        (machines.TDX_HOST, Said("12.8.0", "10.0.2", "tdx"), ("tdx", ""), "want 10.1.0"),
+        (machines.TDX_HOST, Said("12.8.0", "11.1.2", "sev-snp"), ("tdx", ""), "cannot start tdx"),
+    ],
+)
+async def test_a_host_that_lacks_one_thing_is_refused_with_it(
+    tree: Tree, it: Said, wanted: tuple[str, str], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await asking.require(it, wanted[0], QEMU, wanted[1], root=tree.write(tmp_path))
+    assert caught.value.code == "manager.no_tee"
+    assert reason in caught.value.message
+    assert "docs/hosts.md" in (caught.value.hint or "")
 
 
 @given(st.binary(max_size=300), st.binary(max_size=20))

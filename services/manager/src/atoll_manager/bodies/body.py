@@ -26,8 +26,8 @@ class Order:
     """The agent's, but for what it is told of its job."""
     body: Mapping[str, Any]
     """What the driver says of this kind of body."""
-    guest: Callable[[], "SimulatedGuest"]
-    """The simulated processor's side; made when it is first needed."""
+    guest: Callable[[], "SimulatedGuest"] | None
+    """The simulated processor's side, made when it is first needed; None: there is none."""
 
 
 class Body(Protocol):

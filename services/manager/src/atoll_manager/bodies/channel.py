@@ -1,7 +1,7 @@
 """The services that a body without a network has of its keeper (`atoll.channel`).
 
     bus, bus.1, ...   the servers of the bus, over TCP
-    device            the simulated processor
+    device            the simulated processor, where there is one
     egress            connections to where the host's operator lets its jobs connect
     status            its last word, `{"status": n}`; what a warm one is told, `{"lease": {...}}`,
                       and `{"stop": true}` to one that is to end
@@ -12,7 +12,8 @@ A guest that breaks the protocol, a limit or the form of its last word is ended.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from atoll.channel.pumping import Ends
 from atoll.channel.relay import Relay, Service, connecting
@@ -23,6 +24,9 @@ from atoll.wire.egress import Allowance
 from atoll_manager.bodies.body import Order, told
 from atoll_manager.drivers.driver import EnclaveSpec
 
+if TYPE_CHECKING:
+    from atoll.simulated.report import SimulatedGuest
+
 MAX_STATUS: Final = 255
 CONNECT_S: Final = 5.0
 
@@ -31,8 +35,8 @@ class Services:
     """One guest's, for its whole life.
 
     Args:
-        order: whose guest answers on `device`; in its body `bus`, host and port of each server,
-            and `egress`, the operator's list.
+        order: whose guest answers on `device`, if it has one; in its body `bus`, host and port of
+            each server, and `egress`, the operator's list.
     """
 
     def __init__(self, order: Order) -> None:
@@ -47,11 +51,9 @@ class Services:
     def relay(self, *, peer: int = 0) -> Relay:
         """The host's end of its channel."""
         outward = Outward(Allowance(tuple(self._order.body.get("egress", ()))))
-        table: dict[str, Service] = {
-            "device": self._device,
-            "status": self._meet,
-            SERVICE: outward.serve,
-        }
+        table: dict[str, Service] = {"status": self._meet, SERVICE: outward.serve}
+        if (guest := self._order.guest) is not None:
+            table["device"] = partial(_device, guest)
         for place, server in enumerate(self._order.body["bus"]):
             table[f"bus.{place}" if place else "bus"] = connecting(_dialing(server))
         return Relay(table, peer=peer)
@@ -72,13 +74,6 @@ class Services:
         self._status.write(json.dumps({"stop": True}).encode() + b"\n")
         return True
 
-    async def _device(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Loaded when it is needed.
-        from atoll_manager.secure_processor import answer  # noqa: PLC0415
-
-        guest = self._order.guest()
-        await answer(reader, writer, guest, guest.chain.table().to_bytes())
-
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._status is not None:
             raise MessageError("a second status stream", code="channel.status")
@@ -91,6 +86,18 @@ class Services:
                     raise MessageError("more than a last word", code="channel.status")
         except ValueError as error:  # a line without end
             raise MessageError("no status", code="channel.status") from error
+
+
+async def _device(
+    make: Callable[[], "SimulatedGuest"],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    # Loaded when it is needed.
+    from atoll_manager.secure_processor import answer  # noqa: PLC0415
+
+    guest = make()
+    await answer(reader, writer, guest, guest.chain.table().to_bytes())
 
 
 def _status(line: bytes) -> int:

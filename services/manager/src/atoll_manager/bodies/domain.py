@@ -48,8 +48,9 @@ class DomainBody:
     """As `atoll_manager.bodies.body.Body`.
 
     Order: `folder`, for sockets and settings; `console`, the file that keeps it; `bus`, its
-    servers; `vtpm`, if it has one: `authority`, the file of who certifies it, and `host_id`. The
-    driver is asked to `{"start": folder}`.
+    servers; `vtpm`, if it has one: `authority`, the file of who certifies it, and `host_id`;
+    `tee`, if the processor makes its evidence. The driver is asked to `{"start": folder}`, once the
+    settings are there: what launches the guest may need their digest.
     """
 
     def __init__(self, order: Order) -> None:
@@ -130,6 +131,8 @@ class DomainBody:
 
     def _write_settings(self) -> None:
         settings = {**settings_of(self._order), "ATOLL_AGENT_CHANNEL": PORT}
+        if "tee" in self._order.body:
+            settings["ATOLL_AGENT_TEE"] = self._order.body["tee"]
         if self._vtpm is not None:
             chain = "".join(map(ssl.DER_cert_to_PEM_cert, self._vtpm.certificates))
             settings |= {"ATOLL_AGENT_TEE": "vtpm", "ATOLL_AGENT_VTPM_CERTIFICATES": chain}

@@ -124,5 +124,7 @@ class ProcessBody:
 
         if self._device is None:
             raise AssertionError("it was not started")
+        if self._order.guest is None:
+            raise AssertionError("a process has no other processor than the simulated one")
         guest = self._order.guest()
         await serve(self._device, guest, guest.chain.table().to_bytes())

@@ -48,7 +48,7 @@ class KeptDriver:
     Args:
         bodies: the driver's part of that kind.
         settings: the agent's environment apart from what a spec adds.
-        launch: measures and launches a simulated guest for a spec.
+        launch: measures and launches a simulated guest for a spec; None: the processor is real.
         log_dir: where each enclave's standard error goes.
         store: where what is needed to find an enclave again is written down.
         window_s: how long an enclave goes on without a manager.
@@ -62,7 +62,7 @@ class KeptDriver:
         bodies: Bodies,
         *,
         settings: dict[str, str],
-        launch: Callable[[EnclaveSpec], SimulatedGuest],
+        launch: Callable[[EnclaveSpec], SimulatedGuest] | None,
         log_dir: Path,
         store: Records,
         window_s: float,
@@ -88,7 +88,7 @@ class KeptDriver:
             RefusedError: `enclave.start`.
             ConfigError: what `launch` raises.
         """
-        guest = self._launch(spec)
+        guest = None if self._launch is None else self._launch(spec)
         body = await self._bodies.order(spec)
         record = EnclaveRecord(
             spec=spec, speaks=level.newest(), kind=body["kind"], name=body.get("name", "")
@@ -237,7 +237,7 @@ class KeptDriver:
         self,
         record: EnclaveRecord,
         body: dict[str, Any],
-        guest: SimulatedGuest,
+        guest: SimulatedGuest | None,
         connection: socket.socket,
     ) -> "subprocess.Popen[bytes]":
         order = {
@@ -245,8 +245,7 @@ class KeptDriver:
             "record": records.to_plain(record),
             "body": body,
             "settings": self._bodies.settings(self._settings | _spoken()),
-            "report": guest.attest(bytes(64)).hex(),
-            "chain": guest.chain.to_pem().decode(),
+            **({} if guest is None else _simulated(guest)),
             "window_s": self._window_s,
             "grace_s": self._grace_s,
         }
@@ -286,6 +285,11 @@ class KeptDriver:
                     writer.write(json.dumps({"answer": answer}).encode() + b"\n")
                 case _:
                     raise cannot_start(spec, "its keeper speaks another language")
+
+
+def _simulated(guest: SimulatedGuest) -> dict[str, str]:
+    """By which the keeper has the same guest."""
+    return {"report": guest.attest(bytes(64)).hex(), "chain": guest.chain.to_pem().decode()}
 
 
 def _spoken() -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from atoll.errors import AtollError, ConfigError, NotFoundError, RefusedError
 from atoll.wire.messages import Tee
-from atoll_manager.bodies.domain import CHANNEL, CONSOLE, SETTINGS, TPM
+from atoll_manager.bodies.domain import CHANNEL, CONSOLE, MAX_SETTINGS, SETTINGS, TPM
 from atoll_manager.drivers.apart import Apart, egress_of, needs_of, servers
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.drivers.kept import KeptDriver
@@ -29,6 +29,7 @@ from atoll_manager.libvirt.connection import Change, DomainEvent, Found, Libvirt
 from atoll_manager.libvirt.domain import MAX_SOCKET_PATH, NAME, Acceleration, Domain, Owner
 from atoll_manager.libvirt.domain_xml import to_xml
 from atoll_manager.libvirt.identity import owner_of
+from atoll_manager.libvirt.launching import launch_of
 from atoll_manager.memory import free_memory
 from atoll_manager.records import EnclaveRecord
 from atoll_manager.vtpm import swtpm
@@ -37,6 +38,7 @@ from atoll_manager.vtpm.instance import CONTROL
 OVERHEAD_BYTES: Final = 128 << 20
 """What an emulator takes beside the guest's memory."""
 MIB: Final = 1 << 20
+HARDWARE: Final = frozenset({Tee.SEV_SNP, Tee.TDX})
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +54,12 @@ class Guests:
     memory_mib: int = 0
     """Of each; 0: as its job asks."""
     tee: Tee = Tee.SIMULATED
-    firmware: Path = Path("/usr/share/ovmf/OVMF.fd")
+    firmware: Path | None = None
     """Of guests whose boot is measured."""
+    vcpu_type: str = ""
+    """QEMU's model, where the launch is measured with it; empty: what there is."""
+    quote_socket: Path = Path("/var/run/tdx-qgs/qgs.socket")
+    """Of the quote generation service, for the kind tdx."""
     vtpm_authority: Path | None = None
     """The file of who certifies virtual TPMs; for the kind vtpm."""
     host_id: str = ""
@@ -115,6 +121,7 @@ class _Domains(Apart):
         return {
             "kind": "domain",
             **({} if authority is None else {"vtpm": vtpm}),
+            **({"tee": self._guests.tee.value} if self._guests.tee in HARDWARE else {}),
             "name": NAME.format(spec.enclave_id),
             "folder": str(folder),
             "console": str((self._logs / f"console-{spec.enclave_id}.log").absolute()),
@@ -127,7 +134,7 @@ class _Domains(Apart):
             raise AssertionError(f"enclave {spec.enclave_id}: nobody asks for {sorted(asked)}")
         try:
             checked = await asyncio.to_thread(images.check, self._guests.image)
-            xml = to_xml(self._domain(spec, checked))
+            xml = await asyncio.to_thread(lambda: to_xml(self._domain(spec, checked)))
             await self._libvirt.call(lambda conn: conn.createXML(xml, 0))
         except AtollError as error:
             raise _refused(f"{error.message} ({error.code})") from error
@@ -143,7 +150,6 @@ class _Domains(Apart):
                 f"not enough memory: {memory_mib} MiB and the emulator's, {free // MIB} MiB free"
             )
         folder = self._folder / spec.enclave_id
-        measured = guests.vtpm_authority is not None
         return Domain(
             owner=Owner(enclave_id=spec.enclave_id, instance=self._owner),
             emulator=guests.emulator,
@@ -154,8 +160,10 @@ class _Domains(Apart):
             channel=folder / CHANNEL,
             console=folder / CONSOLE,
             settings=folder / SETTINGS,
-            firmware=guests.firmware if measured else None,
-            vtpm=folder / TPM / CONTROL if measured else None,
+            firmware=guests.firmware,
+            cpu=guests.vcpu_type,
+            launch=launch_of(guests.tee, _settings(folder / SETTINGS), guests.quote_socket),
+            vtpm=None if guests.vtpm_authority is None else folder / TPM / CONTROL,
             user=guests.user,
         )
 
@@ -234,6 +242,15 @@ def prepared(image: Path, emulator: Path, firmware: Path | None = None) -> image
         for name in swtpm.PROGRAMS:
             swtpm.program(name)
     return images.check(image)
+
+
+def _settings(path: Path) -> bytes:
+    """What the guest will read: its keeper has written it before it asked for a start."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SETTINGS)
+    except OSError as error:
+        raise _refused(f"{path}: {error.strerror}") from error
 
 
 def _refused(reason: str) -> RefusedError:

@@ -11,12 +11,7 @@ def launch_security(xml: str) -> frozenset[str]:
 
     Since 11.x libvirt lists them; before, it had only an element for SEV.
     """
-    if len(xml) > MAX_XML or "<!" in xml:
-        return frozenset()
-    try:
-        root = ET.fromstring(xml)  # noqa: S314 - without a document type there is nothing to expand
-    except (ET.ParseError, ValueError, RecursionError):
-        return frozenset()
+    root = _root(xml)
     kinds = set()
     for name in ("sev", "tdx"):
         element = root.find(f"features/{name}")
@@ -27,3 +22,22 @@ def launch_security(xml: str) -> frozenset[str]:
         values = element.iterfind("enum[@name='sectype']/value")
         kinds |= {value.text for value in values if value.text}
     return frozenset(kinds)
+
+
+def vcpu_types(xml: str) -> frozenset[str]:
+    """The models of processors that a guest can be given by name, usable here or not: how a model
+    and a host differ in features is no part of what is measured."""
+    custom = _root(xml).find("cpu/mode[@name='custom']")
+    if custom is None or custom.get("supported") != "yes":
+        return frozenset()
+    return frozenset(model.text for model in custom.iterfind("model") if model.text)
+
+
+def _root(xml: str) -> ET.Element:
+    """The document; an empty one for what is none."""
+    if len(xml) <= MAX_XML and "<!" not in xml:
+        try:
+            return ET.fromstring(xml)  # noqa: S314 - without a document type, nothing to expand
+        except (ET.ParseError, ValueError, RecursionError):
+            pass
+    return ET.Element("none")

@@ -56,6 +56,8 @@ class LibvirtFacts:
     qemu: Release
     launch: frozenset[str]
     """Kinds of launch security: `sev`, `sev-snp`, `tdx`."""
+    vcpu_types: frozenset[str] = frozenset()
+    """Models of processors that guests can be given by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
