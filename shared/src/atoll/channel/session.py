@@ -86,11 +86,17 @@ class Session:
             UnreachableError: `channel.gone`: the session is over.
             MessageError: `channel.streams`, `channel.service`.
         """
-        if self._over or self._group is None:
-            raise UnreachableError("the channel to the host is gone", code="channel.gone")
-        number = self._mux.open(service)
         mine, theirs = await pair()
-        self._carry(number, theirs)
+        try:
+            if self._over or self._group is None:
+                raise UnreachableError("the channel to the host is gone", code="channel.gone")
+            # From here to its place among those that are carried at once: what the other side
+            # answers may come as soon as it is asked, and would be nobody's.
+            self._carry(self._mux.open(service), theirs)
+        except BaseException:
+            for _, writer in (mine, theirs):
+                writer.close()
+            raise
         self._work.set()
         return mine
 
