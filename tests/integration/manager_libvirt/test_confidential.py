@@ -8,6 +8,10 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -27,7 +31,7 @@ from atoll.wire import schema, topology
 from atoll.wire.messages import EvidenceRecord
 from atoll.wire.tee import Tee
 from atoll_manager.bodies import domain as bodies
-from atoll_manager.config import ManagerConfig
+from atoll_manager.config import PREFIX, ManagerConfig
 from atoll_manager.drivers.libvirt import Guests, LibvirtDriver
 from atoll_manager.driving import Driving, prepared
 from atoll_manager.hardware import Hardware
@@ -253,8 +257,6 @@ def config(tmp_path: Path, tee: str, **more: Any) -> ManagerConfig:
 
 
 def quotes(tmp_path: Path) -> Path:
-    import socket
-
     path = tmp_path / "qgs.socket"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
@@ -274,6 +276,48 @@ async def test_this_machine_refuses_at_the_start_and_says_why(
     assert caught.value.code == "manager.no_tee"
     assert caught.value.message.startswith(f"this host cannot start {tee} guests: ")
     assert "docs/hosts.md" in (caught.value.hint or "")
+
+
+def manager(place: Yard, tmp_path: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """A manager in a process of its own; it must end by itself."""
+    image = tmp_path / "image"
+    image.mkdir()
+    (tmp_path / "OVMF.fd").write_bytes(ovmf.image())
+    own = {
+        "NATS_URL": place.server.url,
+        "NATS_CREDS_FILE": str(place.folder.creds("manager")),
+        "SENTINEL_FILE": str(place.folder.sentinel),
+        "HOST_ID": "h1",
+        "DATA_DIR": str(tmp_path / "data"),
+        "DRIVER": "libvirt",
+        "IMAGE": str(written(image)),
+        "LIBVIRT_URI": f"qemu:///embed?root={tmp_path}/libvirt",
+        "TEE": "sev-snp",
+        "VCPU_TYPE": "EPYC-Milan",
+        "FIRMWARE": str(tmp_path / "OVMF.fd"),
+        **settings,
+    }
+    return subprocess.run(
+        [sys.executable, "-I", "-m", "atoll_manager.main"],
+        env={"PATH": os.defpath} | {PREFIX + name: value for name, value in own.items()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+async def test_a_manager_of_hardware_that_is_not_there_ends_and_offers_nothing(
+    place: Yard, tmp_path: Path
+) -> None:
+    qemu()
+    done = await asyncio.to_thread(manager, place, tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "this host cannot start sev-snp guests" in done.stderr
+    assert "(manager.no_tee)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert await KeyValue(place.operator, topology.HOSTS).get("h1") is None
 
 
 async def test_without_kvm_there_are_no_such_guests(

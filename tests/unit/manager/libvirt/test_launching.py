@@ -73,6 +73,15 @@ def test_firmware_that_cannot_check_a_kernel_is_refused(
     assert "docs/hosts.md" in (caught.value.hint or "")
 
 
+def test_debian_12_s_firmware_is_refused(tmp_path: Path) -> None:
+    path = Path("/usr/share/ovmf/OVMF.fd")
+    if not path.exists():
+        pytest.skip(f"{path} is not installed (Debian: ovmf)")
+    with pytest.raises(ConfigError, match="does not take the hashes of a kernel") as caught:
+        snp_measurement(path, image(tmp_path), vcpus=1, vcpu_type="EPYC-v4")
+    assert caught.value.code == "libvirt.firmware"
+
+
 def test_an_image_that_went_away_is_named(tmp_path: Path) -> None:
     (tmp_path / "OVMF.fd").write_bytes(ovmf.image())
     boot = image(tmp_path)
