@@ -13,9 +13,10 @@ from support.command import Said, Stack, atoll
 from support.guest_image import guest_image
 from support.images import Build, docker_archive, program, tar
 from support.libvirt import binding, qemu
+from support.places import SCRIPT, place
 from support.programs import compiled
 
-__all__ = ["guest_image"]
+__all__ = ["guest_image", "place"]
 
 pytestmark = pytest.mark.timeout(900)
 C_PROGRAM = "integration/agent_docker/guest.c"
@@ -24,12 +25,13 @@ PATIENCE_S = 600.0
 
 
 @pytest.fixture(scope="module")
-def stack(guest_image: Path) -> Iterator[Stack]:
+def stack(guest_image: Path, place: str) -> Iterator[Stack]:
     binding()
     qemu()
     # Short, for there are sockets in it.
     with tempfile.TemporaryDirectory(prefix="vk-") as folder:
-        made = Stack(Path(folder), image=str(guest_image), driver="libvirt", slots=1)
+        own = {"image": str(guest_image), "driver": "libvirt", "egress": (place,)}
+        made = Stack(Path(folder), slots=1, **own)  # type: ignore[arg-type]
         made.start()
         try:
             yield made
@@ -91,3 +93,13 @@ def test_an_image_without_an_engine(stack: Stack, tmp_path: Path) -> None:
     archive = docker_archive(Build(layers=(layer,), entrypoint=("/main",), compress=True))
     options = ("--kind", "docker", "--arg", "copy", "--arg", "/data/in")
     assert results(run(stack, tmp_path, archive, *options), tmp_path) == {"out": FLOWERS}
+
+
+def test_a_destination_is_reached_over_the_channel(
+    stack: Stack, tmp_path: Path, place: str
+) -> None:
+    """The machine has no network: the host dials, for this place alone."""
+    asked = ("--arg", place, "--arg", "127.0.0.1:1")
+    said = run(stack, tmp_path, SCRIPT.encode(), "--kind", "python", "--destination", place, *asked)
+    found = results(said, tmp_path)["found"]
+    assert found == "from outside\nTunnel connection failed: 403 Forbidden"

@@ -27,6 +27,7 @@ from atoll.evidence import document as documents
 from atoll.evidence.dcap.quote import Quote
 from atoll.evidence.document import Tee as EvidenceTee
 from atoll.evidence.snp import AttestationReport
+from atoll.measure.tdvf import Tdvf
 from atoll.wire import schema, topology
 from atoll.wire.messages import EvidenceRecord
 from atoll.wire.tee import Tee
@@ -238,7 +239,7 @@ def config(tmp_path: Path, tee: str, **more: Any) -> ManagerConfig:
     image = tmp_path / "image"
     image.mkdir(exist_ok=True)
     firmware = tmp_path / "OVMF.fd"
-    firmware.write_bytes(ovmf.image() if tee == "sev-snp" else ovmf.tdx_image())
+    firmware.write_bytes(ovmf.image() if tee == "sev-snp" else ovmf.td_image())
     values: dict[str, Any] = {
         "nats_url": ENV["ATOLL_MANAGER_NATS_URL"],
         "nats_creds_file": tmp_path / "creds",
@@ -339,7 +340,7 @@ def test_what_is_launched_on_hardware_has_no_simulated_processor(tmp_path: Path)
     assert len(launched.measurement) == 48
     assert launched.state() == launched.image
     tdx = prepared(config(tmp_path, "tdx", quote_socket=quotes(tmp_path))).launched()
-    assert tdx.measurement == b""
+    assert tdx.measurement == Tdvf.from_bytes(ovmf.td_image()).mr_td()
 
 
 async def test_libvirt_here_says_which_processors_its_qemu_has(embedded: str) -> None:

@@ -173,14 +173,13 @@ def prepared(config: ManagerConfig) -> Driving:
 
 
 def _measured(config: ManagerConfig, boot: "DirectBoot") -> bytes:
-    """What a guest for a plain job will report as its measurement; empty: it is not computed."""
+    """What a guest for a plain job will report as its measurement."""
     from atoll_manager.libvirt import launching  # noqa: PLC0415
 
     firmware = config.firmware_file
     if firmware is None:
         raise AssertionError("hardware has a firmware")
     if config.tee == Tee.TDX.value:
-        launching.require_tdx(firmware, config.quote_socket)
-        return b""
+        return launching.tdx_measurement(firmware, config.quote_socket)
     vcpus = max(1, plain(Tee.SEV_SNP).needs.cpus)
     return launching.snp_measurement(firmware, boot, vcpus=vcpus, vcpu_type=config.vcpu_type)

@@ -13,8 +13,8 @@ class Hardware:
     image: bytes
     """Its digest."""
     measurement: bytes
-    """What a guest for a plain job will report, for people; another number of vCPUs is another
-    measurement. Empty: it is not computed here (TDX)."""
+    """What a guest for a plain job will report, for people: MEASUREMENT of SEV-SNP, where another
+    number of vCPUs is another one, or MRTD, which is the firmware's alone."""
     launch: None = None
     """No simulated processor is at a guest's side."""
 

@@ -12,9 +12,10 @@ from atoll.errors import ConfigError
 from atoll.measure.kernel_hashes import KernelHashes
 from atoll.measure.ovmf import Firmware
 from atoll.measure.snp_launch import Processors, launch_digest
+from atoll.measure.tdvf import Tdvf
 from atoll.wire.tee import Tee
 from atoll_manager.libvirt.domain import DirectBoot, SnpLaunch, TdxLaunch
-from atoll_manager.libvirt.launching import launch_of, require_tdx, snp_measurement
+from atoll_manager.libvirt.launching import launch_of, snp_measurement, tdx_measurement
 from support import ovmf
 
 QUOTES = Path("/run/quotes.sock")
@@ -56,7 +57,7 @@ def test_the_measurement_is_that_of_firmware_image_and_processors(tmp_path: Path
     [
         (None, "libvirt.no_firmware"),
         (b"", "libvirt.firmware"),
-        (ovmf.tdx_image(), "libvirt.firmware"),
+        (ovmf.td_image(), "libvirt.firmware"),
         # As Debian 12's: it starts under SEV-SNP, and knows nothing of kernels' hashes.
         (ovmf.image(sev=ovmf.metadata(ovmf.SECTIONS[:4])), "libvirt.firmware"),
     ],
@@ -100,20 +101,21 @@ def listening(path: Path) -> Path:
 def test_a_trust_domain_needs_its_firmware_and_somebody_who_makes_quotes(tmp_path: Path) -> None:
     firmware, quotes = tmp_path / "OVMF.fd", tmp_path / "qgs.socket"
     with pytest.raises(ConfigError) as absent:
-        require_tdx(firmware, quotes)
+        tdx_measurement(firmware, quotes)
     firmware.write_bytes(ovmf.image())
     with pytest.raises(ConfigError, match="no TDX metadata") as unfit:
-        require_tdx(firmware, quotes)
-    firmware.write_bytes(ovmf.tdx_image())
+        tdx_measurement(firmware, quotes)
+    firmware.write_bytes(ovmf.td_image())
     with pytest.raises(ConfigError, match=str(quotes)) as nobody:
-        require_tdx(firmware, quotes)
+        tdx_measurement(firmware, quotes)
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError) as no_socket:
-        require_tdx(firmware, tmp_path / "file")
+        tdx_measurement(firmware, tmp_path / "file")
     assert [it.value.code for it in (absent, unfit, nobody, no_socket)] == [
         "libvirt.no_firmware",
         "libvirt.firmware",
         "libvirt.no_quotes",
         "libvirt.no_quotes",
     ]
-    require_tdx(firmware, listening(quotes))
+    expected = Tdvf.from_bytes(firmware.read_bytes()).mr_td()
+    assert tdx_measurement(firmware, listening(quotes)) == expected

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from atoll.errors import ConfigError, InputError
+from atoll.measure.guid_table import MAX_FIRMWARE
 from atoll.measure.kernel_hashes import KernelHashes
 from atoll.measure.launch_settings import LaunchSettings
-from atoll.measure.ovmf import MAX_FIRMWARE, Firmware, parse_tdx_sections
+from atoll.measure.ovmf import Firmware
 from atoll.measure.snp_launch import Processors, launch_digest
+from atoll.measure.tdvf import Tdvf
 from atoll.measure.vcpu_types import vcpu_signature
 from atoll.wire.tee import Tee
 from atoll_manager.libvirt.domain import DirectBoot, SnpLaunch, TdxLaunch
@@ -62,14 +64,14 @@ def snp_measurement(firmware: Path, boot: DirectBoot, *, vcpus: int, vcpu_type: 
     return digest
 
 
-def require_tdx(firmware: Path, quote_socket: Path) -> None:
-    """Return if trust domains can be started with this firmware, and somebody makes quotes. Blocks.
+def tdx_measurement(firmware: Path, quote_socket: Path) -> bytes:
+    """MRTD, 48 bytes, of trust domains with this firmware, if somebody makes quotes. Blocks.
 
     Raises:
         ConfigError: `libvirt.no_firmware`, `libvirt.firmware`; `libvirt.no_quotes`.
     """
     try:
-        parse_tdx_sections(_read(firmware))
+        measurement = Tdvf.from_bytes(_read(firmware)).mr_td()
     except InputError as error:
         raise _unfit(firmware, error) from error
     try:
@@ -83,6 +85,7 @@ def require_tdx(firmware: Path, quote_socket: Path) -> None:
             code="libvirt.no_quotes",
             hint="start Intel's QGS, or set ATOLL_MANAGER_QUOTE_SOCKET (docs/hosts.md)",
         )
+    return measurement
 
 
 def _hashes(boot: DirectBoot) -> KernelHashes:
