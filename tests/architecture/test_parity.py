@@ -13,10 +13,11 @@ def test_every_test_that_the_table_names_is_there() -> None:
     assert sorted(name for name in named if not (ROOT / name).is_file()) == []
 
 
-def test_every_row_from_a_to_f_is_in_it() -> None:
+def test_every_row_is_in_it() -> None:
     text = (ROOT / "docs" / "parity.md").read_text("utf-8")
     first = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| "))
-    for letter, last in {"A": 15, "B": 8, "C": 12, "D": 6, "E": 8, "F": 9}.items():
+    rows = {"A": 15, "B": 8, "C": 12, "D": 6, "E": 8, "F": 9, "G": 15, "J": 19, "K": 3, "O": 10}
+    for letter, last in rows.items():
         numbers = {int(n) for n in re.findall(rf"{letter}(\d+)", first)}
         for low, high in re.findall(rf"{letter}(\d+) to {letter}(\d+)", first):
             numbers |= set(range(int(low), int(high) + 1))
