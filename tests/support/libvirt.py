@@ -56,18 +56,32 @@ def embedded() -> str:
 
 
 class Libvirtd:
-    """A daemon with a socket of its own. Its test driver keeps nothing on the disk."""
+    """A daemon with a socket of its own. Its test driver keeps nothing on the disk.
 
-    def __init__(self, folder: Path) -> None:
+    With `guests` it is asked for real ones, and what it keeps of them is in folders of its own,
+    which only it sees where the machine's are.
+    """
+
+    def __init__(self, folder: Path, *, guests: bool = False) -> None:
         self.folder = folder
-        self.uri = f"test+unix:///default?socket={folder}/libvirt-sock"
+        kind, path = ("qemu", "system") if guests else ("test", "default")
+        self.uri = f"{kind}+unix:///{path}?socket={folder}/libvirt-sock"
+        self._command: tuple[str, ...] = ("libvirtd",)
+        if guests:
+            kept = folder / "kept"
+            for name in ("etc", "lib", "run", "log", "cache"):
+                (kept / name).mkdir(parents=True)
+            (kept / "etc" / "qemu.conf").write_text(_QEMU_CONF)
+            apart = ("unshare", "--mount", "--propagation", "private")
+            self._command = (*apart, "sh", "-ec", _APART, str(kept))
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "conf").write_text(
             f'unix_sock_dir = "{folder}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
         )
 
     def start(self) -> None:
-        command = ["libvirtd", "-f", str(self.folder / "conf"), "-p", str(self.folder / "pid")]
+        options = ("-f", str(self.folder / "conf"), "-p", str(self.folder / "pid"))
+        command = [*self._command, *options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_S
@@ -89,15 +103,34 @@ class Libvirtd:
             return end.connect_ex(str(self.folder / "libvirt-sock")) == 0
 
 
+_APART = """
+for one in etc:/etc lib:/var/lib run:/run log:/var/log cache:/var/cache; do
+  if [ -d "${one#*:}/libvirt" ]; then mount --bind "$0/${one%%:*}" "${one#*:}/libvirt"; fi
+done
+exec libvirtd "$@"
+"""
+"""A shell's words: as `sh -ec _APART FOLDER OPTION...` in a mount namespace of its own."""
+_QEMU_CONF = """
+user = "root"
+group = "root"
+dynamic_ownership = 0
+security_driver = "none"
+stdio_handler = "file"
+cgroup_controllers = [ ]
+namespaces = [ ]
+"""
+"""What a machine without systemd, AppArmor and a logging daemon can do."""
+
+
 @contextmanager
-def daemon() -> Iterator[Libvirtd]:
+def daemon(*, guests: bool = False) -> Iterator[Libvirtd]:
     """A daemon for as long as the context lasts."""
     if shutil.which("libvirtd", path=f"{os.defpath}:/usr/sbin:/sbin") is None:
         pytest.skip("libvirtd is not installed (Debian: libvirt-daemon-system)")
     if os.geteuid() != 0:
         pytest.skip("libvirtd needs root")
     with tempfile.TemporaryDirectory(prefix="libvirtd-") as folder:
-        it = Libvirtd(Path(folder))
+        it = Libvirtd(Path(folder), guests=guests)
         it.start()
         try:
             yield it
