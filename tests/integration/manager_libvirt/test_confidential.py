@@ -35,7 +35,7 @@ from atoll_manager.bodies import domain as bodies
 from atoll_manager.config import PREFIX, ManagerConfig
 from atoll_manager.drivers.libvirt import Guests, LibvirtDriver
 from atoll_manager.driving import Driving, prepared
-from atoll_manager.hardware import Hardware
+from atoll_manager.launched import LaunchedImage
 from atoll_manager.libvirt.connection import Libvirt
 from atoll_manager.libvirt.domain import Acceleration
 from atoll_manager.probing import asking
@@ -335,7 +335,7 @@ async def test_without_kvm_there_are_no_such_guests(
 
 def test_what_is_launched_on_hardware_has_no_simulated_processor(tmp_path: Path) -> None:
     launched = prepared(config(tmp_path, "sev-snp")).launched()
-    assert isinstance(launched, Hardware)
+    assert isinstance(launched, LaunchedImage)
     assert launched.launch is None
     assert len(launched.measurement) == 48
     assert launched.state() == launched.image

@@ -118,6 +118,15 @@ def test_hardware_that_makes_no_sense_stops_the_start(
     assert caught.value.code == "config.invalid"
 
 
+def test_a_host_whose_guests_have_a_tpm_plays_no_processor() -> None:
+    own = {"DRIVER": "libvirt", "IMAGE": "image", "TEE": "vtpm", "VTPM_AUTHORITY_FILE": "a.pem"}
+    given = ENV | {PREFIX + name: value for name, value in own.items()}
+    found = settings.read(ManagerConfig, PREFIX, given)
+    assert (found.is_simulated, found.is_hardware) == (False, False)
+    with pytest.raises(ConfigError, match="has no part in it"):
+        settings.read(ManagerConfig, PREFIX, {**given, PREFIX + "SIMULATED_DIR": "simulated"})
+
+
 def test_a_chain_that_is_missing_or_damaged_stops_the_start(tmp_path: Path) -> None:
     for content in (None, b"", b"no chain", chain().to_pem()[:-200]):
         if content is not None:

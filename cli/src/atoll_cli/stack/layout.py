@@ -74,7 +74,6 @@ class Plan:
             sentinel_file=self.material.bus.sentinel,
             host_id=self.host_id,
             data_dir=data,
-            simulated_dir=data / "simulated",
             slots=self.slots,
             warm_min=self.warm,
             labels=",".join(f"{name}={value}" for name, value in self.labels.items()),
@@ -86,9 +85,12 @@ class Plan:
 
     def _driver(self) -> Mapping[str, object]:
         data, enclaves = self.material.data_dir, self.material.enclaves
+        settings: dict[str, object] = {}
+        if enclaves.tee is Tee.SIMULATED:
+            settings["simulated_dir"] = data / "simulated"
         if enclaves.driver == "process":
-            return {}
-        settings: dict[str, object] = {"driver": enclaves.driver, "image": enclaves.image}
+            return settings
+        settings |= {"driver": enclaves.driver, "image": enclaves.image}
         if enclaves.driver == "libvirt":
             settings["libvirt_uri"] = f"qemu:///embed?root={data / 'libvirt'}"
             settings["boot_timeout_s"] = GUEST_BOOT_S

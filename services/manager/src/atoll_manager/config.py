@@ -165,6 +165,11 @@ class ManagerConfig:
     """End when standard input ends."""
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether enclaves make their evidence with a processor that this host plays."""
+        return self.tee == "simulated"
+
+    @property
     def is_hardware(self) -> bool:
         """Whether enclaves make their evidence with this host's processor."""
         return self.tee in HARDWARE
@@ -232,6 +237,12 @@ class ManagerConfig:
                 code="config.invalid",
             )
         self._check_hardware()
+        if self.simulated_dir is not None and not self.is_simulated:
+            raise ConfigError(
+                f"{PREFIX}SIMULATED_DIR is for the simulated TEE: a host with {PREFIX}TEE="
+                f"{self.tee} has no part in it",
+                code="config.invalid",
+            )
         if (self.tee == "vtpm") != (self.vtpm_authority_file is not None):
             raise ConfigError(
                 f"{PREFIX}VTPM_AUTHORITY_FILE is for {PREFIX}TEE=vtpm, which needs one",
@@ -279,12 +290,6 @@ class ManagerConfig:
             raise ConfigError(
                 f"{PREFIX}ACCELERATION=tcg: guests with {PREFIX}TEE={self.tee} run under KVM only, "
                 "for the processor keeps their memory and not QEMU",
-                code="config.invalid",
-            )
-        if self.simulated_dir is not None:
-            raise ConfigError(
-                f"{PREFIX}SIMULATED_DIR is for the simulated TEE: a host with {PREFIX}TEE="
-                f"{self.tee} has no part in it",
                 code="config.invalid",
             )
         if not self.quote_socket.is_absolute():

@@ -15,7 +15,7 @@ from atoll_manager import simulation
 from atoll_manager.config import ManagerConfig
 from atoll_manager.drivers.driver import HostDriver
 from atoll_manager.drivers.process import ProcessDriver
-from atoll_manager.hardware import Hardware, no_tee
+from atoll_manager.launched import LaunchedImage, no_tee
 from atoll_manager.records import Records
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Driving:
 
     Args:
         image: of which containers are started, or the digest of what guests boot.
-        measurement: of a guest for a plain job on this host's own processor, if it is known.
+        measurement: of a guest for a plain job, where no processor is simulated.
     """
 
     def __init__(self, config: ManagerConfig, image: str = "", measurement: bytes = b"") -> None:
@@ -93,10 +93,10 @@ class Driving:
         """What its enclaves are."""
         return Tee(self._config.tee)
 
-    def launched(self) -> simulation.Simulation | Hardware:
+    def launched(self) -> simulation.Simulation | LaunchedImage:
         """What is launched, and on what. Raises: ConfigError, as `simulation.load`."""
-        if self._config.is_hardware:
-            return Hardware(image=bytes.fromhex(self._image), measurement=self._measurement)
+        if not self._config.is_simulated:
+            return LaunchedImage(image=bytes.fromhex(self._image), measurement=self._measurement)
         if self._config.simulated_dir is None:
             raise AssertionError("asked for without one")
         measurement = None
@@ -164,7 +164,7 @@ def prepared(config: ManagerConfig) -> Driving:
 
         firmware = config.firmware_file if config.tee == "vtpm" else None
         checked = libvirt.prepared(Path(config.image), config.emulator, firmware)
-        measurement = _measured(config, checked.boot) if config.is_hardware else b""
+        measurement = b"" if config.is_simulated else _measured(config, checked.boot)
         return Driving(config, checked.described.digest, measurement)
     # Loaded where it is used: it brings the engine's package along.
     from atoll_manager.drivers.docker import find_image  # noqa: PLC0415
@@ -178,7 +178,9 @@ def _measured(config: ManagerConfig, boot: "DirectBoot") -> bytes:
 
     firmware = config.firmware_file
     if firmware is None:
-        raise AssertionError("hardware has a firmware")
+        raise AssertionError("what is measured has a firmware")
+    if config.tee == Tee.VTPM.value:
+        return launching.vtpm_measurement(boot)
     if config.tee == Tee.TDX.value:
         return launching.tdx_measurement(firmware, config.quote_socket)
     vcpus = max(1, plain(Tee.SEV_SNP).needs.cpus)

@@ -31,8 +31,8 @@ from atoll_manager.drivers.apart import EGRESS_SETTING
 from atoll_manager.drivers.driver import EventKind, HostDriver
 from atoll_manager.driving import Driving, prepared
 from atoll_manager.duty import Duty
-from atoll_manager.hardware import Hardware
 from atoll_manager.keys import AttestorKeys
+from atoll_manager.launched import LaunchedImage
 from atoll_manager.memory import Room
 from atoll_manager.observing import AttemptObserver, followed
 from atoll_manager.orders import HostOrders, host_state
@@ -52,7 +52,7 @@ MAX_MACHINE = 255
 
 async def run(config: ManagerConfig, stop: asyncio.Event) -> None:
     """Serve until told to stop. The composition root: adapters are made here."""
-    if config.simulated_dir is None and not config.is_hardware:
+    if config.simulated_dir is None and config.is_simulated:
         raise ConfigError(
             "this host has no TEE to start enclaves in",
             code="manager.no_tee",
@@ -78,7 +78,7 @@ class _Parts:
     """What was read and opened before the bus is needed."""
 
     driving: Driving
-    launched: Simulation | Hardware
+    launched: Simulation | LaunchedImage
     labels: dict[str, str]
     tenants: tuple[str, ...]
     egress: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What SEV-SNP and TDX guests are launched with: firmware, and the digest of their settings.
+"""What guests are launched with that are measured: firmware, and the digest of their settings.
 
 The firmware is looked at before any guest is started: one without the table of kernel hashes
 starts under SEV-SNP and then refuses the kernel, one without TDX metadata does not start at all,
@@ -15,6 +15,7 @@ from atoll.measure.guid_table import MAX_FIRMWARE
 from atoll.measure.kernel_hashes import KernelHashes
 from atoll.measure.launch_settings import LaunchSettings
 from atoll.measure.ovmf import Firmware
+from atoll.measure.pcrs import pcr9
 from atoll.measure.snp_launch import Processors, launch_digest
 from atoll.measure.tdvf import Tdvf
 from atoll.measure.vcpu_types import vcpu_signature
@@ -88,10 +89,23 @@ def tdx_measurement(firmware: Path, quote_socket: Path) -> bytes:
     return measurement
 
 
+def vtpm_measurement(boot: DirectBoot) -> bytes:
+    """PCR 9, 32 bytes, of a guest with a virtual TPM. Blocks.
+
+    Raises:
+        ConfigError: `image.missing`.
+    """
+    return pcr9(boot.cmdline, _image_file(boot.initrd))
+
+
 def _hashes(boot: DirectBoot) -> KernelHashes:
+    kernel, initrd = map(_image_file, (boot.kernel, boot.initrd))
+    return KernelHashes.of(kernel, initrd=initrd, append=boot.cmdline)
+
+
+def _image_file(path: Path | None) -> bytes:
     try:
-        initrd = b"" if boot.initrd is None else boot.initrd.read_bytes()
-        return KernelHashes.of(boot.kernel.read_bytes(), initrd=initrd, append=boot.cmdline)
+        return b"" if path is None else path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{error.filename}: {error.strerror}", code="image.missing") from error
 

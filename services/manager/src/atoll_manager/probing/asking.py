@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from atoll.errors import AtollError
-from atoll_manager.hardware import no_tee
+from atoll_manager.launched import no_tee
 from atoll_manager.libvirt import acceleration
 from atoll_manager.libvirt.connection import SYSTEM, Libvirt
 from atoll_manager.libvirt.versions import Release

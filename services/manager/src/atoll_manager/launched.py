@@ -1,5 +1,5 @@
-"""What this host's own processor launches. Nobody here measures it or answers for it, as
-`atoll_manager.simulation` does for the simulated one."""
+"""What is launched where no simulated processor is: on this host's own, or measured by a TPM.
+Nobody here answers for it, as `atoll_manager.simulation` does for the simulated one."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from atoll.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hardware:
-    """The image that is launched on it."""
+class LaunchedImage:
+    """The image of such guests."""
 
     image: bytes
     """Its digest."""
     measurement: bytes
     """What a guest for a plain job will report, for people: MEASUREMENT of SEV-SNP, where another
-    number of vCPUs is another one, or MRTD, which is the firmware's alone."""
+    number of vCPUs is another one; MRTD, which is the firmware's alone; PCR 9 of a TPM."""
     launch: None = None
     """No simulated processor is at a guest's side."""
 
