@@ -155,6 +155,16 @@ def _digest(context: click.Context, parameter: click.Parameter, value: str | Non
     return digest
 
 
+guest_features_option = click.option(
+    "--guest-features",
+    metavar="HEX",
+    type=HexType(),
+    default="1",
+    show_default=True,
+    help="SEV_FEATURES as the host's kernel sets it: 1, or 21 with debug swap.",
+)
+
+
 def launch_options(*, required: bool) -> Callable[[F], F]:
     """The options of `LaunchOptions`; `required`: the image must be named."""
     options = (
@@ -170,14 +180,7 @@ def launch_options(*, required: bool) -> Callable[[F], F]:
             type=VcpuType(),
             help="QEMU's model, as EPYC-v4, or its CPUID signature as 0x00a00f11.",
         ),
-        click.option(
-            "--guest-features",
-            metavar="HEX",
-            type=HexType(),
-            default="1",
-            show_default=True,
-            help="SEV_FEATURES as the host's kernel sets it: 1, or 21 with debug swap.",
-        ),
+        guest_features_option,
         click.option(
             "--vmm",
             type=click.Choice([item.value for item in Vmm]),

@@ -17,7 +17,7 @@ from atoll_cli.corim_show import corim_document, show_corim
 from atoll_cli.corim_signing import written
 from atoll_cli.image.reading import read_image
 from atoll_cli.image.reference import Machines, reference_values
-from atoll_cli.launch_options import HexType, VcpuType
+from atoll_cli.launch_options import VcpuType, guest_features_option
 from atoll_cli.options import FILE, json_option, key_option, pass_session, until_option
 from atoll_cli.session import Session
 from atoll_manager.config import MIN_GUEST_MIB
@@ -79,14 +79,7 @@ class CountsType(click.ParamType[range]):
     multiple=True,
     help="A SEV-SNP guest's; QEMU's model, as EPYC-v4, or its CPUID signature.",
 )
-@click.option(
-    "--guest-features",
-    metavar="HEX",
-    type=HexType(),
-    default="1",
-    show_default=True,
-    help="SEV_FEATURES as the host's kernel sets it: 1, or 21 with debug swap.",
-)
+@guest_features_option
 @until_option
 @json_option
 @pass_session
