@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, Final
 from atoll.errors import InputError, RefusedError
 from atoll_manager import records
 from atoll_manager.bodies import body as bodies
+from atoll_manager.bodies import kinds
 from atoll_manager.drivers.driver import EnclaveSpec
 from atoll_manager.processes import ended, identify
 
@@ -61,7 +62,7 @@ class Keeper:
     def __init__(self, order: dict[str, Any]) -> None:
         self._directory = Path(order["directory"])
         self._record: EnclaveRecord = records.parse(json.dumps(order["record"]).encode())
-        self._body = bodies.make(
+        self._body = kinds.make(
             bodies.Order(
                 spec=self._record.spec,
                 settings=order["settings"],

@@ -1,6 +1,7 @@
 """What an enclave is on this host, as its keeper sees it: one module for each kind.
 
-body        the interface, and how a keeper gets the body that its order names
+body        the interface, and what all kinds have in common
+kinds       how a keeper gets the body that its order names
 process     a process of the keeper's own
 container   a container, with a channel
 domain      a virtual machine, with a channel and a console
