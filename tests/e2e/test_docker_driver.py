@@ -16,7 +16,7 @@ from atoll.measure.container import measure_container
 from atoll.wire.messages import EventType, JobState
 from e2e.guests import sleeping
 from e2e.inflight import InFlight, started
-from support import wat
+from support import iris
 from support.agent_image import agent_image
 from support.client import drafted, ended, opened, party, reached, see_through, until
 from support.dockerd import Dockerd, dockerd
@@ -79,12 +79,13 @@ async def test_a_job_runs_in_a_container_and_its_receipt_verifies(
     agent_image: str,
     tmp_path: Path,
 ) -> None:
-    draft = await drafted(client, party(), wat.echo(), data={"in": b"contained"})
+    flowers = {"iris": iris.FLOWERS.read_bytes()}
+    draft = await drafted(client, party(), iris.program("train").read_bytes(), data=flowers)
     events = await see_through(client, draft)
     assert events[-1].state is JobState.COMPLETED
     assert await until(client, events[0].job_id, ended) == events
     await opened(client, draft, events[0].job_id, stack.appraiser(), tmp_path / "result")
-    assert (tmp_path / "result" / "results" / "out").read_bytes() == b"contained"
+    iris.require_good((tmp_path / "result" / "results" / "metrics.json").read_bytes())
     enclave_id = events[-1].enclave_id
     assert enclave_id is not None
     evidence = parse((await client.evidence(enclave_id)).evidence)

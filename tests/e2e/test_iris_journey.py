@@ -5,11 +5,7 @@ again; the receipts chain the two.
 """
 
 import hashlib
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -26,11 +22,11 @@ from atoll.telemetry.export import Exporter
 from atoll.telemetry.span import Span
 from atoll.telemetry.tree import build_tree
 from atoll.wire.messages import EventType, JobState, Tee
+from support import iris
 from support.client import Watcher, party
 from support.nats import wait_for
-from support.stack import ROOT, Stack, recorder
+from support.stack import Stack, recorder
 
-IRIS = ROOT / "examples" / "iris"
 QUESTION = '{"sepal_length": 7.0, "sepal_width": 3.2, "petal_length": 4.7, "petal_width": 1.4}'
 STAGES = (
     EventType.SUBMITTED,
@@ -74,27 +70,16 @@ class Journey:
     infer: Ran
 
 
-@pytest.fixture(scope="module")
-def programs() -> Path:
-    """The compiled examples; compiled here if `make setup` did not."""
-    made = IRIS / "build"
-    if not ((made / "train.wasm").exists() and (made / "infer.wasm").exists()):
-        subprocess.run([sys.executable, ROOT / "examples" / "build.py", "iris"], check=True)
-    return made
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def journey(
-    stack: Stack, programs: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Journey:
+async def journey(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Journey:
     """Run once, looked at by every test below."""
     home, keys = tmp_path_factory.mktemp("results"), party("botanist")
     train = await ran(
         stack,
         keys,
         RunSpec(
-            module=programs / "train.wasm",
-            data={"iris": IRIS / "Iris.csv"},
+            module=iris.program("train"),
+            data={"iris": iris.FLOWERS},
             tee=Tee.SIMULATED,
             default_out=home,
         ),
@@ -104,7 +89,7 @@ async def journey(
         stack,
         keys,
         RunSpec(
-            module=programs / "infer.wasm",
+            module=iris.program("infer"),
             data={"model": model},
             args=(QUESTION,),
             tee=Tee.SIMULATED,
@@ -146,8 +131,7 @@ def test_the_answer_is_versicolor(journey: Journey) -> None:
 
 
 def test_the_model_is_good_on_flowers_it_did_not_see(journey: Journey) -> None:
-    metrics = json.loads(journey.train.content("results/metrics.json"))
-    assert min(metrics.values()) > 0.9, metrics
+    iris.require_good(journey.train.content("results/metrics.json"))
 
 
 def test_every_stage_of_both_jobs_is_told_once_and_in_order(journey: Journey) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support import wat, wheels
+from support import iris, wheels
 from support.command import Said, Stack, atoll
 from support.guest_image import guest_image
 from support.images import Build, docker_archive, program, tar
@@ -20,6 +20,7 @@ __all__ = ["guest_image", "place"]
 
 pytestmark = pytest.mark.timeout(900)
 C_PROGRAM = "integration/agent_docker/guest.c"
+QUESTION = '{"sepal_length": 7.0, "sepal_width": 3.2, "petal_length": 4.7, "petal_width": 1.4}'
 FLOWERS = "5.1,3.5,setosa\n" * 4
 PATIENCE_S = 600.0
 
@@ -53,7 +54,21 @@ def results(said: Said, folder: Path) -> dict[str, Any]:
 
 
 def test_wasm(stack: Stack, tmp_path: Path) -> None:
-    assert results(run(stack, tmp_path, wat.echo()), tmp_path) == {"out": FLOWERS}
+    """A model trained in one machine answers in another, and both receipts verify."""
+    said = []
+    for name, options in (
+        ("train", (iris.program("train"), "--data", f"iris={iris.FLOWERS}")),
+        ("infer", (iris.program("infer"), "--data", f"model={tmp_path}/train/results/model.json")),
+    ):
+        asked = ("--arg", QUESTION) if name == "infer" else ()
+        out = ("--out", tmp_path / name, "--json")
+        said.append(atoll(stack.home, "run", *options, *asked, *out, within_s=PATIENCE_S))
+        assert said[-1].status == 0, said[-1]
+        receipt = said[-1].document()["receipt"]
+        assert stack.atoll("receipt", "verify", receipt).status == 0
+    iris.require_good((tmp_path / "train" / "results" / "metrics.json").read_text())
+    answer = (tmp_path / "infer" / "results" / "results.txt").read_text()
+    assert answer.split() == ["Iris-versicolor"]
 
 
 @pytest.mark.parametrize("target", ["musl", "gnu"])

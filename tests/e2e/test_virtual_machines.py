@@ -33,7 +33,7 @@ from atoll.wire.messages import EventType, JobState, Tee
 from e2e.guests import sleeping
 from e2e.inflight import InFlight, started
 from support import client as waiting
-from support import wat
+from support import iris, wat
 from support.client import drafted, ended, opened, party, reached, see_through, submit, until
 from support.guest_image import guest_image
 from support.libvirt import binding, qemu
@@ -138,11 +138,13 @@ async def test_a_job_runs_in_a_virtual_machine_that_booted_what_was_built(
     stack: Stack, client: AtollClient, image: Path, tmp_path: Path
 ) -> None:
     accept_what_was_built(stack, image, tmp_path)
-    draft = await drafted(client, party(), wat.echo(), data={"in": b"measured"}, tee=Tee.VTPM)
+    flowers = {"iris": iris.FLOWERS.read_bytes()}
+    program = iris.program("train").read_bytes()
+    draft = await drafted(client, party(), program, data=flowers, tee=Tee.VTPM)
     events = await see_through(client, draft)
     assert events[-1].state is JobState.COMPLETED, events[-1]
     await opened(client, draft, events[0].job_id, stack.appraiser(), tmp_path / "result")
-    assert (tmp_path / "result" / "results" / "out").read_bytes() == b"measured"
+    iris.require_good((tmp_path / "result" / "results" / "metrics.json").read_bytes())
     enclave_id = events[-1].enclave_id
     assert enclave_id is not None
     evidence = parse((await client.evidence(enclave_id)).evidence)
