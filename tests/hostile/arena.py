@@ -7,6 +7,7 @@ output has to be right to the byte and must not hold the marker that the hostile
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -31,6 +32,7 @@ from hostile.case import SMALL, Case
 DATA: Final = b"data of another party"
 SETTLE_S: Final = 15.0
 FOLDERS: Final = (Path("/dev/shm"), Path("/tmp"), Path("/var/tmp"), Path("/"), Path("/run"))
+_ENGINES_OWN: Final = re.compile(r".*/dockerd-[^/]+/data")
 TRACES: Final = frozenset({"escaped", "new", "x", "big", "hole", "sh", "elsewhere", "passwd"})
 """Names that guests try to make; others on this machine may make other names meanwhile."""
 
@@ -199,13 +201,17 @@ def await_settled(before: Surroundings) -> list[str]:
 
 
 def _guests() -> frozenset[int]:
-    """Processes in other pid namespaces than ours, and our own children."""
+    """Processes in other pid namespaces than ours, and our own children. Not guests of another
+    process of the tests, which are another user."""
     own = os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+    user = bubblewrap.require_wall().drop_to
     found = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
+            if user is not None and bubblewrap.FIRST_USER <= entry.stat().st_uid != user:
+                continue
             foreign = os.readlink(entry / "ns/pid") != own  # noqa: PTH115
             state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
         except OSError:
@@ -217,8 +223,10 @@ def _guests() -> frozenset[int]:
 
 
 def _mounts() -> frozenset[str]:
+    """All but an engine's own folder, which one of another test may mount at any time."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return frozenset(line.split()[4] for line in lines)
+    mounts = (line.split()[4] for line in lines)
+    return frozenset(mount for mount in mounts if not _ENGINES_OWN.fullmatch(mount))
 
 
 def _names() -> frozenset[str]:

@@ -34,7 +34,7 @@ async def test_is_contained(around: Arena, case: Case) -> None:
 
 @pytest.fixture(scope="module")
 def without_an_engine() -> Iterator[Arena]:
-    with arena("unix:///run/none/docker.sock") as made:
+    with arena("") as made:
         yield made
 
 

@@ -165,3 +165,12 @@ def test_an_embedded_driver_needs_one_directory(query: str) -> None:
     with pytest.raises(ConfigError) as caught:
         connection.embedded_root(f"qemu:///embed{query}")
     assert caught.value.code == "config.invalid"
+
+
+async def test_an_embedded_libvirt_is_opened_once_for_a_process(embedded: str) -> None:
+    """Libvirt takes about twenty."""
+    for _ in range(30):
+        heard = Heard()
+        async with Libvirt(embedded, heard).connected() as libvirt:
+            assert await libvirt.call(lambda conn: conn.getType()) == "QEMU"
+        assert heard.events == [Found()]

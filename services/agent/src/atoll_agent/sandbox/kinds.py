@@ -4,7 +4,9 @@ Each sandbox is imported when its kind is first asked for, so that a job of one 
 load the code of the others.
 """
 
+import importlib.util
 import sys
+from pathlib import Path
 from typing import Final
 
 from atoll.computation.steps import WorkloadKind
@@ -17,7 +19,8 @@ UNAVAILABLE: Final = "sandbox.unavailable"
 
 
 DOCKER_HOST: Final = "unix:///var/run/docker.sock"
-"""Where engines have their socket unless they are told otherwise."""
+"""Where engines have their socket unless they are told otherwise. If there is none, images run
+behind the wall; an engine that was named elsewhere has to be there."""
 
 
 def available(kind: WorkloadKind, *, docker_host: str = DOCKER_HOST) -> str | None:
@@ -50,7 +53,7 @@ def make_guest(
     Args:
         kind: what to run.
         step: what to run it with.
-        docker_host: the engine's socket, for the kind docker.
+        docker_host: the engine's socket, for the kind docker; empty: none.
         compiled: for the kind wasm, where compiled modules are kept; None: they are not.
         egress: for the kinds binary and python, who serves the guest's way out; None: it has
             none. The others have none in any case.
@@ -68,21 +71,29 @@ def make_guest(
         case WorkloadKind.BINARY | WorkloadKind.PYTHON:
             return _walled(kind, step, egress)
         case WorkloadKind.DOCKER:
-            from atoll_agent.sandbox.docker.guest import DockerGuest  # noqa: PLC0415
-            from atoll_agent.sandbox.docker.walled import engine_is_there  # noqa: PLC0415
-
-            if not engine_is_there(docker_host):
+            if not _has_engine(docker_host):
                 return _walled(kind, step, None)
+            from atoll_agent.sandbox.docker.guest import DockerGuest  # noqa: PLC0415
+
             return DockerGuest(step, host=docker_host)
+
+
+def _has_engine(docker_host: str) -> bool:
+    """Whether an engine is to be asked; whether it answers is another question."""
+    if docker_host != DOCKER_HOST:
+        return bool(docker_host)
+    there = Path(DOCKER_HOST.removeprefix("unix://")).exists()
+    return there and importlib.util.find_spec("docker") is not None
 
 
 def _no_images(docker_host: str) -> str | None:
     """Where an engine is, it runs images; elsewhere the wall does."""
-    from atoll_agent.sandbox.docker import guest, walled  # noqa: PLC0415
+    if _has_engine(docker_host):
+        from atoll_agent.sandbox.docker import guest  # noqa: PLC0415
+
+        return guest.available(docker_host)
     from atoll_agent.sandbox.wall.bubblewrap import missing  # noqa: PLC0415
 
-    if walled.engine_is_there(docker_host):
-        return guest.available(docker_host)
     without = missing()
     return without and f"no container engine at {docker_host}, and without one: {without}"
 

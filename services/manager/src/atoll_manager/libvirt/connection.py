@@ -40,6 +40,11 @@ KEEPALIVE_COUNT: Final = 3
 RETRY_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Pauses between attempts to come back; the last one from then on."""
 
+_EMBEDDED: Final[dict[str, Any]] = {}
+"""Connections to embedded drivers, by URI; a process has one, for good. Each one that is opened
+registers its driver once more, and libvirt has about twenty places for them (src/libvirt.c,
+`virRegisterConnectDriver`)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -228,8 +233,9 @@ class Libvirt:
                 connection.domainEventDeregisterAny(watch)
         with contextlib.suppress(binding.libvirtError):
             connection.unregisterCloseCallback()
-        with contextlib.suppress(binding.libvirtError):
-            connection.close()
+        if self.uri not in _EMBEDDED:
+            with contextlib.suppress(binding.libvirtError):
+                connection.close()
 
     def _tell(self, event: DomainEvent | Lost | Found) -> None:
         for listener in self._listeners:
@@ -282,11 +288,16 @@ def _events() -> Any:
 
 
 def _opened(binding: Any, uri: str) -> Any:
+    if uri in _EMBEDDED:
+        return _EMBEDDED[uri]
     try:
-        return binding.open(uri)
+        connection = binding.open(uri)
     except binding.libvirtError as error:
         raise UnreachableError(
             f"no libvirt at {uri}: {refusals.words(error)}",
             code="libvirt.unreachable",
             hint="is libvirtd (or virtqemud) running?",
         ) from error
+    if embedded_root(uri) is not None:
+        _EMBEDDED[uri] = connection
+    return connection

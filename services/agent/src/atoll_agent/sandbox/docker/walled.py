@@ -6,7 +6,6 @@ command, environment and working folder; its user does not, for every guest is t
 """
 
 import errno
-import importlib.util
 import os
 from pathlib import Path
 from typing import Final
@@ -23,15 +22,7 @@ from atoll_agent.sandbox.wall.syscalls import Architecture
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where programs are looked for when an image does not say; that of engines."""
-_UNIX: Final = "unix://"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM})
-
-
-def engine_is_there(host: str) -> bool:
-    """Whether there is an engine to ask; whether it answers is another question."""
-    if importlib.util.find_spec("docker") is None:
-        return False
-    return not host.startswith(_UNIX) or Path(host.removeprefix(_UNIX)).exists()
 
 
 def image(step: Step, architecture: Architecture) -> Program:
