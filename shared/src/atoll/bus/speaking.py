@@ -104,7 +104,7 @@ class Speaker:
             await api(self._bus, f"STREAM.INFO.KV_{topology.SPEAKERS.name}")
         except NotFoundError as error:
             raise ConfigError(
-                "this bus has no bucket `speakers`: an older release provisioned it",
+                "this bus has no bucket `speakers`: it was not provisioned, or by an older release",
                 code="protocol.not_provisioned",
                 hint="run `atoll provision` of this release first; older services go on with it",
             ) from error
