@@ -12,17 +12,18 @@ import pytest_asyncio
 from atoll.client.connection import AtollClient
 from atoll.evidence.document import parse
 from atoll.evidence.snp import AttestationReport
-from atoll.measure.container import measure_container
+from atoll.measure.container import archived_image, measure_container
+from atoll.measure.guest import DOCKER_FILE
 from atoll.wire.messages import EventType, JobState
 from e2e.guests import sleeping
 from e2e.inflight import InFlight, started
 from support import iris
-from support.agent_image import agent_image
 from support.client import drafted, ended, opened, party, reached, see_through, until
 from support.dockerd import Dockerd, dockerd
+from support.guest_image import guest_image
 from support.stack import Stack, wait_until
 
-__all__ = ["agent_image", "dockerd"]
+__all__ = ["dockerd", "guest_image"]
 
 pytestmark = pytest.mark.timeout(240)
 RUNNING = reached(JobState.RUNNING)
@@ -32,10 +33,10 @@ RUNNING = reached(JobState.RUNNING)
 def stack(
     tmp_path_factory: pytest.TempPathFactory,
     dockerd: Dockerd,
-    agent_image: str,
+    guest_image: Path,
 ) -> Iterator[Stack]:
     made = Stack(
-        tmp_path_factory.mktemp("containers"), docker=dockerd.host, image=agent_image, slots=2
+        tmp_path_factory.mktemp("containers"), docker=dockerd.host, image=str(guest_image), slots=2
     )
     made.start()
     yield made
@@ -76,7 +77,7 @@ def settled(stack: Stack) -> None:
 async def test_a_job_runs_in_a_container_and_its_receipt_verifies(
     stack: Stack,
     client: AtollClient,
-    agent_image: str,
+    guest_image: Path,
     tmp_path: Path,
 ) -> None:
     flowers = {"iris": iris.FLOWERS.read_bytes()}
@@ -90,7 +91,7 @@ async def test_a_job_runs_in_a_container_and_its_receipt_verifies(
     assert enclave_id is not None
     evidence = parse((await client.evidence(enclave_id)).evidence)
     report = AttestationReport.from_bytes(evidence.report)
-    assert report.body.measurement == measure_container(agent_image)
+    assert report.body.measurement == measure_container(archived_image(guest_image / DOCKER_FILE))
     settled(stack)
 
 

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from atoll_manager.drivers.docker import find_image
 from integration.manager.drivers.benches import BENCHES, Plan
-from support.agent_image import agent_image
 from support.dockerd import dockerd
 from support.guest_image import guest_image
 from support.libvirt import embedded, qemu
 from support.short import tmp_path
 
-__all__ = ["agent_image", "dockerd", "embedded", "guest_image", "tmp_path"]
+__all__ = ["dockerd", "embedded", "guest_image", "tmp_path"]
 
 
 COMES_S = 600
@@ -65,7 +65,8 @@ def plan(bench: str, stub: Bus, request: pytest.FixtureRequest) -> Plan:
     extra: dict[str, str] = {}
     if bench == "docker":
         engine = request.getfixturevalue("dockerd")
-        extra = {"engine": engine.host, "image": request.getfixturevalue("agent_image")}
+        image = find_image(engine.host, str(request.getfixturevalue("guest_image")))
+        extra = {"engine": engine.host, "image": image}
     if bench == "libvirt":
         extra = {
             "libvirt": request.getfixturevalue("embedded"),
