@@ -15,12 +15,12 @@ from atoll.measure.snp_launch import MAX_VCPUS, Processors
 from atoll.measure.tdvf import Tdvf
 from atoll_cli.corim_show import corim_document, show_corim
 from atoll_cli.corim_signing import written
-from atoll_cli.image.reading import read_image
 from atoll_cli.image.reference import Machines, reference_values
 from atoll_cli.launch_options import VcpuType, guest_features_option
 from atoll_cli.options import FILE, json_option, key_option, pass_session, until_option
 from atoll_cli.session import Session
 from atoll_manager.config import MIN_GUEST_MIB
+from atoll_manager.libvirt import image as guest_images
 from atoll_manager.libvirt.domain import MAX_MEMORY_MIB
 
 MIB: Final = 1 << 20
@@ -89,14 +89,15 @@ def reference(session: Session, /, folder: Path, key_name: str, **options: Any) 
     One file for each kind of machine: `reference-vtpm.corim`, and those whose firmware is named.
     `atoll policy new --corim` and `atoll policy corim import` take them.
     """
-    described, boot = read_image(folder)
+    checked = guest_images.check(folder)
+    boot = guest_images.read(checked.boot)
     machines = _machines(**{name: options[name] for name in _MACHINE_OPTIONS})
     until = options["until"]
     validity = None if until is None else Validity(not_after=until.replace(tzinfo=UTC))
     wanted = {
         tee: (folder_of / f"reference-{tee.value}.corim", corim)
         for folder_of in (options["out"] or folder,)
-        for tee, corim in reference_values(described, boot, machines, validity).items()
+        for tee, corim in reference_values(checked.described, boot, machines, validity).items()
     }
     shown: dict[str, Any] = {}
     for tee, (path, corim) in wanted.items():
@@ -106,7 +107,7 @@ def reference(session: Session, /, folder: Path, key_name: str, **options: Any) 
         shown[tee.value] = {"file": str(path), **corim_document(corim, signature)}
         if not session.as_json:
             show_corim(session, corim, signature)
-    session.document({"image": described.digest, "reference": shown})
+    session.document({"image": checked.described.digest, "reference": shown})
 
 
 _MACHINE_OPTIONS: Final = ("memories", "tdvf", "ovmf", "counts", "signatures", "guest_features")

@@ -14,7 +14,6 @@
     sbom            what is inside and under which licences (CycloneDX)      pure
     assemble        from packages to the files of an image                   runs bytecode
     build           locks, cache and folders around it                       files
-    reading         an image that was built                                  files
     reference       what it is known to measure, as CoRIM                    pure
 
 Docs: `docs/image.md`.

@@ -14,7 +14,6 @@ from atoll.measure.reference import vtpm_fields
 from atoll.policy.templates import strict_snp, strict_vtpm
 from atoll.simulated.chain import DEFAULT_TCB
 from atoll.wire.tee import Tee
-from atoll_cli.image.reading import read_image
 from atoll_manager.libvirt import image as guest_images
 
 
@@ -67,8 +66,7 @@ def _vtpm_policy(image: Path) -> VtpmPolicy:
 
     Register 9 and the kernel are predicted from the files. The firmware is not: PCR 0 may be any.
     """
-    _, boot = read_image(image)
-    fields = vtpm_fields(boot)
+    fields = vtpm_fields(guest_images.read(guest_images.check(image).boot))
     return replace(
         strict_vtpm(fields["pcr9s"]), kernel_digests=fields["kernel_digests"], allow_host_tpm=True
     )

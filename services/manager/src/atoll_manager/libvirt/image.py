@@ -8,6 +8,7 @@ from typing import Final
 from atoll.errors import ConfigError, InputError
 from atoll.measure import guest
 from atoll.measure.guest import GuestImage
+from atoll.measure.reference import Boot
 from atoll_manager.libvirt.domain import MAX_CMDLINE, DirectBoot
 
 HINT: Final = "name a folder that `atoll image build` wrote, or build it again"
@@ -54,6 +55,22 @@ def check(folder: Path) -> CheckedImage:
     except (InputError, ValueError) as error:
         raise ConfigError(f"{folder}: {error}", code="image.unusable", hint=HINT) from error
     return CheckedImage(described=described, boot=boot)
+
+
+def read(boot: DirectBoot) -> Boot:
+    """The files that are handed over, for what is measured of them. Blocks.
+
+    Raises:
+        ConfigError: `image.missing`, naming the file.
+    """
+    try:
+        return Boot(
+            kernel=boot.kernel.read_bytes(),
+            initrd=b"" if boot.initrd is None else boot.initrd.read_bytes(),
+            cmdline=boot.cmdline,
+        )
+    except OSError as error:
+        raise _missing(Path(error.filename), error) from error
 
 
 def _description(path: Path) -> GuestImage:

@@ -12,14 +12,15 @@ from typing import Final
 
 from atoll.errors import ConfigError, InputError
 from atoll.measure.guid_table import MAX_FIRMWARE
-from atoll.measure.kernel_hashes import KernelHashes
 from atoll.measure.launch_settings import LaunchSettings
 from atoll.measure.ovmf import Firmware
 from atoll.measure.pcrs import pcr9
-from atoll.measure.snp_launch import Processors, launch_digest
+from atoll.measure.reference import snp_measurements
+from atoll.measure.snp_launch import Processors
 from atoll.measure.tdvf import Tdvf
 from atoll.measure.vcpu_types import vcpu_signature
 from atoll.wire.tee import Tee
+from atoll_manager.libvirt import image as images
 from atoll_manager.libvirt.domain import DirectBoot, SnpLaunch, TdxLaunch
 
 HINT: Final = "docs/hosts.md says which firmware is needed, and where it comes from"
@@ -54,15 +55,14 @@ def snp_measurement(firmware: Path, boot: DirectBoot, *, vcpus: int, vcpu_type: 
         ConfigError: `libvirt.no_firmware`; `libvirt.firmware`: it cannot start such a guest, or
             does not check a kernel; `image.missing`.
     """
+    machine = Processors(count=vcpus, signature=vcpu_signature(vcpu_type))
+    files = images.read(boot)
     try:
-        digest = launch_digest(
-            Firmware.from_bytes(_read(firmware)),
-            Processors(count=vcpus, signature=vcpu_signature(vcpu_type)),
-            kernel=_hashes(boot),
-        )
+        parsed = Firmware.from_bytes(_read(firmware))
+        (measurement,) = snp_measurements(files, parsed, [machine])
     except InputError as error:
         raise _unfit(firmware, error) from error
-    return digest
+    return measurement
 
 
 def tdx_measurement(firmware: Path, quote_socket: Path) -> bytes:
@@ -95,19 +95,7 @@ def vtpm_measurement(boot: DirectBoot) -> bytes:
     Raises:
         ConfigError: `image.missing`.
     """
-    return pcr9(boot.cmdline, _image_file(boot.initrd))
-
-
-def _hashes(boot: DirectBoot) -> KernelHashes:
-    kernel, initrd = map(_image_file, (boot.kernel, boot.initrd))
-    return KernelHashes.of(kernel, initrd=initrd, append=boot.cmdline)
-
-
-def _image_file(path: Path | None) -> bytes:
-    try:
-        return b"" if path is None else path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}", code="image.missing") from error
+    return pcr9(boot.cmdline, images.read(boot).initrd)
 
 
 def _read(path: Path) -> bytes:
