@@ -39,6 +39,7 @@ from atoll_agent.outcome import Finished, OutcomeWriter
 from atoll_agent.pipeline import Pipeline, require_kinds
 from atoll_agent.releases import ReleaseCollector
 from atoll_agent.sandbox.kinds import DOCKER_HOST
+from atoll_agent.sandbox.threads import to_its_end
 from atoll_agent.sandbox.workspace import Workspace, open_workspace
 from atoll_agent.staging import Staging
 from atoll_agent.telling import tell
@@ -177,16 +178,6 @@ class JobRunner:
             raise NotFoundError(f"asset {name!r} is not stored", code="asset.not_found") from error
         async with aclosing(sealed):
             await open_asset(name, asset, key, sealed, into)
-
-
-async def to_its_end(work: Callable[[], None]) -> None:
-    """Do blocking work in a thread, also when cancelled: what it writes is erased after it."""
-    future = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        raise
 
 
 @contextmanager
