@@ -31,6 +31,7 @@ MAX_FOLDERS: Final = 256
 
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
+_NOTHING: Final = frozenset({b"", b".", b".."})
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FOLDER: Final = 0o700
@@ -41,9 +42,11 @@ _ANYBODYS: Final = 0o755
 def unpack(file: BinaryIO, image: Image, root: Path) -> None:
     """Write the layers of `image`, which was read from `file`, into the new folder `root`.
 
+    Does not check: digests; the file is the one that was judged, and nobody else's.
+
     Raises:
-        InputError: `image.entry`: layers that do not fit together; what `check_layer` raises, if
-            the file is another one by now.
+        InputError: `image.entry`: layers that do not fit together; `image.path`: a name that lies
+            too deep.
         OSError: no room, or a name that the file system does not take.
     """
     root.mkdir(mode=_ANYBODYS)
@@ -51,7 +54,8 @@ def unpack(file: BinaryIO, image: Image, root: Path) -> None:
     try:
         for number, _ in enumerate(image.layers):
             # Twice: what is taken away is of the layers before, wherever that is said.
-            _Layer(file, image, number, top).each(_take_away)
+            if number:
+                _Layer(file, image, number, top).each(_take_away)
             _Layer(file, image, number, top).each(_put)
     finally:
         os.close(top)
@@ -82,14 +86,16 @@ class _Layer:
         self.links: set[bytes] = set()
         """Symbolic links of this layer."""
 
-    def each(self, do: Callable[["_Layer", Entry, bytes, bytes], None]) -> None:
-        """Call it with each entry that has a name, its folder and its name there."""
+    def each(self, do: Callable[["_Layer", Entry], None]) -> None:
+        """Call it with each entry that has a name."""
         for entry in entries(self.source, self.what, most=self._budget.entries_left):
-            folder, _, name = entry.name.rpartition(b"/")
+            name = entry.name.rpartition(b"/")[2]
             if entry.name.count(b"/") >= MAX_FOLDERS:
                 raise refuse("path", f"{self.what} has {shown(entry.name)}, which lies too deep")
+            if name.startswith(_WHITEOUT) and name[len(_WHITEOUT) :] in _NOTHING:
+                raise refuse("entry", f"{self.what} has {shown(entry.name)}, which names nothing")
             if name:
-                do(self, entry, folder, name)
+                do(self, entry)
 
     def require_no_link(self, folder: bytes, entry: Entry) -> None:
         at = folder
@@ -101,19 +107,19 @@ class _Layer:
             at = at.rpartition(b"/")[0]
 
 
-def _take_away(layer: _Layer, entry: Entry, folder: bytes, name: bytes) -> None:
+def _take_away(layer: _Layer, entry: Entry) -> None:
+    folder, _, name = entry.name.rpartition(b"/")
     if not name.startswith(_WHITEOUT):
         return
     gone = name.removeprefix(_WHITEOUT)
-    if gone in {b"", b".", b".."}:
-        raise refuse("entry", f"{layer.what} has {shown(entry.name)}, which takes nothing away")
     with _found(layer.top, folder) as parent:
         if parent is not None:
             for one in _names(parent) if name == _OPAQUE else [gone]:
                 _remove(parent, one)
 
 
-def _put(layer: _Layer, entry: Entry, folder: bytes, name: bytes) -> None:
+def _put(layer: _Layer, entry: Entry) -> None:
+    folder, _, name = entry.name.rpartition(b"/")
     if name.startswith(_WHITEOUT):
         return
     layer.require_no_link(folder, entry)
