@@ -48,9 +48,9 @@ class DomainBody:
     """As `atoll_manager.bodies.body.Body`.
 
     Order: `folder`, for sockets and settings; `console`, the file that keeps it; `bus`, its
-    servers; `vtpm`, if it has one: `authority`, the file of who certifies it, and `host_id`;
-    `tee`, if the processor makes its evidence. The driver is asked to `{"start": folder}`, once the
-    settings are there: what launches the guest may need their digest.
+    servers; `tee`, if no simulated processor makes its evidence; `vtpm`, if it has one:
+    `authority`, the file of who certifies it, and `host_id`. The driver is asked to
+    `{"start": folder}`, once the settings are there: what launches the guest may need their digest.
     """
 
     def __init__(self, order: Order) -> None:
@@ -135,7 +135,7 @@ class DomainBody:
             settings["ATOLL_AGENT_TEE"] = self._order.body["tee"]
         if self._vtpm is not None:
             chain = "".join(map(ssl.DER_cert_to_PEM_cert, self._vtpm.certificates))
-            settings |= {"ATOLL_AGENT_TEE": "vtpm", "ATOLL_AGENT_VTPM_CERTIFICATES": chain}
+            settings["ATOLL_AGENT_VTPM_CERTIFICATES"] = chain
         raw = json.dumps(settings, sort_keys=True).encode()
         if len(raw) > MAX_SETTINGS:
             raise refused(f"settings of {len(raw)} bytes: want at most {MAX_SETTINGS}")

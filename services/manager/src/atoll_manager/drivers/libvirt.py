@@ -38,7 +38,6 @@ from atoll_manager.vtpm.instance import CONTROL
 OVERHEAD_BYTES: Final = 128 << 20
 """What an emulator takes beside the guest's memory."""
 MIB: Final = 1 << 20
-HARDWARE: Final = frozenset({Tee.SEV_SNP, Tee.TDX})
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +120,7 @@ class _Domains(Apart):
         return {
             "kind": "domain",
             **({} if authority is None else {"vtpm": vtpm}),
-            **({"tee": self._guests.tee.value} if self._guests.tee in HARDWARE else {}),
+            **({} if self._guests.tee is Tee.SIMULATED else {"tee": self._guests.tee.value}),
             "name": NAME.format(spec.enclave_id),
             "folder": str(folder),
             "console": str((self._logs / f"console-{spec.enclave_id}.log").absolute()),
