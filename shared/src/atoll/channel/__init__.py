@@ -12,6 +12,7 @@
     serial      a virtio-serial port
     dialer      the guest's side
     limits      what a guest may do
+    bucket      so many in a row, and so many a second, pure
     relay       the host's side
 
 A guest opens streams, the host never does, and a stream goes to a service that the host named.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from atoll.channel.bucket import Bucket
 from atoll.errors import MessageError
 
 
@@ -22,16 +23,14 @@ class Limits:
 
 
 class Opens:
-    """Counts what is opened, by a bucket that fills with time. Pure.
+    """Counts what is opened. Pure.
 
     Args:
         now: seconds of a clock that only goes forward.
     """
 
     def __init__(self, limits: Limits, now: float) -> None:
-        self._limits = limits
-        self._left = float(limits.burst)
-        self._at = now
+        self._bucket = Bucket(limits.burst, limits.opens_per_s, now)
 
     def count(self, now: float) -> None:
         """One more was opened.
@@ -39,8 +38,5 @@ class Opens:
         Raises:
             MessageError: `channel.opens`: that is too many.
         """
-        gained = (now - self._at) * self._limits.opens_per_s
-        self._left = min(self._left + gained, float(self._limits.burst)) - 1
-        self._at = now
-        if self._left < 0:
+        if self._bucket.take(now):
             raise MessageError("it opens streams without end", code="channel.opens")

@@ -7,6 +7,8 @@ held back here, well below that.
 
 from typing import Final
 
+from atoll.channel.bucket import Bucket
+
 AT_ONCE: Final = 24
 """Connections of one workload; the next one waits for an end of one."""
 BURST: Final = 32
@@ -15,19 +17,10 @@ PER_S: Final = 16.0
 """And in the long run."""
 
 
-class Pace:
-    """A bucket that fills with time.
+def pace(now: float) -> Bucket:
+    """What a job's connections are taken from; before each one it waits as long as that says.
 
     Args:
         now: seconds of a clock that only goes forward.
     """
-
-    def __init__(self, now: float) -> None:
-        self._left = float(BURST)
-        self._at = now
-
-    def take(self, now: float) -> float:
-        """Count one that begins; the seconds that it must wait first."""
-        self._left = min(self._left + (now - self._at) * PER_S, float(BURST)) - 1
-        self._at = now
-        return max(0.0, -self._left / PER_S)
+    return Bucket(BURST, PER_S, now)

@@ -15,7 +15,7 @@ from atoll.channel.pumping import PIECE, Ends
 from atoll.egress.outward import IDLE_S
 from atoll.errors import AtollError, InputError
 from atoll_agent.egress import request
-from atoll_agent.egress.pace import AT_ONCE, Pace
+from atoll_agent.egress.pace import AT_ONCE, pace
 from atoll_agent.egress.request import ESTABLISHED, MALFORMED
 from atoll_agent.egress.way import Way
 
@@ -36,7 +36,7 @@ class Proxy:
     def __init__(self, places: tuple[str, ...], way: Way) -> None:
         self._places = frozenset(places)
         self._way = way
-        self._pace = Pace(asyncio.get_running_loop().time())
+        self._pace = pace(asyncio.get_running_loop().time())
 
     async def serve(self, listening: socket.socket) -> None:
         """Until cancelled; takes over the socket, which listens."""
