@@ -17,7 +17,7 @@ from bench.children import call
 from bench.report import Cell, Report, Table, median
 from bench.scale import Scale
 from bench.stack import running
-from bench.submit_to_result import END, START, Trace, moment
+from bench.submit_to_result import END, START, Trace, moment, one_at_a_time
 from bench.warm_start import ready
 
 NAME: Final = "machines"
@@ -57,14 +57,7 @@ async def run(scale: Scale, scratch: Path) -> Report:
             for name, stack in stacks.items():
                 if kinds[name].get("warm"):
                     await ready(stack, 1, within_s=_JOB_S)
-                given = {
-                    "home": str(stack.home),
-                    "party": "bench",
-                    "module": str(module),
-                    "out": str(scratch / "out"),
-                    "expect": guests.HELLO.decode(),
-                    "together": 1,
-                }
+                given = one_at_a_time(stack, module, scratch / "out")
                 (trace,) = (await call("jobs", **given, count=1, spans=True))["spans"]
                 if number >= 0:
                     found[name].append(trace)

@@ -14,7 +14,7 @@ from bench import guests
 from bench.children import call
 from bench.report import BenchError, Report, Table, median, percentile_90
 from bench.scale import Scale
-from bench.stack import running
+from bench.stack import Stack, running
 
 NAME: Final = "submit_to_result"
 
@@ -57,14 +57,7 @@ async def run(scale: Scale, scratch: Path) -> Report:
     traces: list[Trace] = []
     limits: dict[str, list[float]] = {label: [] for label, _, _ in _LIMITS}
     async with running(scratch / "stack", slots=2) as stack:
-        given: dict[str, Any] = {
-            "home": str(stack.home),
-            "party": "bench",
-            "module": str(module),
-            "out": str(scratch / "out"),
-            "expect": guests.HELLO.decode(),
-            "together": 1,
-        }
+        given = one_at_a_time(stack, module, scratch / "out")
         if scale.warm_ups:
             await call("jobs", **given, count=scale.warm_ups)
         # A few at a time, in turns with the raw limits.
@@ -85,6 +78,18 @@ async def run(scale: Scale, scratch: Path) -> Report:
             "stages add up run by run; medians and percentiles need not",
         ),
     )
+
+
+def one_at_a_time(stack: Stack, module: Path, out: Path) -> dict[str, Any]:
+    """What the task `jobs` is told of small jobs whose latency counts."""
+    return {
+        "home": str(stack.home),
+        "party": "bench",
+        "module": str(module),
+        "out": str(out),
+        "expect": guests.HELLO.decode(),
+        "together": 1,
+    }
 
 
 def stages(trace: Trace) -> dict[str, float]:

@@ -10,7 +10,7 @@ import secrets
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from atoll.client.connection import open_client
 from atoll.telemetry.span import Recorder
@@ -19,7 +19,7 @@ from bench.children import call
 from bench.report import BenchError, Cell, Report, Table, median, percentile_90
 from bench.scale import Scale
 from bench.stack import Stack, running
-from bench.submit_to_result import stages
+from bench.submit_to_result import one_at_a_time, stages
 
 NAME: Final = "warm_start"
 
@@ -40,14 +40,7 @@ async def run(scale: Scale, scratch: Path) -> Report:
         for number in range(scale.warm_ups + scale.runs):
             for name, stack in stacks.items():
                 await ready(stack, int(name == "warm"))
-                given: dict[str, Any] = {
-                    "home": str(stack.home),
-                    "party": "bench",
-                    "module": str(module),
-                    "out": str(scratch / f"out-{name}"),
-                    "expect": guests.HELLO.decode(),
-                    "together": 1,
-                }
+                given = one_at_a_time(stack, module, scratch / f"out-{name}")
                 (trace,) = (await call("jobs", **given, count=1, spans=True))["spans"]
                 if number >= scale.warm_ups:
                     found[name].append(stages(trace))
